@@ -1,0 +1,31 @@
+"""What an operator may tell the brain. Recorded like telemetry, so that a replay hears it too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from brain.settings import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Hold the present plan and keep renewing it (`on`), or let the brain decide again."""
+
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Back to the static rules: every service goes to shadow, and its learned weights to the operator's."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    """Change one service's mode, and its share of traffic on the adaptive arm when one is given (0 to 100)."""
+
+    service: str
+    mode: Mode
+    share_percent: float | None = None
+
+
+Command = Freeze | Rollback | SetMode

@@ -1,0 +1,137 @@
+"""What comes out of a tick: the plan, the alerts that opened or closed, and the reasons, as plain data.
+
+Everything here can be written as JSON and read back; `weirflow explain`, the recording and the metrics all read it, so
+there is one explanation and not three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dataplane.contract import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    """One endpoint at a tick. Durations in seconds, None for unknown."""
+
+    id: int
+    address: str
+    zone: str
+    static_weight: int
+    weight: int  # in force on the adaptive arm by this decision
+    proposed: int  # what the learner wants, before guard, step and gate
+    share: float  # of the adaptive arm, by weight, 0 to 1
+    capacity: float | None  # attempts a second it is believed to bear
+    capacity_low: float | None
+    capacity_high: float | None
+    rate_per_s: float
+    error_share: float | None
+    latency_s: float | None
+    p50_s: float | None
+    p99_s: float | None
+    in_flight: float | None
+    samples: float
+    reason: str
+    guard: str = ""  # the guard rail that changed the proposal, if one did
+
+
+@dataclass(frozen=True, slots=True)
+class ArmView:
+    """What one arm's users felt."""
+
+    requests_per_s: float
+    p50_s: float | None
+    p99_s: float | None
+    failed_share: float | None
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class GainView:
+    """The adaptive arm against the holdout: cut in mean felt cost, with a 95 % interval. None: not told yet."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    static_requests: float = 0.0
+    adaptive_requests: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """One service at a tick."""
+
+    id: int
+    name: str
+    mode: str
+    state: str  # "static", "learning", "shadow", "adaptive", "unsure", "frozen", "stepped back"
+    share_percent: float  # of traffic on the adaptive arm by this decision
+    commanded_share_percent: float  # the operator's
+    reason: str
+    pushed: bool  # this tick changed its weights
+    endpoints: tuple[EndpointView, ...]
+    static: ArmView
+    adaptive: ArmView
+    gain: GainView
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node at a tick."""
+
+    id: int
+    name: str
+    connected: bool
+    fresh: bool
+    report_age_s: float | None
+    issued_per_s: float
+    seen_per_s: float
+    nacks: int
+    parked: Mapping[str, str]  # kind to the NACK's words, while one is parked
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something opened or closed at this tick. `labels` are its identity: no number in them."""
+
+    kind: str  # CamelCase
+    opened: bool
+    labels: Mapping[str, str]
+    summary: str
+    severity: str = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One tick's outcome. `plan` None renews no lease: nothing learned may be in force."""
+
+    now: float
+    tick: int
+    plan: Plan | None
+    services: tuple[ServiceView, ...]
+    nodes: tuple[NodeView, ...]
+    alerts: tuple[Alert, ...] = ()
+    frozen: bool = False
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers; keys are strings, ready for JSON."""
+        out = asdict(self)
+        if self.plan is not None:
+            out["plan"] = {
+                "version": self.plan.version,
+                "services": {
+                    str(k): {
+                        "share_percent": p.share_percent,
+                        "weights": {str(e): w for e, w in p.weights.items()},
+                        "limits": dict(p.limits),
+                        "reason": p.reason,
+                        "reasons": {str(e): r for e, r in p.reasons.items()},
+                    }
+                    for k, p in self.plan.services.items()
+                },
+            }
+        return out

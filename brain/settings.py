@@ -1,0 +1,92 @@
+"""Every number that an operator may tune, in groups, each with its unit, its default and its reason.
+
+The guard can be tuned here and not turned off: its ranges are checked when the settings are made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """What learned state may do. `shadow` is the first-run mode: all is decided and scored, nothing is applied."""
+
+    STATIC = "static"
+    SHADOW = "shadow"
+    ADAPTIVE = "adaptive"
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How telemetry becomes estimates."""
+
+    half_life_s: float = 3.0
+    """Of rates, latencies and error shares: a tenfold slowdown is half seen within this time."""
+    min_samples: int = 30
+    """Attempts at a service before anything about it is acted on."""
+    min_time_s: float = 5.0
+    """Since the first attempt at a service, before anything about it is acted on."""
+    prior_samples: float = 10.0
+    """An endpoint's estimate is drawn towards its peers as if it had this many samples of theirs."""
+    error_exponent: float = 2.0
+    """Capacity is multiplied by success share to this power: at 2, an endpoint that fails half gets a quarter."""
+    stale_after_s: float = 3.0
+    """A node that reported nothing for this long is unknown, not idle: six missed load reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What no policy may exceed."""
+
+    floor_share_of_mean: float = 0.05
+    """The least weight of an endpoint as a share of the mean: enough samples to see it recover."""
+    cap_share_of_mean: float = 5.0
+    """The most weight of an endpoint as a share of the mean: a bound on what a false promise can attract."""
+    step_up: float = 1.5
+    """An endpoint's share grows at most by this factor a push: recovery in bounded steps."""
+    step_down: float = 0.1
+    """An endpoint's share shrinks at most to this factor a push: a gray endpoint is cut at once."""
+    deadband: float = 0.1
+    """No push while every share is within this fraction of the one in force."""
+    push_interval_s: float = 1.0
+    """At most one push a service in this time: Envoy merges faster ones anyway."""
+    picks_per_cycle: float = 3.0
+    """Every worker must have picked this many times sum(w)/min(w) since the last push: a push restarts its schedule."""
+    drain_factor: float = 2.0
+    """A cut of a share by this factor or more may pass the picks rule, once per `drain_interval_s`."""
+    drain_interval_s: float = 5.0
+    weight_mean: int = 100
+    """Integer weights are scaled to this mean: fine enough for a deadband of 10 %, coarse enough for small cycles."""
+    trouble_share: float = 0.5
+    """When more than this share of a service's endpoints would be cut to the floor, the trouble is the service's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How gain is measured, and when to step back."""
+
+    window_s: float = 120.0
+    """Half-life of the evidence for the gain."""
+    min_requests: int = 100
+    """Requests on each arm before a gain is told."""
+    negative_for_s: float = 30.0
+    """The gain's whole interval must be below zero for this long before the share steps down."""
+    steps_percent: tuple[float, ...] = (95.0, 50.0, 10.0, 0.0)
+    """The shares to step down through."""
+    retry_after_s: float = 600.0
+    """At a stepped-down share, how long until the next higher step is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of it. `mode` and `share_percent` are per service in `modes` and `shares`, these are the defaults."""
+
+    mode: Mode = Mode.SHADOW
+    share_percent: float = 95.0
+    modes: dict[str, Mode] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    tick_s: float = 1.0
+    learning: Learning = field(default_factory=Learning)
+    guard: Guard = field(default_factory=Guard)
+    proof: Proof = field(default_factory=Proof)

@@ -1,0 +1,1 @@
+"""Real Envoy: the bootstrap it is started with, and the process."""

@@ -1,0 +1,1 @@
+"""Load reports (LRS): what each node says is open now, by endpoint. Filled in with the wires."""

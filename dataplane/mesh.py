@@ -1,0 +1,163 @@
+"""The operator's static rules, in Envoy's own terms, and the registry that numbers what they name.
+
+A `Mesh` is what `mesh.yaml` says once it has been read and checked: it is always configured and always enough. The
+brain never sees it; it sees the `Topology` that a `Registry` derives from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dataplane.contract import ADAPTIVE_SUFFIX, Arm, Endpoint, Node, Service, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A proxy. `spawn`: Weirflow starts this Envoy itself; else it waits for it to call."""
+
+    name: str
+    spawn: bool = True
+    concurrency: int = 1
+    admin_port: int = 0  # 0: a free one
+    log_level: str = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSpec:
+    """Where nodes accept requests. Empty `nodes` means all of them; port 0 lets each node's kernel choose."""
+
+    name: str
+    address: str
+    port: int
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySpec:
+    """config.route.v3.RetryPolicy, with the budget of config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget."""
+
+    retry_on: str = "connect-failure,refused-stream,reset-before-request,retriable-status-codes"
+    num_retries: int = 1
+    per_try_timeout_s: float | None = None
+    retriable_status_codes: tuple[int, ...] = (503,)
+    budget_percent: float = 20.0
+    min_retry_concurrency: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """First match wins, in the order written. `hosts` as in Envoy's virtual host domains, `prefix` of the path."""
+
+    name: str
+    service: str
+    hosts: tuple[str, ...] = ("*",)
+    prefix: str = "/"
+    listeners: tuple[str, ...] = ()  # empty: all
+    timeout_s: float = 15.0
+    retry: RetrySpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSpec:
+    """config.cluster.v3.CircuitBreakers.Thresholds, default priority; Envoy's own defaults."""
+
+    max_connections: int = 1024
+    max_pending_requests: int = 1024
+    max_requests: int = 1024
+    max_retries: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierSpec:
+    """config.cluster.v3.OutlierDetection; Envoy's own defaults."""
+
+    consecutive_5xx: int = 5
+    interval_s: float = 10.0
+    base_ejection_time_s: float = 30.0
+    max_ejection_percent: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """`address` is `ip:port` as Envoy will dial it, or `name:port` to be resolved again and again by the driver."""
+
+    address: str
+    weight: int = 1
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """A service and the rules that hold when nothing learned is in force."""
+
+    name: str
+    endpoints: tuple[EndpointSpec, ...]
+    policy: str = "LEAST_REQUEST"  # or ROUND_ROBIN, RANDOM: of the static cluster
+    connect_timeout_s: float = 1.0
+    breakers: BreakerSpec = field(default_factory=BreakerSpec)
+    outliers: OutlierSpec | None = None
+    http2: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """All static rules. Endpoint addresses here are already `ip:port`."""
+
+    nodes: tuple[NodeSpec, ...]
+    listeners: tuple[ListenerSpec, ...]
+    routes: tuple[RouteSpec, ...]
+    services: tuple[ServiceSpec, ...]
+
+
+def cluster_name(service: str, arm: Arm) -> str:
+    """`NAME` for the static cluster, `NAME~adaptive` for the adaptive one."""
+    return service + ADAPTIVE_SUFFIX if arm is Arm.ADAPTIVE else service
+
+
+def route_name(route: str, arm: Arm) -> str:
+    """The Envoy route of an arm: the access log names it even where it names no cluster (a request refused early)."""
+    return route + ADAPTIVE_SUFFIX if arm is Arm.ADAPTIVE else route
+
+
+class Registry:
+    """Hands out the integers of one run. An address that left and came back is a new endpoint with a new history."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._services: dict[str, int] = {}
+        self._nodes: dict[str, int] = {}
+        self._routes: dict[str, int] = {}
+        self._live: dict[tuple[str, str], int] = {}
+        self._next_endpoint = 0
+
+    def topology(self, mesh: Mesh) -> Topology:
+        """Number the mesh: known names keep their integers, new ones get the next, departed endpoints lose theirs."""
+        self._version += 1
+        live: dict[tuple[str, str], int] = {}
+        services = []
+        for spec in mesh.services:
+            service_id = self._services.setdefault(spec.name, len(self._services))
+            endpoints = []
+            for e in spec.endpoints:
+                key = (spec.name, e.address)
+                if key in live:
+                    continue
+                if key in self._live:
+                    live[key] = self._live[key]
+                else:
+                    live[key] = self._next_endpoint
+                    self._next_endpoint += 1
+                endpoints.append(Endpoint(live[key], e.address, e.weight, e.zone))
+            services.append(Service(service_id, spec.name, tuple(endpoints)))
+        self._live = live
+        nodes = tuple(Node(self._nodes.setdefault(n.name, len(self._nodes)), n.name, n.concurrency) for n in mesh.nodes)
+        for r in mesh.routes:
+            self._routes.setdefault(r.name, len(self._routes))
+        return Topology(
+            version=self._version,
+            services=tuple(services),
+            nodes=nodes,
+            routes=tuple(self._routes),
+            endpoint_slots=self._next_endpoint,
+            service_slots=len(self._services),
+        )

@@ -1,0 +1,1 @@
+"""The gRPC shell: ADS, ALS and LRS on one port, around the sans-I/O protocols."""

@@ -1,0 +1,72 @@
+"""What the brain sees at a tick: features frozen into arrays, by endpoint, by service and arm, and by node.
+
+Every array is indexed by the integers of the `Topology` (retired slots hold NaN or 0). Unknown is NaN, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EndpointFeatures:
+    """Shape (endpoint_slots,) each. Rates, shares and latencies are time-decayed with the learning half-life."""
+
+    rate_per_s: Floats  # finished attempts that teach: OK, ERROR, TIMEOUT, UNREACHED
+    ok_per_s: Floats
+    error_share: Floats  # of those, the share not OK; NaN without samples
+    latency_s: Floats  # mean of OK attempts; NaN without samples
+    p50_s: Floats  # quantiles of OK attempts, 2 % relative error
+    p90_s: Floats
+    p99_s: Floats
+    samples: Floats  # decayed count behind the figures above
+    total: Ints  # attempts ever
+    in_flight: Floats  # newest load report of each fresh node, summed; NaN when no node is fresh
+    stuck_s: Floats  # how long requests have been open with none finishing; 0 when none are
+    age_s: Floats  # since the endpoint joined
+    quiet_s: Floats  # since its last finished attempt; inf when there was none
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServiceFeatures:
+    """Shape (service_slots, 2) each unless said: one column per Arm. What requests felt like, retries included."""
+
+    requests_per_s: Floats
+    p50_s: Floats
+    p99_s: Floats
+    failed_share: Floats
+    total: Ints  # requests ever
+    tick_count: Floats  # since the last freeze: requests that ended, well or badly
+    tick_failed: Floats  # since the last freeze: of those, badly
+    tick_cost_s: Floats  # since the last freeze: sum of felt seconds, a failure charged as at least `failure_cost_s`
+    tick_cost_sq: Floats  # since the last freeze: sum of squares of the same
+    failure_cost_s: Floats  # shape (service_slots,): what a failed request is charged, the service's recent p99 times 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodeFeatures:
+    """Shape (nodes,) each unless said."""
+
+    report_age_s: Floats  # since its last load report; inf when there was none
+    attempts_age_s: Floats  # since its last finished attempt; inf when there was none
+    issued_per_s: Floats  # by its load reports: what the access log should have brought
+    seen_per_s: Floats  # by the access log: what it did bring
+    fresh: NDArray[np.bool_]  # reported within the stale time, and the log agrees with the reports
+    picks: Ints  # shape (nodes, service_slots): picks on the adaptive arm, ever, by load reports' `issued`
+    dropped: Ints  # log entries that nobody learned from, ever
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """All features at one time."""
+
+    now: float
+    endpoints: EndpointFeatures
+    services: ServiceFeatures
+    nodes: NodeFeatures

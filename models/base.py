@@ -1,0 +1,56 @@
+"""The verbs of a model: river's own, so that a river pipeline fits as it is, and their batched twins.
+
+A prediction is a value, an interval and a count. Not ready is NaN (or None from the one-row verbs) by contract, never a
+made-up number. State is a flat dict of plain arrays and numbers, so that it can be saved without pickle. A model is
+accepted when `models.checks.check_model` is silent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+State = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """A batch of predictions, a row each; NaN throughout a row that is not ready."""
+
+    value: Floats
+    low: Floats  # of a 90 % interval
+    high: Floats
+    count: Floats  # samples behind it
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """One row at a time, as river has it: `x` a dict of features, `y` the truth when it is known."""
+
+    def learn_one(self, x: dict[str, float], y: float) -> Any:
+        """Take one labelled row in."""
+
+    def predict_one(self, x: dict[str, float]) -> float | None:
+        """Predict one row; None when not ready."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Anomaly scores, one row at a time, as river has it."""
+
+    def score_one(self, x: dict[str, float]) -> float | None:
+        """Higher is stranger; None when not ready."""
+
+
+class Stateful(Protocol):
+    """What the checkpoint asks of a model."""
+
+    def state(self) -> State:
+        """Plain arrays, numbers and strings, enough to go on as if never stopped."""
+
+    def restore(self, state: State) -> None:
+        """Take up a state. ValueError, and unchanged, when it is not of this model."""
