@@ -1,0 +1,1 @@
+"""The demo: real backends, real Envoys, a real load, and a story that checks what it claims."""
