@@ -22,6 +22,7 @@ class EndpointFeatures:
     ok_per_s: Floats
     error_share: Floats  # of those, the share not OK; NaN without samples
     latency_s: Floats  # mean of OK attempts; NaN without samples
+    latency_sd_s: Floats  # their spread about that mean (a standard deviation); NaN without samples
     p50_s: Floats  # quantiles of OK attempts, 2 % relative error
     p90_s: Floats
     p99_s: Floats

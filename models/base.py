@@ -7,6 +7,7 @@ accepted when `models.checks.check_model` is silent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 State = dict[str, Any]
 
 
@@ -54,3 +56,19 @@ class Stateful(Protocol):
 
     def restore(self, state: State) -> None:
         """Take up a state. ValueError, and unchanged, when it is not of this model."""
+
+
+def check_arrays(state: Mapping[str, Any], like: Mapping[str, NDArray[Any]], **numbers: float) -> None:
+    """Refuse a state that is not of this model: ValueError when an array or a number is missing or unlike ours.
+
+    `like` gives the shape that each array must have, `numbers` the exact value of each parameter it was made with.
+    """
+    for name, value in numbers.items():
+        if state.get(name) != value:
+            raise ValueError(f"this state was kept with {name} {state.get(name)!r}, here it is {value!r}")
+    for name, ours in like.items():
+        theirs = np.shape(state[name]) if name in state else None
+        if theirs != ours.shape:
+            raise ValueError(f"state {name!r} has shape {theirs}, not {ours.shape}")
+        if np.asarray(state[name]).dtype.kind not in "biuf":
+            raise ValueError(f"state {name!r} does not hold numbers")

@@ -1,0 +1,153 @@
+"""Sums that forget: each thing seen counts half as much after every half-life.
+
+Forward decay (Cormode, Shkapenyuk, Srivastava and Xu, ICDE 2009): instead of shrinking everything old at every tick,
+weigh everything new by `2 ** ((now - landmark) / half_life)`, and divide by the present weight when reading. An
+addition costs one multiplication whatever the number of streams, reading changes nothing, and the result does not depend
+on how often anybody looks. Weights grow without bound, so now and then the landmark moves up and what is stored is
+scaled down with it.
+
+A rate is a decayed sum over the decayed time in which it was gathered, so it is right from the first second on: dividing
+by the whole half-life's window would report a new endpoint's traffic as a fraction of what it is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.base import Floats, Ints, State, check_arrays
+
+_REBASE_LOG2 = 32.0
+"""A landmark older than this many half-lives moves: 2**32 leaves float64 another 2**991 of room in one silent jump."""
+
+SHORTEST_WINDOW_S = 0.5
+"""A rate is never told from less time than this: one early attempt is not a flood."""
+
+
+def window_s(age_s: Floats, half_life_s: float) -> Floats:
+    """The decayed length of the last `age_s` seconds: the integral of the decay over them. Infinite half-life: `age_s`.
+
+    >>> window_s(np.array([0.0, 3.0, 1e9]), 3.0).round(3)
+    array([0.   , 2.164, 4.328])
+    """
+    age = np.maximum(age_s, 0.0)
+    if math.isinf(half_life_s):
+        return age
+    tau = half_life_s / math.log(2.0)
+    return np.asarray(-tau * np.expm1(-age / tau))
+
+
+def age_s(window: Floats, half_life_s: float) -> Floats:
+    """The inverse of `window_s`, for windows that can be."""
+    if math.isinf(half_life_s):
+        return window
+    tau = half_life_s / math.log(2.0)
+    return np.asarray(-tau * np.log1p(-np.minimum(window / tau, 1.0 - 1e-12)))
+
+
+class ForwardDecay:
+    """The weight that something seen at `now` has against something seen at the landmark.
+
+    The landmark is the first time that the object is told. Times before it are welcome: they weigh less than 1.
+
+    ValueError when the half-life is not above 0; infinity is fine and forgets nothing.
+    """
+
+    def __init__(self, half_life_s: float) -> None:
+        if not half_life_s > 0:
+            raise ValueError(f"a half-life must be above 0 s, not {half_life_s}")
+        self.half_life_s = float(half_life_s)
+        self.landmark = math.nan
+
+    def weight(self, now: float) -> float:
+        """`2 ** ((now - landmark) / half_life)`; 1 before anything was seen."""
+        if math.isnan(self.landmark):
+            return 1.0
+        return math.exp2(min((now - self.landmark) / self.half_life_s, 1000.0))
+
+    def admit(self, now: float) -> float:
+        """Get ready to weigh something seen at `now`: the factor that everything stored must be multiplied by first.
+
+        It is 1.0 except once in 32 half-lives.
+        """
+        if math.isnan(self.landmark):
+            self.landmark = now
+            return 1.0
+        elapsed = (now - self.landmark) / self.half_life_s
+        if elapsed <= _REBASE_LOG2:
+            return 1.0
+        self.landmark = now
+        return math.exp2(-elapsed) if elapsed < 1000.0 else 0.0
+
+
+class DecayedSums:
+    """`fields` decayed sums for each of `streams` streams, and the decayed time over which each was gathered.
+
+    >>> sums = DecayedSums(1, streams=2, half_life_s=3.0)
+    >>> sums.begin(np.array([0, 1]), now=100.0)
+    >>> for second in range(101, 111):
+    ...     sums.add(0, np.array([0]), 50.0, now=second)
+    >>> float(sums.at(113.0)[0, 0] / sums.at(110.0)[0, 0])  # three seconds later: half
+    0.5
+    """
+
+    def __init__(self, fields: int, streams: int, half_life_s: float) -> None:
+        self.decay = ForwardDecay(half_life_s)
+        self._sums = np.zeros((fields, streams))
+        self._since = np.full(streams, np.nan)
+
+    def begin(self, streams: Ints, now: float) -> None:
+        """Watch these streams from `now` on, with nothing in them."""
+        self._sums[:, streams] = 0.0
+        self._since[streams] = now
+
+    def add(self, field: int, streams: NDArray[np.integer], amounts: Floats | float, now: float) -> None:
+        """Add each amount to its stream's sum. Amounts must be finite: one NaN would be remembered for ever."""
+        factor = self.decay.admit(now)
+        if factor != 1.0:
+            self._sums *= factor
+        np.add.at(self._sums[field], streams, amounts * self.decay.weight(now))
+
+    def at(self, now: float) -> Floats:
+        """The sums as decayed to `now`. Shape (fields, streams); changes nothing."""
+        return np.asarray(self._sums / self.decay.weight(now))
+
+    def window_s(self, now: float) -> Floats:
+        """The decayed time each stream was watched for, at least the window of `SHORTEST_WINDOW_S`; NaN when not begun.
+
+        `at(now)[field] / window_s(now)` is an unbiased rate per second, at any age.
+        """
+        return window_s(np.maximum(now - self._since, SHORTEST_WINDOW_S), self.decay.half_life_s)
+
+    def resize(self, streams: int) -> None:
+        """Have room for this many streams. New ones are empty and not begun; streams are never taken away."""
+        more = streams - self._since.size
+        if more > 0:
+            self._sums = np.pad(self._sums, ((0, 0), (0, more)))
+            self._since = np.pad(self._since, (0, more), constant_values=np.nan)
+
+    def state(self) -> State:
+        """Sums, their landmark, and since when each stream is watched."""
+        return {
+            "half_life_s": self.decay.half_life_s,
+            "landmark": self.decay.landmark,
+            "sums": self._sums.copy(),
+            "since": self._since.copy(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Take up a state. ValueError, and unchanged, when fields, streams or half-life are not these."""
+        check_arrays(state, {"sums": self._sums, "since": self._since}, half_life_s=self.decay.half_life_s)
+        self.decay.landmark = float(state["landmark"])
+        self._sums = np.array(state["sums"], dtype=np.float64)
+        self._since = np.array(state["since"], dtype=np.float64)
+
+    def skip(self, left: float, now: float) -> None:
+        """Nobody watched between `left` and `now`: let that time count in no stream's window."""
+        if now <= left:
+            return
+        half_life_s = self.decay.half_life_s
+        watched = window_s(left - self._since, half_life_s) * math.exp2(-(now - left) / half_life_s)
+        self._since = now - age_s(watched, half_life_s)
