@@ -91,6 +91,7 @@ class Topology:
     services: tuple[Service, ...]
     nodes: tuple[Node, ...]
     routes: tuple[str, ...] = ()
+    route_services: tuple[int, ...] = ()  # service id of each route, -1 when unknown; empty: none is known
     endpoint_slots: int = 0
     service_slots: int = 0
 
@@ -124,6 +125,11 @@ class Topology:
     def members(self) -> dict[int, Ints]:
         """Endpoint ids by service id, in the order of the topology."""
         return {s.id: np.array([e.id for e in s.endpoints], dtype=np.int64) for s in self.services}
+
+    @cached_property
+    def addresses(self) -> dict[tuple[int, str], int]:
+        """Endpoint id by (service id, address): how the wires' `ip:port` becomes an integer."""
+        return {(s.id, e.address): e.id for s in self.services for e in s.endpoints}
 
     def service(self, name: str) -> Service:
         """Return the service of that name; KeyError with the name if there is none."""

@@ -127,6 +127,7 @@ class Registry:
         self._services: dict[str, int] = {}
         self._nodes: dict[str, int] = {}
         self._routes: dict[str, int] = {}
+        self._route_services: dict[str, int] = {}
         self._live: dict[tuple[str, str], int] = {}
         self._next_endpoint = 0
 
@@ -153,11 +154,13 @@ class Registry:
         nodes = tuple(Node(self._nodes.setdefault(n.name, len(self._nodes)), n.name, n.concurrency) for n in mesh.nodes)
         for r in mesh.routes:
             self._routes.setdefault(r.name, len(self._routes))
+            self._route_services[r.name] = self._services.get(r.service, -1)
         return Topology(
             version=self._version,
             services=tuple(services),
             nodes=nodes,
             routes=tuple(self._routes),
+            route_services=tuple(self._route_services[name] for name in self._routes),
             endpoint_slots=self._next_endpoint,
             service_slots=len(self._services),
         )
