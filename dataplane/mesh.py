@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from dataplane.contract import ADAPTIVE_SUFFIX, Arm, Endpoint, Node, Service, Topology
 
 
+ARM_HEADER = "x-weirflow-arm"  # "static" or "adaptive", on the answers of a route that tells its arm
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
     """A proxy. `spawn`: Weirflow starts this Envoy itself; else it waits for it to call."""
@@ -55,6 +58,7 @@ class RouteSpec:
     listeners: tuple[str, ...] = ()  # empty: all
     timeout_s: float = 15.0
     retry: RetrySpec | None = None
+    tell_arm: bool = False  # answer with ARM_HEADER: which arm served, for a client that wants to see for itself
 
 
 @dataclass(frozen=True, slots=True)
