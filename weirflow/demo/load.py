@@ -19,9 +19,11 @@ from typing import Any, Self
 import numpy as np
 
 from dataplane.contract import Arm
+from dataplane.mesh import ARM_HEADER
 from weirflow.demo.answers import UNKNOWN, Answers
 from weirflow.demo.pool import Asked, Headers, Pool
 
+_ARM_HEADER = ARM_HEADER.encode()
 _ARMS = {a.name.lower().encode(): int(a) for a in Arm}
 _CODES = {"f4": "f", "f8": "d", "i1": "b", "i2": "h"}  # NumPy's names of the columns' types in array's
 SWEEP_S = 0.25
@@ -141,7 +143,7 @@ class Load:
         c["status"].append(status)
         c["service"].append(service)
         c["node"].append(node)
-        c["arm"].append(_ARMS.get(headers.get(b"x-weirflow-arm", b""), UNKNOWN))
+        c["arm"].append(_ARMS.get(headers.get(_ARM_HEADER, b""), UNKNOWN))
         c["backend"].append(backend)
 
     def _take_next(self) -> None:
