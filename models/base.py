@@ -72,3 +72,34 @@ def check_arrays(state: Mapping[str, Any], like: Mapping[str, NDArray[Any]], **n
             raise ValueError(f"state {name!r} has shape {theirs}, not {ours.shape}")
         if np.asarray(state[name]).dtype.kind not in "biuf":
             raise ValueError(f"state {name!r} does not hold numbers")
+
+
+def take_rows(state: Mapping[str, Any], rows: Ints) -> State:
+    """The state of these rows alone: every array's first axis is rows, all else is the model's own.
+
+    With `put_rows` it carries a state from the integers of one run to those of the next.
+
+    >>> take_rows({"half_life_s": 3.0, "counts": np.array([5, 6, 7])}, np.array([2, 0]))
+    {'half_life_s': 3.0, 'counts': array([7, 5])}
+    """
+    return {name: value[rows] if isinstance(value, np.ndarray) else value for name, value in state.items()}
+
+
+def put_rows(state: Mapping[str, Any], rows: Ints, slots: int) -> State:
+    """A state of `slots` rows that holds row `i` of this one at `rows[i]`, and zeros elsewhere.
+
+    ValueError when an array has another number of rows than `rows`.
+
+    >>> put_rows({"half_life_s": 3.0, "counts": np.array([7, 5])}, np.array([2, 0]), slots=4)
+    {'half_life_s': 3.0, 'counts': array([5, 0, 7, 0])}
+    """
+    out: State = {}
+    for name, value in state.items():
+        if not isinstance(value, np.ndarray):
+            out[name] = value
+            continue
+        if len(value) != len(rows):
+            raise ValueError(f"state {name!r} has {len(value)} rows where {len(rows)} are named")
+        out[name] = np.zeros((slots, *value.shape[1:]), dtype=value.dtype)
+        out[name][rows] = value
+    return out

@@ -2,12 +2,12 @@
 
 Forward decay (Cormode, Shkapenyuk, Srivastava and Xu, ICDE 2009): instead of shrinking everything old at every tick,
 weigh everything new by `2 ** ((now - landmark) / half_life)`, and divide by the present weight when reading. An
-addition costs one multiplication whatever the number of streams, reading changes nothing, and the result does not depend
-on how often anybody looks. Weights grow without bound, so now and then the landmark moves up and what is stored is
-scaled down with it.
+addition costs one multiplication whatever the number of streams, reading changes nothing, and the result does not
+depend on how often anybody looks. Weights grow without bound, so now and then the landmark moves up and what is stored
+is scaled down with it.
 
-A rate is a decayed sum over the decayed time in which it was gathered, so it is right from the first second on: dividing
-by the whole half-life's window would report a new endpoint's traffic as a fraction of what it is.
+A rate is a decayed sum over the decayed time in which it was gathered, so it is right from the first second on:
+dividing by the whole half-life's window would report a new endpoint's traffic as a fraction of what it is.
 """
 
 from __future__ import annotations
@@ -129,19 +129,19 @@ class DecayedSums:
             self._since = np.pad(self._since, (0, more), constant_values=np.nan)
 
     def state(self) -> State:
-        """Sums, their landmark, and since when each stream is watched."""
+        """Sums (streams, fields), their landmark, and since when each stream is watched."""
         return {
             "half_life_s": self.decay.half_life_s,
             "landmark": self.decay.landmark,
-            "sums": self._sums.copy(),
+            "sums": self._sums.T.copy(),
             "since": self._since.copy(),
         }
 
     def restore(self, state: State) -> None:
         """Take up a state. ValueError, and unchanged, when fields, streams or half-life are not these."""
-        check_arrays(state, {"sums": self._sums, "since": self._since}, half_life_s=self.decay.half_life_s)
+        check_arrays(state, {"sums": self._sums.T, "since": self._since}, half_life_s=self.decay.half_life_s)
         self.decay.landmark = float(state["landmark"])
-        self._sums = np.array(state["sums"], dtype=np.float64)
+        self._sums = np.array(np.transpose(state["sums"]), dtype=np.float64, order="C")
         self._since = np.array(state["since"], dtype=np.float64)
 
     def skip(self, left: float, now: float) -> None:

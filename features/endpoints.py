@@ -1,0 +1,114 @@
+"""What finished attempts say of each endpoint: how many, how good, how fast, lately.
+
+By outcome: OK, ERROR and TIMEOUT teach about the endpoint; UNREACHED counts among its failures and has no latency;
+REJECTED (our own limit) and CANCELLED (the client left) touch no endpoint's figure. Latency is the duration of OK
+attempts, whole body included: a fast failure must not look fast, and a trickled body must not look quick.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataplane.contract import Outcome, Requests
+from features.columns import EndpointFeatures, Floats, Ints
+from models.base import State, check_arrays
+from models.decay import DecayedSums
+from models.sketch import QuantileSketch
+
+TEACHES = np.array([o in (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.UNREACHED) for o in Outcome])
+"""By Outcome: does such an attempt say anything of its endpoint."""
+
+FORGOTTEN = 0.01
+"""With less than this decayed count behind it, a figure is unknown."""
+
+_FINISHED, _OK, _LATENCY, _LATENCY_SQ = range(4)
+
+
+class EndpointTally:
+    """Decayed figures of `slots` endpoints. Ids outside the slots, like -1, are passed over."""
+
+    def __init__(self, slots: int, half_life_s: float) -> None:
+        self._sums = DecayedSums(4, slots, half_life_s)
+        self._sketch = QuantileSketch(slots, half_life_s)
+        self._total = np.zeros(slots, dtype=np.int64)
+        self._joined = np.full(slots, np.nan)
+        self._last = np.full(slots, -np.inf)
+
+    def begin(self, endpoints: Ints, now: float) -> None:
+        """These endpoints joined just now; they have no history."""
+        self._sums.begin(endpoints, now)
+        self._sketch.clear(endpoints)
+        self._total[endpoints] = 0
+        self._joined[endpoints] = now
+        self._last[endpoints] = -np.inf
+
+    def told(self, batch: Requests, now: float) -> NDArray[np.int32]:
+        """Fold finished attempts in. Returns the endpoints of those that taught something, one for each."""
+        endpoint, outcome, duration = batch.endpoint, batch.outcome, batch.duration_s
+        ok = outcome == Outcome.OK
+        taught = TEACHES[outcome] & (endpoint >= 0) & (endpoint < self._total.size)
+        taught &= ~ok | ((duration >= 0) & (duration < np.inf))  # the decoder refuses such rows; so do we
+        if not taught.all():
+            endpoint, duration, ok = endpoint[taught], duration[taught], ok[taught]
+        self._sums.add(_FINISHED, endpoint, 1.0, now)
+        np.add.at(self._total, endpoint, 1)
+        self._last[endpoint] = now
+        good, took = endpoint[ok], duration[ok].astype(np.float64)
+        self._sums.add(_OK, good, 1.0, now)
+        self._sums.add(_LATENCY, good, took, now)
+        self._sums.add(_LATENCY_SQ, good, took * took, now)
+        self._sketch.add(good, took, now)
+        return endpoint
+
+    def freeze(self, now: float, live: NDArray[np.bool_], in_flight: Floats, stuck_s: Floats) -> EndpointFeatures:
+        """The figures at `now`, for the endpoints that are `live`; NaN or 0 for the rest. Changes nothing."""
+        finished, ok, latency, latency_sq = self._sums.at(now)
+        window = self._sums.window_s(now)
+        p50, p90, p99 = self._sketch.quantiles((0.5, 0.9, 0.99))
+        known = live & (finished >= FORGOTTEN)
+        answered = live & (ok >= FORGOTTEN)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.where(answered, latency / ok, np.nan)
+            variance = np.maximum(latency_sq / ok - mean * mean, 0.0)
+            error_share = np.where(known, np.clip(1.0 - ok / finished, 0.0, 1.0), np.nan)
+        return EndpointFeatures(
+            rate_per_s=np.where(live, finished / window, 0.0),
+            ok_per_s=np.where(live, ok / window, 0.0),
+            error_share=error_share,
+            latency_s=mean,
+            latency_sd_s=np.sqrt(variance),
+            p50_s=np.where(answered, p50, np.nan),
+            p90_s=np.where(answered, p90, np.nan),
+            p99_s=np.where(answered, p99, np.nan),
+            samples=np.where(live, finished, 0.0),
+            total=np.where(live, self._total, 0),
+            in_flight=np.where(live, in_flight, np.nan),
+            stuck_s=np.where(live, stuck_s, 0.0),
+            age_s=np.where(live, now - self._joined, np.nan),
+            quiet_s=np.where(live, now - self._last, np.inf),
+        )
+
+    def resize(self, slots: int) -> None:
+        """Have room for this many endpoints; new ones have to `begin`."""
+        more = slots - self._total.size
+        if more > 0:
+            self._sums.resize(slots)
+            self._sketch.resize(slots)
+            self._total = np.pad(self._total, (0, more))
+            self._joined = np.pad(self._joined, (0, more), constant_values=np.nan)
+            self._last = np.pad(self._last, (0, more), constant_values=-np.inf)
+
+    def state(self) -> dict[str, State]:
+        """Each part's state; the first axis of every array is endpoints."""
+        own = {"total": self._total.copy(), "joined": self._joined.copy(), "last": self._last.copy()}
+        return {"sums": self._sums.state(), "sketch": self._sketch.state(), "own": own}
+
+    def restore(self, state: dict[str, State], left: float, now: float) -> None:
+        """Take up a state kept at `left`: what it holds has decayed since. ValueError when it is of another shape."""
+        own = state["own"]
+        check_arrays(own, {"total": self._total, "joined": self._joined, "last": self._last})
+        self._sums.restore(state["sums"])
+        self._sketch.restore(state["sketch"])
+        self._sums.skip(left, now)
+        self._total, self._joined, self._last = own["total"].copy(), own["joined"].copy(), own["last"].copy()

@@ -1,0 +1,172 @@
+"""The store of features: telemetry goes in as it comes, features come out at a tick.
+
+Composed of four tallies that know nothing of each other: attempts by endpoint, what was felt by service and arm, what
+nodes say and may be believed, and what is open. Nothing here predicts or decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dataplane.contract import Dropped, Felt, InFlight, Requests, Telemetry, Topology
+from features.columns import Features
+from features.endpoints import EndpointTally
+from features.inflight import OpenRequests
+from features.nodes import NodeTally
+from features.services import ServiceTally, both_arms
+from models.base import Ints, State, put_rows, take_rows
+
+FELT_HALF_LIVES = 4.0
+"""What was felt is kept this much longer than what is learned: a holdout of 5 % brings few rows."""
+
+
+class FeatureStore:
+    """Features of one topology. Time enters with every call and never runs back.
+
+    `half_life_s`: how fast what is known of endpoints and nodes decays; what services felt decays four times slower.
+    `stale_after_s`: a node silent for longer is unknown.
+    """
+
+    def __init__(self, topology: Topology, half_life_s: float = 3.0, stale_after_s: float = 3.0) -> None:
+        self._half_life_s = half_life_s
+        self._now: float | None = None  # of the latest call
+        self._topology = topology
+        self._endpoints, self._services = self._empty_tallies()
+        self._nodes = NodeTally(_node_slots(topology), topology.service_slots, half_life_s, stale_after_s)
+        self._open = OpenRequests(_node_slots(topology), topology.endpoint_slots)
+
+    def moved(self, topology: Topology, now: float) -> None:
+        """The membership changed: new slots begin empty, the others keep what they have."""
+        self._at(now)
+        before, self._topology = self._topology, topology
+        nodes, slots, services = _node_slots(topology), topology.endpoint_slots, topology.service_slots
+        self._endpoints.resize(slots)
+        self._services.resize(services)
+        self._nodes.resize(nodes, services)
+        self._open.resize(nodes, slots)
+        was = np.pad(before.service_of, (0, slots - before.endpoint_slots), constant_values=-1) >= 0
+        joined = np.flatnonzero((topology.service_of >= 0) & ~was)
+        self._endpoints.begin(joined, now)
+        self._open.forget(np.flatnonzero(topology.service_of < 0))
+        self._services.begin(np.setdiff1d(_service_ids(topology), _service_ids(before)), now)
+        self._nodes.begin(np.setdiff1d(_node_ids(topology), _node_ids(before)), now)
+
+    def told(self, batch: Telemetry, now: float) -> None:
+        """Fold a batch in. Rows that name what is not in the topology are passed over."""
+        self._at(now)
+        if isinstance(batch, Requests):
+            self._open.finished(self._endpoints.told(batch, now), now)
+            self._services.told(batch, now)
+            self._nodes.told(batch, now)
+        elif isinstance(batch, Felt):
+            self._services.felt(batch, now)
+        elif isinstance(batch, InFlight):
+            if self._nodes.knows(batch.node_id):
+                returning = not self._nodes.reporting(now)[batch.node_id]
+                self._nodes.reported(batch, now)
+                self._open.reported(batch, self._nodes.reporting(now), returning, now)
+        elif isinstance(batch, Dropped) and self._nodes.knows(batch.node):
+            self._nodes.dropped(batch)
+
+    def freeze(self, now: float) -> Features:
+        """All features at `now`. The per-tick sums of the services start again; all else is only read."""
+        self._at(now)
+        nodes = self._nodes.freeze(now)
+        in_flight = self._open.in_flight(nodes.fresh)
+        stuck_s = self._open.stuck_s(in_flight, now)
+        live = self._topology.service_of >= 0
+        return Features(
+            now=now,
+            endpoints=self._endpoints.freeze(now, live, in_flight, stuck_s),
+            services=self._services.freeze(now),
+            nodes=nodes,
+        )
+
+    def state(self) -> State:
+        """What endpoints and services are known by, under their names: integers mean nothing in the next run.
+
+        Nodes, and what is open, are seen anew within a second and not kept.
+        """
+        topology = self._topology
+        endpoint_ids = [e.id for s in topology.services for e in s.endpoints]
+        return {
+            "kind": "features",
+            "now": self._now,
+            "endpoint_names": [[s.name, e.address] for s in topology.services for e in s.endpoints],
+            "service_names": [s.name for s in topology.services],
+            "endpoints": _each(take_rows, self._endpoints.state(), np.array(endpoint_ids, dtype=np.int64)),
+            "services": _each(take_rows, self._services.state(), both_arms(_service_ids(topology))),
+        }
+
+    def restore(self, state: State, now: float) -> None:
+        """Take up a state: by service name and endpoint address, decayed by the time since. Who left is left out.
+
+        ValueError, and unchanged, when it is not of a store with these half-lives.
+        """
+        try:
+            endpoints, services = self._restored(state, now)
+        except (KeyError, TypeError, IndexError) as e:
+            raise ValueError(f"this is no state of a feature store: {e!r}") from e
+        self._at(now)
+        self._endpoints, self._services = endpoints, services
+
+    def _restored(self, state: State, now: float) -> tuple[EndpointTally, ServiceTally]:
+        """New tallies with what the state has of the present topology."""
+        if state["kind"] != "features":
+            raise ValueError(f"this is a state of {state['kind']!r}, not of features")
+        topology = self._topology
+        left = now if state["now"] is None else min(float(state["now"]), now)
+        endpoints, services = self._empty_tallies()
+        ids = {(s.name, e.address): e.id for s in topology.services for e in s.endpoints}
+        rows, ours = _match([ids.get((service, address)) for service, address in state["endpoint_names"]])
+        kept = _each(take_rows, state["endpoints"], rows)
+        endpoints.restore(_each(put_rows, kept, ours, topology.endpoint_slots), left, now)
+        endpoints.begin(np.setdiff1d(np.flatnonzero(topology.service_of >= 0), ours), now)
+
+        names = {s.name: s.id for s in topology.services}
+        rows, ours = _match([names.get(name) for name in state["service_names"]])
+        kept = _each(take_rows, state["services"], both_arms(rows))
+        services.restore(_each(put_rows, kept, both_arms(ours), 2 * topology.service_slots), left, now)
+        services.begin(np.setdiff1d(_service_ids(topology), ours), now)
+        return endpoints, services
+
+    def _empty_tallies(self) -> tuple[EndpointTally, ServiceTally]:
+        topology = self._topology
+        return (
+            EndpointTally(topology.endpoint_slots, self._half_life_s),
+            ServiceTally(topology.service_slots, FELT_HALF_LIVES * self._half_life_s),
+        )
+
+    def _at(self, now: float) -> None:
+        """The first call of all is when everybody in the first topology joined."""
+        if self._now is None:
+            self._endpoints.begin(np.flatnonzero(self._topology.service_of >= 0), now)
+            self._services.begin(_service_ids(self._topology), now)
+            self._nodes.begin(_node_ids(self._topology), now)
+        self._now = now
+
+
+def _service_ids(topology: Topology) -> Ints:
+    return np.array([s.id for s in topology.services], dtype=np.int64)
+
+
+def _node_ids(topology: Topology) -> Ints:
+    return np.array([n.id for n in topology.nodes], dtype=np.int64)
+
+
+def _node_slots(topology: Topology) -> int:
+    return max((n.id for n in topology.nodes), default=-1) + 1
+
+
+def _each(function: Callable[..., State], parts: Mapping[str, State], *args: Any) -> dict[str, State]:
+    """The function of each part's state."""
+    return {name: function(part, *args) for name, part in parts.items()}
+
+
+def _match(ids: Sequence[int | None]) -> tuple[Ints, Ints]:
+    """Which rows of a state belong to somebody who is here, and to whom."""
+    pairs = [(row, here) for row, here in enumerate(ids) if here is not None]
+    return tuple(np.array(pairs, dtype=np.int64).reshape(-1, 2).T)  # type: ignore[return-value]

@@ -1,0 +1,203 @@
+"""What each endpoint can bear: attempts a second, from what it does and how long it takes.
+
+By the arrival theorem (Reiser and Lavenberg, "Mean-value analysis of closed multichain queuing networks", JACM 1980) a
+request that reaches a queue served at rate `mu` finds `L` before it and stays `R = (L + 1) / mu`; by Little's law
+`L = X R` with throughput `X`. Together:
+
+    mu = (L + 1) / R = X + 1 / R
+
+At low load that is one over the service time, in saturation it is the throughput, and no load test is needed for
+either. Three amendments make it safe to steer by:
+
+* Only good answers count: `X` is the rate of OK attempts and `R` their latency, and the whole is multiplied by the
+  share of good answers to the power `error_exponent`. An endpoint that fails in a millisecond adds nothing and is
+  multiplied away: fast failure is never a good sign.
+* What has not ended counts as well: while requests are open and none finishes, `R` is at least the time they have been
+  stuck, and `X` at most 3 over that time (the "rule of three": the 95 % bound of a rate that showed nothing). A
+  hang takes the estimate to nothing within seconds, and hides what is remembered rather than changing it.
+* The estimate is remembered by evidence, not by time. A new reading moves it by `fresh / (fresh + memory_samples)`: at
+  hundreds of attempts a second the reading rules, at one a second ten of them do, so that an endpoint held at its floor
+  comes back within half a minute but does not jump with each answer.
+
+Capacity of an endpoint with many workers is underestimated at low load (it looks like one fast worker). Among peers at
+like load that cancels out, and peers are all it is compared with.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from models.base import Floats, Ints, Prediction, State, check_arrays
+
+_Z90 = 1.645
+"""Standard errors either side of a 90 % interval."""
+
+_RULE_OF_THREE = 3.0
+
+LEAST = 1e-3
+"""Attempts a second that anything known is said to bear at least: peers are compared by ratio, and 0 has none."""
+
+
+class Capacity:
+    """Capacity by endpoint: one row each, learned from columns of features, attempts a second.
+
+    `memory_samples`: how many attempts the remembered value is worth against fresh ones. `memory_half_life_s`: how long
+    an endpoint's evidence counts (`Prediction.count`); it is longer than the features' own half-life, so that an
+    endpoint at its floor is still known by its own deeds and not taken for one of its peers.
+
+    >>> capacity = Capacity(slots=2)
+    >>> one = dict(ok_per_s=[40.0, 40.0], error_share=[0.0, 0.5], latency_s=[0.1, 0.1], latency_sd_s=[0.1, 0.1])
+    >>> two = dict(samples=[170.0, 170.0], total=[400, 400], in_flight=[4.0, 4.0], stuck_s=[0.0, 0.0])
+    >>> capacity.learn_many(**{name: np.array(column) for name, column in (one | two).items()}, now=10.0)
+    >>> capacity.predict_many().value
+    array([50. , 12.5])
+    """
+
+    columns: ClassVar[tuple[str, ...]] = (
+        "ok_per_s",
+        "error_share",
+        "latency_s",
+        "latency_sd_s",
+        "samples",
+        "total",
+        "in_flight",
+        "stuck_s",
+    )
+    """The columns of `EndpointFeatures` that `learn_many` takes, by name."""
+
+    def __init__(
+        self,
+        slots: int,
+        *,
+        error_exponent: float = 2.0,
+        memory_samples: float = 8.0,
+        memory_half_life_s: float = 20.0,
+    ) -> None:
+        if not (error_exponent > 0 and memory_samples >= 0 and memory_half_life_s > 0):
+            raise ValueError("error_exponent and memory_half_life_s must be above 0, memory_samples not below")
+        self.error_exponent = error_exponent
+        self.memory_samples = memory_samples
+        self.memory_half_life_s = memory_half_life_s
+        self._now = math.nan
+        self._value = np.zeros(slots)  # remembered capacity; a row of zeros throughout is one never learned
+        self._spread = np.zeros(slots)  # its standard error, relative to it
+        self._known = np.zeros(slots)  # decayed attempts behind it
+        self._seen = np.zeros(slots)  # `total` at the last learning
+        self._hanging = np.zeros(slots)  # requests that hang, now: evidence too
+        self._ceiling = np.zeros(slots)  # while some hang: what they allow at most
+
+    def learn_many(
+        self,
+        *,
+        ok_per_s: Floats,
+        error_share: Floats,
+        latency_s: Floats,
+        latency_sd_s: Floats,
+        samples: Floats,
+        total: Ints,
+        in_flight: Floats,
+        stuck_s: Floats,
+        now: float,
+    ) -> None:
+        """Take in one frozen set of endpoint features. Each column has shape (slots,); NaN is unknown.
+
+        An endpoint's row is passed over where it has no fresh attempt. ValueError when a column has another length.
+        """
+        given = (ok_per_s, error_share, latency_s, latency_sd_s, samples, total, in_flight, stuck_s)
+        if any(np.shape(column) != self._value.shape for column in given):
+            raise ValueError(f"columns of shapes {[np.shape(c) for c in given]} for {self._value.size} slots")
+        elapsed = 0.0 if math.isnan(self._now) else max(now - self._now, 0.0)
+        self._now = now
+        self._known *= math.exp2(-elapsed / self.memory_half_life_s)
+
+        success = 1.0 - np.clip(np.nan_to_num(error_share, nan=0.0, posinf=1.0), 0.0, 1.0)
+        throughput = np.where(np.isfinite(ok_per_s), np.maximum(ok_per_s, 0.0), 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            speed = np.where(np.isfinite(latency_s) & (latency_s > 0), 1.0 / latency_s, np.nan)
+        factor = success**self.error_exponent
+        reading = np.where(factor > 0, (throughput + speed) * factor, 0.0)
+        behind = np.maximum(np.nan_to_num(samples, nan=0.0), np.minimum(self._known, self.memory_samples))
+        spread = _relative_error(throughput, speed, latency_sd_s, success, behind, self.error_exponent)
+        self._remember(reading, spread, np.asarray(total, dtype=np.float64))
+
+        stuck = np.nan_to_num(stuck_s, nan=0.0, posinf=np.inf)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            allowed = (np.minimum(throughput, _RULE_OF_THREE / stuck) + 1.0 / stuck) * factor
+        hangs = (stuck > 0) & ~(stuck * speed <= 1.0)  # no latency known: stuck is all there is
+        self._hanging = np.where(hangs, np.clip(np.nan_to_num(in_flight, nan=1.0), 1.0, 1e9), 0.0)
+        self._ceiling = np.where(hangs, allowed, 0.0)
+
+    def _remember(self, reading: Floats, spread: Floats, total: Floats) -> None:
+        """Move the memory towards the reading by the weight of what is fresh in it."""
+        fresh = np.where(total >= self._seen, total - self._seen, total)  # a counter that fell has begun again
+        self._seen = total
+        learn = (fresh > 0) & np.isfinite(reading)
+        fresh = np.where(learn, fresh, 0.0)
+        resists = np.minimum(self._known, self.memory_samples)
+        gain = np.divide(fresh, fresh + resists, out=np.zeros_like(fresh), where=learn)
+        self._value += gain * (np.where(learn, reading, 0.0) - self._value)
+        self._spread += gain * (np.where(learn, spread, 0.0) - self._spread)
+        self._known += fresh
+
+    def predict_many(self) -> Prediction:
+        """Capacity with its 90 % interval and count by endpoint, shape (slots,). NaN below one attempt's evidence.
+
+        What bears nothing is told as `LEAST`, so a value that is there is above 0.
+        """
+        count = self._known + self._hanging
+        remembered = np.where(self._known > 0, self._value, np.nan)
+        allowed = np.where(self._hanging > 0, self._ceiling, np.nan)
+        value = np.where(count >= 1.0, np.maximum(np.fmin(remembered, allowed), LEAST), np.nan)
+        reach = np.exp(_Z90 * self._spread)  # the error is relative, so the interval is too
+        return Prediction(value=value, low=value / reach, high=value * reach, count=count)
+
+    def resize(self, slots: int) -> None:
+        """Have room for this many endpoints; new ones are not ready, and none is ever taken away."""
+        more = slots - self._value.size
+        if more > 0:
+            for name in _ARRAYS:
+                setattr(self, "_" + name, np.pad(getattr(self, "_" + name), (0, more)))
+
+    def state(self) -> State:
+        """What is remembered, a row per slot; a row of zeros is one never learned."""
+        return {name: getattr(self, name) for name in _PARAMETERS} | {
+            "now": self._now,
+            **{name: getattr(self, "_" + name).copy() for name in _ARRAYS},
+        }
+
+    def restore(self, state: State) -> None:
+        """Take up a state. ValueError, and unchanged, when slots or parameters are not these."""
+        check_arrays(
+            state,
+            {name: getattr(self, "_" + name) for name in _ARRAYS},
+            **{name: getattr(self, name) for name in _PARAMETERS},
+        )
+        self._now = float(state["now"])
+        for name in _ARRAYS:
+            setattr(self, "_" + name, np.array(state[name], dtype=np.float64))
+
+
+_PARAMETERS = ("error_exponent", "memory_samples", "memory_half_life_s")
+_ARRAYS = ("value", "spread", "known", "seen", "hanging", "ceiling")
+
+
+def _relative_error(
+    throughput: Floats, speed: Floats, latency_sd_s: Floats, success: Floats, samples: Floats, exponent: float
+) -> Floats:
+    """Standard error of `(X + 1/R) * success**k` over its value, by the delta method; an unknown 1/R adds none.
+
+    X errs as a Poisson count does, 1/R by the spread of the latencies, the success share as a binomial one. Each is
+    drawn towards the uncertain by one imagined sample (an exponential latency, half a failure), so that a single
+    attempt does not look certain. `samples` is a decayed count, which is at most what it stands for: the interval is
+    on the wide side.
+    """
+    n = samples + 1.0
+    variation = (np.nan_to_num(latency_sd_s, nan=0.0, posinf=0.0) * np.nan_to_num(speed)) ** 2
+    of_speed = (samples * variation + 1.0) / n / n
+    weight = np.divide(speed, throughput + speed, out=np.zeros_like(speed), where=np.isfinite(speed))
+    failing = ((1.0 - success) * samples + 0.5) / n
+    of_success = exponent**2 * failing / (1.0 - failing) / n
+    return np.asarray(np.sqrt((1.0 - weight) ** 2 / n + weight**2 * of_speed + of_success))
