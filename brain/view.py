@@ -1,0 +1,61 @@
+"""What a policy sees: one service at one tick, as arrays aligned with the service's members.
+
+A policy never sees the whole mesh, a clock or a setting that it does not need. What it cannot know is NaN here, never a
+made-up number: a policy has to say what it does about the unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from dataplane.contract import Service
+    from features.columns import EndpointFeatures
+    from models.base import Prediction
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One service's endpoints now. Every array has shape (n,), in the order of the topology's members."""
+
+    service: Service
+    members: Ints  # endpoint ids
+    prior: Floats  # the operator's weights, mean 1: the capacity ratio to believe in until something is learned
+    in_force: Ints  # weights by the plan in force
+    capacity: Floats  # attempts a second each is believed to bear; NaN when not ready
+    capacity_low: Floats  # of a 90 % interval
+    capacity_high: Floats
+    count: Floats  # samples behind the capacity
+    error_share: Floats  # NaN without samples
+    ready: bool  # enough samples and time at this service for its figures to be acted on
+
+
+def look(
+    service: Service, members: Ints, in_force: Ints, endpoints: EndpointFeatures, prediction: Prediction, *, ready: bool
+) -> View:
+    """Cut one service's rows out of the arrays of all endpoints."""
+    return View(
+        service=service,
+        members=members,
+        prior=prior_of(service),
+        in_force=in_force,
+        capacity=prediction.value[members],
+        capacity_low=prediction.low[members],
+        capacity_high=prediction.high[members],
+        count=prediction.count[members],
+        error_share=endpoints.error_share[members],
+        ready=ready,
+    )
+
+
+def prior_of(service: Service) -> Floats:
+    """The operator's weights scaled to a mean of 1. Shape (n,); weights below 1 count as 1, as Envoy has it."""
+    weights = np.array([max(1, e.weight) for e in service.endpoints], dtype=np.float64)
+    return weights / weights.mean() if len(weights) else weights
