@@ -1,0 +1,73 @@
+"""When new weights may go out.
+
+A push of weights restarts the pick schedule of every Envoy worker. Pushed too often, each worker only ever walks the
+first part of its schedule, and endpoints of low weight are never picked: they starve, yield no samples and can never
+recover (measured: at 2 requests/s and a push a second, two of four endpoints got nothing). So a push waits until
+
+1. it is worth it: some endpoint's goal differs from its weight by more than the deadband and by more than one unit,
+   which is rounding and not news;
+2. `push_interval_s` has passed since the last one;
+3. the workers have walked their schedules: nine tenths of the service's picks since the last push were made by nodes
+   whose every worker made `picks_per_cycle * sum(w) / min(w)` picks of its own. Picks count, not nodes: a node that
+   carries nothing cannot hold the others up, and one with a trickle cannot starve an endpoint that the others serve.
+   With no picks at all there is nothing to starve but nothing to learn from either, and the push waits.
+
+An emergency, a cut of some endpoint's share by `drain_factor` or more, need not wait for 3, but only once per
+`drain_interval_s`. Picks per node come from its load reports and are taken as spread evenly over its workers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from brain.settings import Guard
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+WALKED_SHARE = 0.9
+"""Of the picks since the last push, how many must come from nodes that walked whole schedules."""
+
+
+@dataclass(slots=True)
+class Gate:
+    """One service's gate: what was so at its last push."""
+
+    pushed_at: float = -np.inf
+    drained_at: float = -np.inf
+    picks: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # by node
+
+    def held(self, weights: Ints, goal: Ints, in_force: Ints, picks: Ints, workers: Ints, now: float, g: Guard) -> str:
+        """Why these weights may not go out now; "" when they may. All weights have shape (n,), the rest (nodes,)."""
+        moved = np.abs(goal - in_force)
+        if not (moved > np.maximum(g.deadband * in_force, 1)).any() or (weights == in_force).all():
+            return "within the deadband"
+        if now - self.pushed_at < g.push_interval_s:
+            return f"the last push was {now - self.pushed_at:.1f} s ago"
+        drains = bool((weights * g.drain_factor <= in_force).any())
+        if drains and now - self.drained_at >= g.drain_interval_s:
+            return ""
+        return self._waits_for_picks(in_force, picks, workers, g)
+
+    def pushed(self, weights: Ints, in_force: Ints, picks: Ints, now: float, g: Guard) -> None:
+        """These weights went out."""
+        if (weights * g.drain_factor <= in_force).any():
+            self.drained_at = now
+        self.pushed_at = now
+        self.picks = picks.copy()
+
+    def _waits_for_picks(self, in_force: Ints, picks: Ints, workers: Ints, g: Guard) -> str:
+        before = np.zeros(len(picks), dtype=np.int64)
+        before[: len(self.picks)] = self.picks[: len(picks)]
+        since = np.maximum(picks - before, 0)  # a node that was restarted counts from 0 again
+        cycle = float(in_force.sum() / in_force.min())
+        need = g.picks_per_cycle * cycle * np.maximum(workers, 1)
+        walked, total = int(since[since >= need].sum()), int(since.sum())
+        if total > 0 and walked >= WALKED_SHARE * total:
+            return ""
+        return f"{total} picks since the last push are too few for whole schedules ({need.min():.0f} a node)"
