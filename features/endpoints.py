@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dataplane.contract import Outcome, Requests
 from features.columns import EndpointFeatures, Floats, Ints
-from models.base import State, check_arrays
+from models.base import State, check_state
 from models.decay import DecayedSums
 from models.sketch import QuantileSketch
 
@@ -107,7 +107,7 @@ class EndpointTally:
     def restore(self, state: dict[str, State], left: float, now: float) -> None:
         """Take up a state kept at `left`: what it holds has decayed since. ValueError when it is of another shape."""
         own = state["own"]
-        check_arrays(own, {"total": self._total, "joined": self._joined, "last": self._last})
+        check_state(own, {"total": self._total, "joined": self._joined, "last": self._last})
         self._sums.restore(state["sums"])
         self._sketch.restore(state["sketch"])
         self._sums.skip(left, now)

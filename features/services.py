@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dataplane.contract import Felt, Outcome, Requests
 from features.columns import Floats, ServiceFeatures
-from models.base import Ints, State, check_arrays
+from models.base import Ints, State, check_state
 from models.decay import DecayedSums
 from models.sketch import QuantileSketch
 
@@ -123,7 +123,7 @@ class ServiceTally:
     def restore(self, state: dict[str, State], left: float, now: float) -> None:
         """Take up a state kept at `left`: what it holds has decayed since. ValueError when it is of another shape."""
         own = state["own"]
-        check_arrays(own, {"total": self._total, "failure_cost_s": self._total})
+        check_state(own, {"total": self._total, "failure_cost_s": self._total})
         self._sums.restore(state["sums"])
         self._sketch.restore(state["sketch"])
         self._sums.skip(left, now)

@@ -48,6 +48,7 @@ class Scorer(Protocol):
         """Higher is stranger; None when not ready."""
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """What the checkpoint asks of a model."""
 
@@ -58,12 +59,16 @@ class Stateful(Protocol):
         """Take up a state. ValueError, and unchanged, when it is not of this model."""
 
 
-def check_arrays(state: Mapping[str, Any], like: Mapping[str, NDArray[Any]], **numbers: float) -> None:
+def check_state(state: Mapping[str, Any], like: Mapping[str, NDArray[Any]], *numbers: str, **made_with: float) -> None:
     """Refuse a state that is not of this model: ValueError when an array or a number is missing or unlike ours.
 
-    `like` gives the shape that each array must have, `numbers` the exact value of each parameter it was made with.
+    `like` gives the shape that each array must have, `numbers` what must be some number, and `made_with` the exact
+    value of each parameter.
     """
-    for name, value in numbers.items():
+    for name in numbers:
+        if not isinstance(state.get(name), int | float):
+            raise ValueError(f"state {name!r} is no number: {state.get(name)!r}")
+    for name, value in made_with.items():
         if state.get(name) != value:
             raise ValueError(f"this state was kept with {name} {state.get(name)!r}, here it is {value!r}")
     for name, ours in like.items():

@@ -30,12 +30,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from models.base import Floats, Ints, Prediction, State, check_arrays
+from models.base import Floats, Ints, Prediction, State, check_state
 
 _Z90 = 1.645
 """Standard errors either side of a 90 % interval."""
 
 _RULE_OF_THREE = 3.0
+
+_SHORTEST_S = 1e-6
+"""No request takes less: a time below it was not measured."""
 
 LEAST = 1e-3
 """Attempts a second that anything known is said to bear at least: peers are compared by ratio, and 0 has none."""
@@ -113,22 +116,20 @@ class Capacity:
         self._now = now
         self._known *= math.exp2(-elapsed / self.memory_half_life_s)
 
-        success = 1.0 - np.clip(np.nan_to_num(error_share, nan=0.0, posinf=1.0), 0.0, 1.0)
-        throughput = np.where(np.isfinite(ok_per_s), np.maximum(ok_per_s, 0.0), 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            speed = np.where(np.isfinite(latency_s) & (latency_s > 0), 1.0 / latency_s, np.nan)
+        success = 1.0 - _sane(error_share, most=1.0)
+        throughput, stuck = _sane(ok_per_s), _sane(stuck_s)
+        latency = _sane(latency_s)
+        speed = np.divide(1.0, latency, out=np.full_like(latency, np.nan), where=latency > _SHORTEST_S)
         factor = success**self.error_exponent
         reading = np.where(factor > 0, (throughput + speed) * factor, 0.0)
-        behind = np.maximum(np.nan_to_num(samples, nan=0.0), np.minimum(self._known, self.memory_samples))
-        spread = _relative_error(throughput, speed, latency_sd_s, success, behind, self.error_exponent)
+        behind = np.maximum(_sane(samples), np.minimum(self._known, self.memory_samples))
+        spread = _relative_error(throughput, speed, _sane(latency_sd_s), success, behind, self.error_exponent)
         self._remember(reading, spread, np.asarray(total, dtype=np.float64))
 
-        stuck = np.nan_to_num(stuck_s, nan=0.0, posinf=np.inf)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            allowed = (np.minimum(throughput, _RULE_OF_THREE / stuck) + 1.0 / stuck) * factor
-        hangs = (stuck > 0) & ~(stuck * speed <= 1.0)  # no latency known: stuck is all there is
-        self._hanging = np.where(hangs, np.clip(np.nan_to_num(in_flight, nan=1.0), 1.0, 1e9), 0.0)
-        self._ceiling = np.where(hangs, allowed, 0.0)
+        hangs = (stuck > _SHORTEST_S) & ~(stuck * speed <= 1.0)  # with no latency known, stuck is all there is
+        slowness = np.divide(1.0, stuck, out=np.zeros_like(stuck), where=hangs)
+        self._ceiling = (np.minimum(throughput, _RULE_OF_THREE * slowness) + slowness) * factor
+        self._hanging = np.where(hangs, np.maximum(_sane(in_flight), 1.0), 0.0)
 
     def _remember(self, reading: Floats, spread: Floats, total: Floats) -> None:
         """Move the memory towards the reading by the weight of what is fresh in it."""
@@ -151,7 +152,8 @@ class Capacity:
         remembered = np.where(self._known > 0, self._value, np.nan)
         allowed = np.where(self._hanging > 0, self._ceiling, np.nan)
         value = np.where(count >= 1.0, np.maximum(np.fmin(remembered, allowed), LEAST), np.nan)
-        reach = np.exp(_Z90 * self._spread)  # the error is relative, so the interval is too
+        spread = np.where(self._known > 0, self._spread, 1.0)  # a hang and nothing else: as unsure as one latency
+        reach = np.exp(_Z90 * spread)  # the error is relative, so the interval is too
         return Prediction(value=value, low=value / reach, high=value * reach, count=count)
 
     def resize(self, slots: int) -> None:
@@ -170,9 +172,10 @@ class Capacity:
 
     def restore(self, state: State) -> None:
         """Take up a state. ValueError, and unchanged, when slots or parameters are not these."""
-        check_arrays(
+        check_state(
             state,
             {name: getattr(self, "_" + name) for name in _ARRAYS},
+            "now",
             **{name: getattr(self, name) for name in _PARAMETERS},
         )
         self._now = float(state["now"])
@@ -182,6 +185,11 @@ class Capacity:
 
 _PARAMETERS = ("error_exponent", "memory_samples", "memory_half_life_s")
 _ARRAYS = ("value", "spread", "known", "seen", "hanging", "ceiling")
+
+
+def _sane(column: Floats, most: float = 1e9) -> Floats:
+    """The column within 0 and `most`, and 0 where it is unknown or infinite."""
+    return np.where(np.isfinite(column), np.clip(column, 0.0, most), 0.0)
 
 
 def _relative_error(
@@ -195,7 +203,7 @@ def _relative_error(
     on the wide side.
     """
     n = samples + 1.0
-    variation = (np.nan_to_num(latency_sd_s, nan=0.0, posinf=0.0) * np.nan_to_num(speed)) ** 2
+    variation = (latency_sd_s * np.nan_to_num(speed)) ** 2
     of_speed = (samples * variation + 1.0) / n / n
     weight = np.divide(speed, throughput + speed, out=np.zeros_like(speed), where=np.isfinite(speed))
     failing = ((1.0 - success) * samples + 0.5) / n

@@ -17,7 +17,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Floats, Ints, State, check_arrays
+from models.base import Floats, Ints, State, check_state
 
 _REBASE_LOG2 = 32.0
 """A landmark older than this many half-lives moves: 2**32 leaves float64 another 2**991 of room in one silent jump."""
@@ -139,7 +139,7 @@ class DecayedSums:
 
     def restore(self, state: State) -> None:
         """Take up a state. ValueError, and unchanged, when fields, streams or half-life are not these."""
-        check_arrays(state, {"sums": self._sums.T, "since": self._since}, half_life_s=self.decay.half_life_s)
+        check_state(state, {"sums": self._sums.T, "since": self._since}, "landmark", half_life_s=self.decay.half_life_s)
         self.decay.landmark = float(state["landmark"])
         self._sums = np.array(np.transpose(state["sums"]), dtype=np.float64, order="C")
         self._since = np.array(state["since"], dtype=np.float64)
