@@ -1,1 +1,84 @@
-"""Load reports (LRS): what each node says is open now, by endpoint. Filled in with the wires."""
+"""Load reports (LRS): what one node says is open now, by endpoint.
+
+What Envoy 1.40 sends with `report_endpoint_granularity`, measured: a report every interval whether or not there was
+traffic, with a ClusterStats for every cluster it was asked for; in it an endpoint only when it has something open or
+anything happened to it since the last report. So an idle endpoint has no row and counts as 0, a hung one has a row in
+every report, and a report without rows says that the node lives and carries nothing. The stream's first request, before
+the answer that sets the interval, names no cluster at all and says nothing.
+
+Source: envoy/service/load_stats/v3/lrs.proto and envoy/config/endpoint/v3/load_report.proto.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dataplane.contract import ADAPTIVE_SUFFIX, Arm, InFlight, Topology
+from dataplane.mesh import host_port
+
+CONTROL_CLUSTER = "weirflow_xds"
+"""Our own streams: every node reports them as well, and they are no service."""
+
+COUNT_MAX = 10**9
+"""In one interval on one endpoint: beyond it a counter has wrapped, as Envoy's gauges do when they fall below 0."""
+_INTERVAL_S = 0.5
+_INTERVAL_MAX_S = 3600.0
+_COUNTS = ("total_requests_in_progress", "total_issued_requests", "total_successful_requests", "total_error_requests")
+
+
+def read_report(request: Any, node: int, topology: Topology) -> tuple[InFlight, Mapping[str, int]]:
+    """A parsed LoadStatsRequest as one report of that node, and what of it was rejected: rows by reason.
+
+    A row per endpoint and arm: an endpoint that is told in several localities or priorities is summed. The interval is
+    the longest that a cluster states, 0.5 s when none states a sound one. Reasons: `unknown_cluster` (only where it
+    carries endpoints), `unknown_endpoint`, `absurd_count`.
+    """
+    rejected: Counter[str] = Counter()
+    services = {s.name: s.id for s in topology.services}
+    rows: dict[tuple[int, int, Arm], list[int]] = {}
+    for name, endpoint in _endpoints(request):
+        base = name.removesuffix(ADAPTIVE_SUFFIX)
+        service = services.get(base, -1)
+        host = endpoint.address.socket_address
+        id_ = topology.addresses.get((service, host_port(host.address, host.port_value)), -1)
+        counts = [getattr(endpoint, field) for field in _COUNTS]
+        if service < 0:
+            rejected["unknown_cluster"] += 1
+        elif id_ < 0:
+            rejected["unknown_endpoint"] += 1
+        elif max(counts) > COUNT_MAX:
+            rejected["absurd_count"] += 1
+        else:
+            key = (service, id_, Arm.STATIC if base == name else Arm.ADAPTIVE)
+            rows[key] = [a + b for a, b in zip(rows.get(key, [0] * len(counts)), counts, strict=True)]
+    places, counts_by_row = list(rows), list(rows.values())
+    report = InFlight.report(
+        node,
+        _interval_s(request),
+        service=[service for service, _, _ in places],
+        endpoint=[id_ for _, id_, _ in places],
+        arm=[arm for _, _, arm in places],
+        in_flight=[row[0] for row in counts_by_row],
+        issued=[row[1] for row in counts_by_row],
+        succeeded=[row[2] for row in counts_by_row],
+        failed=[row[3] for row in counts_by_row],
+    )
+    return report, dict(rejected)
+
+
+def _endpoints(request: Any) -> Iterator[tuple[str, Any]]:
+    """Cluster name and UpstreamEndpointStats of every endpoint in the report."""
+    for cluster in request.cluster_stats:
+        if cluster.cluster_name == CONTROL_CLUSTER:
+            continue
+        for locality in cluster.upstream_locality_stats:
+            for endpoint in locality.upstream_endpoint_stats:
+                yield cluster.cluster_name, endpoint
+
+
+def _interval_s(request: Any) -> float:
+    spans = (c.load_report_interval for c in request.cluster_stats)
+    longest = max((s.seconds + s.nanos * 1e-9 for s in spans), default=0.0)
+    return longest if 0.0 < longest <= _INTERVAL_MAX_S else _INTERVAL_S

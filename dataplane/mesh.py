@@ -123,6 +123,11 @@ def route_name(route: str, arm: Arm) -> str:
     return route + ADAPTIVE_SUFFIX if arm is Arm.ADAPTIVE else route
 
 
+def host_port(host: str, port: int) -> str:
+    """An address as a topology writes it: `ip:port`, an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Registry:
     """Hands out the integers of one run. An address that left and came back is a new endpoint with a new history."""
 
