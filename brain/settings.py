@@ -87,6 +87,8 @@ class Settings:
     modes: dict[str, Mode] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
     tick_s: float = 1.0
+    lease_ttl_s: float = 5.0
+    """The lease's length, as the data plane serves it. After a longer gap between its ticks the brain starts anew."""
     learning: Learning = field(default_factory=Learning)
     guard: Guard = field(default_factory=Guard)
     proof: Proof = field(default_factory=Proof)

@@ -1,0 +1,69 @@
+"""Alerts: what is wrong now, with patience at both ends.
+
+Each tick says which conditions hold. A condition must hold for its rule's `after_s` to open an alert, and must have
+been absent for `clear_s` to close it, so that what flickers is one alert and not twenty. The identity of an alert is
+its kind and labels; no number is ever in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from brain.decision import Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How patient an alert is."""
+
+    after_s: float
+    clear_s: float
+    severity: str = "warning"
+
+
+RULES = {
+    "NackParked": Rule(0.0, 0.0),  # an event, and it ends by an event
+    "TelemetryStale": Rule(2.0, 5.0),  # it takes `stale_after_s` to be stale at all
+    "TickOverrun": Rule(0.0, 60.0),
+    "ShareSteppedBack": Rule(0.0, 0.0),
+    "ServiceInTrouble": Rule(3.0, 10.0, "critical"),
+}
+"""Every kind of alert there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that is so now."""
+
+    kind: str
+    labels: tuple[tuple[str, str], ...]
+    summary: str
+
+
+class Alerts:
+    """Which alerts are open, and which are about to be."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}  # holding, without a break
+        self._last: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}  # when an open one last held
+
+    def judge(self, conditions: Iterable[Condition], now: float) -> tuple[Alert, ...]:
+        """What opened and what closed, given all that holds now."""
+        holding = {(c.kind, c.labels): c for c in conditions}
+        self._since = {key: self._since.get(key, now) for key in holding}
+        out = []
+        for key, condition in holding.items():
+            rule = RULES[condition.kind]
+            if key in self._last:
+                self._last[key] = now
+            elif now - self._since[key] >= rule.after_s:
+                self._last[key] = now
+                out.append(Alert(condition.kind, True, dict(condition.labels), condition.summary, rule.severity))
+        for key in [k for k in self._last if k not in holding]:
+            kind, labels = key
+            if now - self._last[key] >= RULES[kind].clear_s:
+                del self._last[key]
+                summary = f"{kind} is over" + "".join(f", {name} {value}" for name, value in labels)
+                out.append(Alert(kind, False, dict(labels), summary, RULES[kind].severity))
+        return tuple(out)

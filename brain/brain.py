@@ -1,0 +1,306 @@
+"""The brain: told things with a time, ticked with a time; a Decision comes out.
+
+A tick is one straight line: features freeze, capacity is learned and predicted, each service's course is settled and
+steered (policy, guard, gate), the proof scores, alerts open and close, and what is to be in force is put into a Plan.
+
+The brain does no I/O, starts no task and reads no clock. The same calls with the same times give the same decisions,
+bit for bit: a recording of the calls is a recording of the brain.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain import checkpoint
+from brain.alerts import Alerts, Condition
+from brain.commands import Command, Freeze, Rollback, SetMode
+from brain.course import Course
+from brain.decision import Decision, GainView, NodeView, ServiceView
+from brain.explain import Move, Rows, arm_views, endpoint_views
+from brain.nodes import Nodes
+from brain.proof import Evidence
+from brain.settings import Mode
+from brain.view import look
+from dataplane.contract import Plan, ServicePlan
+from features.store import FeatureStore
+from models.capacity import Capacity
+
+if TYPE_CHECKING:
+    from brain.settings import Settings
+    from dataplane.contract import Event, Telemetry, Topology
+    from features.columns import EndpointFeatures, Features
+    from models.base import Prediction, State
+
+HANGS_AFTER_S = 1.0
+"""Requests open with none finishing for this long mean a hang: two load reports, and ten flushes of the log."""
+
+
+class Brain:
+    """One mesh's decisions."""
+
+    def __init__(self, topology: Topology, settings: Settings) -> None:
+        self.decision: Decision | None = None  # the last one
+        self._topology = topology
+        self._settings = settings
+        self._store = FeatureStore(topology, settings.learning.half_life_s, settings.learning.stale_after_s)
+        self._capacity = Capacity(topology.endpoint_slots, error_exponent=settings.learning.error_exponent)
+        self._evidence = Evidence(topology.service_slots, settings.proof.window_s)
+        self._courses = {s.id: Course(s, settings) for s in topology.services}
+        self._nodes = Nodes(topology)
+        self._alerts = Alerts()
+        self._plan: Plan | None = None
+        self._version = 0  # of the last plan made
+        self._ticks = 0
+        self._ticked_at: float | None = None
+        self._frozen = False
+        self._overran: int | None = None  # ticks that the driver skipped since the last one
+        self._notes: list[str] = []
+
+    # What it is told.
+
+    def told(self, batch: Telemetry, now: float) -> None:
+        """Fold a batch of telemetry in."""
+        self._store.told(batch, now)
+
+    def heard(self, event: Event, now: float) -> None:
+        """Take in a node's verdict, or its coming and going."""
+        self._nodes.heard(event)
+
+    def overran(self, skipped: int, now: float) -> None:
+        """The driver says that ticks were due and never happened."""
+        self._overran = (self._overran or 0) + skipped
+
+    def moved(self, topology: Topology, now: float) -> None:
+        """The membership changed. A plan follows at the next tick."""
+        self._store.moved(topology, now)
+        self._capacity.resize(topology.endpoint_slots)
+        self._evidence.resize(topology.service_slots)
+        self._nodes.moved(topology)
+        courses = {}
+        for s in topology.services:
+            course = self._courses.get(s.id)
+            if course is None:
+                courses[s.id] = Course(s, self._settings)
+                continue
+            if s.endpoints != course.service.endpoints:
+                course.joined(s, self._settings)
+            courses[s.id] = course
+        self._topology, self._courses = topology, courses
+
+    def configured(self, settings: Settings, now: float) -> None:
+        """New settings. What was learned is kept, unless the way of learning itself changed."""
+        before, self._settings = self._settings, settings
+        if settings.learning != before.learning:
+            store = FeatureStore(self._topology, settings.learning.half_life_s, settings.learning.stale_after_s)
+            store.moved(self._topology, now)
+            self._store = store
+            self._capacity = Capacity(self._topology.endpoint_slots, error_exponent=settings.learning.error_exponent)
+        self._evidence.window_s = settings.proof.window_s
+        for course in self._courses.values():
+            course.configured(before, settings)
+
+    def command(self, command: Command, now: float) -> None:
+        """Take an operator's order. KeyError, with the nearest right name, for a service that is not there.
+
+        ValueError for a share outside 0 to 100. A share of 100 leaves no holdout, so no gain can be told: allowed,
+        because the operator says so, and noted in the next Decision.
+        """
+        if isinstance(command, Freeze):
+            self._frozen = command.on
+        elif isinstance(command, Rollback):
+            for course in self._courses.values():
+                course.command(Mode.SHADOW, None)
+        elif isinstance(command, SetMode):
+            share = command.share_percent
+            if share is not None and not 0.0 <= share <= 100.0:
+                raise ValueError(f"a share is a percentage from 0 to 100, not {share:g}")
+            course = self._named(command.service)
+            course.command(command.mode, share)
+            self._evidence.forget(course.service.id)
+            if course.commanded >= 100.0 and command.mode is Mode.ADAPTIVE:
+                self._notes.append(f"{command.service}: at 100 % there is no holdout, so no gain can be told")
+
+    def _named(self, name: str) -> Course:
+        names = {c.service.name: c for c in self._courses.values()}
+        if name in names:
+            return names[name]
+        near = get_close_matches(name, names, n=1, cutoff=0.4) or sorted(names)[:1]
+        raise KeyError(f"there is no service {name!r}" + "".join(f"; did you mean {n!r}?" for n in near))
+
+    # What it decides.
+
+    def tick(self, now: float) -> Decision:
+        """Decide once. The plan is the same object as before while nothing in it changed: publishing it renews."""
+        if self._ticked_at is not None and now - self._ticked_at > self._settings.lease_ttl_s and not self._frozen:
+            self._lease_ended(now - self._ticked_at)
+        self._ticks += 1
+        self._ticked_at = now
+        features = self._store.freeze(now)
+        self._learn(features.endpoints, now)
+        prediction = self._capacity.predict_many()
+        self._evidence.add(features.services, now)
+        gains = self._evidence.gains(self._settings.proof.min_requests)
+        moves = self._steer(features, prediction, gains, now)
+        self._plan, services = self._lay_out(features, prediction, gains, moves)
+        nodes = self._nodes.views(features.nodes)
+        self.decision = Decision(
+            now=now,
+            tick=self._ticks,
+            plan=self._plan,
+            services=services,
+            nodes=nodes,
+            alerts=self._alerts.judge(self._conditions(moves, nodes), now),
+            frozen=self._frozen,
+            notes=tuple(self._notes),
+        )
+        self._notes = []
+        self._overran = None
+        return self.decision
+
+    def _learn(self, endpoints: EndpointFeatures, now: float) -> None:
+        """Teach the capacity model. A silence no longer than the wires' own rhythm is no hang."""
+        columns = {c: getattr(endpoints, c) for c in Capacity.columns}
+        columns["stuck_s"] = np.where(endpoints.stuck_s >= HANGS_AFTER_S, endpoints.stuck_s, 0.0)
+        self._capacity.learn_many(**columns, now=now)
+
+    def _lease_ended(self, away_s: float) -> None:
+        """Nothing was renewed for longer than the lease: the static rules serve; come back as at a start."""
+        self._notes.append(f"no tick for {away_s:.1f} s: the lease has ended, weights start from the operator's")
+        for course in self._courses.values():
+            course.leave()
+
+    def _steer(self, features: Features, prediction: Prediction, gains: list[GainView], now: float) -> dict[int, Move]:
+        """Settle every service's course, and move its weights where that may be."""
+        out_of_sight = self._nodes.out_of_sight(features.nodes, now)
+        requests = features.services.total.sum(axis=1).tolist()
+        moves = {}
+        for i, course in self._courses.items():
+            members = self._topology.members[i]
+            ready = course.look(requests[i], out_of_sight, now, self._settings)
+            self._judge(course, gains[i], now)
+            course.stand(frozen=self._frozen, now=now, settings=self._settings)
+            view = look(course.service, members, course.in_force, features.endpoints, prediction, ready=ready)
+            moves[i] = course.steer(view, features.nodes.picks[:, i], self._nodes.workers, now, self._settings)
+        return moves
+
+    def _judge(self, course: Course, gain: GainView, now: float) -> None:
+        """Step the share down on a proven loss, and up again to try."""
+        if self._frozen or course.mode is not Mode.ADAPTIVE or course.state not in ("adaptive", "stepped back"):
+            return
+        why = course.step.judge(gain, course.commanded, now, self._settings.proof)
+        if why:
+            self._evidence.forget(course.service.id)
+            self._notes.append(f"{course.service.name}: {why}")
+
+    def _lay_out(
+        self, features: Features, prediction: Prediction, gains: list[GainView], moves: dict[int, Move]
+    ) -> tuple[Plan, tuple[ServiceView, ...]]:
+        """The plan to be in force, a new version if any number in it changed, and the views that explain it."""
+        rows, arms = Rows.of(features.endpoints, prediction), arm_views(features.services)
+        before = self._plan.services if self._plan is not None else {}
+        plans, views, changed = {}, [], len(before) != len(self._courses)
+        for i, course in self._courses.items():
+            move = moves[i]
+            endpoints = endpoint_views(course.service, move, rows, features.endpoints.p50_s[self._topology.members[i]])
+            pushed = not move.held
+            views.append(
+                ServiceView(
+                    id=i,
+                    name=course.service.name,
+                    mode=str(course.mode),
+                    state=course.state,
+                    share_percent=course.share,
+                    commanded_share_percent=course.commanded,
+                    reason=move.guarded.trouble or course.reason,
+                    pushed=pushed,
+                    endpoints=endpoints,
+                    static=arms[i][0],
+                    adaptive=arms[i][1],
+                    gain=gains[i],
+                )
+            )
+            weights = {e.id: e.weight for e in endpoints}
+            old = before.get(i)
+            if old is not None and old.share_percent == course.share and old.weights == weights:
+                plans[i] = old
+                continue
+            changed = True
+            reasons = {e.id: e.reason for e in endpoints}
+            plans[i] = ServicePlan(course.share, weights, {}, views[-1].reason, reasons)
+        if not changed and self._plan is not None:
+            return self._plan, tuple(views)
+        self._version += 1
+        return Plan(self._version, plans), tuple(views)
+
+    def _conditions(self, moves: dict[int, Move], nodes: tuple[NodeView, ...]) -> list[Condition]:
+        """All that is wrong now."""
+        out = []
+        if self._overran:
+            out.append(Condition("TickOverrun", (), f"{self._overran} ticks were skipped: the last one came too late"))
+        for node in nodes:
+            label = ("node", node.name)
+            out += [
+                Condition("NackParked", (label, ("type", kind)), f"node {node.name} refuses its {kind}: {words}")
+                for kind, words in node.parked.items()
+            ]
+            if node.connected and not node.fresh:
+                out.append(Condition("TelemetryStale", (label,), f"node {node.name} is unknown: {_silence(node)}"))
+        for i, course in self._courses.items():
+            name = course.service.name
+            if course.step.step:
+                out.append(Condition("ShareSteppedBack", (("service", name),), f"{name} stands at {course.share:g} %"))
+            if moves[i].guarded.trouble:
+                out.append(Condition("ServiceInTrouble", (("service", name),), f"{name}: {moves[i].guarded.trouble}"))
+        return out
+
+    # What it keeps over a restart.
+
+    def state(self) -> State:
+        """Enough to go on after a restart: plain dicts, lists, numbers, strings and arrays. See `brain.checkpoint`."""
+        return {
+            "kind": checkpoint.KIND,
+            "version": checkpoint.VERSION,
+            "now": self._ticked_at,
+            "plan_version": self._version,
+            "frozen": self._frozen,
+            "features": self._store.state(),
+            "capacity": checkpoint.keep_capacity(self._capacity, self._topology),
+            "services": checkpoint.keep_services(self._courses, self._evidence, self._settings),
+        }
+
+    def restore(self, state: State, now: float) -> None:
+        """Take up a state, before the first tick. ValueError, and unchanged, when it is not of this brain."""
+        checkpoint.open_state(state)
+        store = FeatureStore(self._topology, self._settings.learning.half_life_s, self._settings.learning.stale_after_s)
+        capacity = Capacity(self._topology.endpoint_slots, error_exponent=self._settings.learning.error_exponent)
+        evidence = Evidence(self._topology.service_slots, self._settings.proof.window_s)
+        try:
+            store.restore(state["features"], now)
+            capacity.restore(checkpoint.restored_capacity(state["capacity"], self._topology))
+            services = checkpoint.check_services(state["services"])
+            version, frozen = int(state["plan_version"]), bool(state["frozen"])
+            away_s = 0.0 if state["now"] is None else max(0.0, now - float(state["now"]))
+            for s in self._topology.services:
+                if s.name in services:
+                    kept = services[s.name]
+                    evidence.restore_row(s.id, kept["sums"], kept["moments"], kept["worth"], away_s)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(f"this state of a brain cannot be read: {error!r}") from error
+        self._store, self._capacity, self._evidence = store, capacity, evidence
+        self._version, self._frozen, self._plan = max(self._version, version), frozen, None
+        self._courses = {s.id: Course(s, self._settings) for s in self._topology.services}
+        for course in self._courses.values():
+            if course.service.name in services:
+                checkpoint.resume(course, services[course.service.name], self._settings, now)
+
+
+def _silence(node: NodeView) -> str:
+    """What a node that cannot be believed does or does not do."""
+    if node.report_age_s is None:
+        return "it never reported"
+    if node.report_age_s > 1.0:
+        return f"it reported {node.report_age_s:.0f} s ago"
+    return "its reports say that requests finish, its log brings nothing"

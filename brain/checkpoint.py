@@ -1,0 +1,100 @@
+"""What the brain keeps over a restart, and what it does not.
+
+Kept, by name and address: the features, the capacities, each service's evidence for its gain, how far its share was
+stepped back, the operator's commands, and the plan's version, so that no version is ever used twice. Not kept: the
+weights in force. After a restart every lease has ended, and the brain comes back from the operator's weights in
+bounded steps.
+
+A command holds against the settings it overruled and no others: when the file says something new on the restart, the
+file wins. A freeze is kept, and then holds what a restart leaves: nothing leased.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brain.settings import Mode
+from models.base import put_rows, take_rows
+
+if TYPE_CHECKING:
+    from brain.course import Course
+    from brain.proof import Evidence
+    from brain.settings import Settings
+    from dataplane.contract import Topology
+    from models.base import State
+    from models.capacity import Capacity
+
+KIND = "weirflow.brain"
+VERSION = 1
+
+
+def open_state(state: State) -> None:
+    """ValueError, saying why, when the state is not of this brain's kind and version."""
+    if state.get("kind") != KIND:
+        raise ValueError(f"this is a state of {state.get('kind')!r}, not of a brain ({KIND!r})")
+    if state.get("version") != VERSION:
+        raise ValueError(f"this state has version {state.get('version')!r}, this brain reads {VERSION}")
+
+
+def keep_capacity(capacity: Capacity, topology: Topology) -> State:
+    """Capacities with the names of their rows."""
+    rows = np.array([e.id for s in topology.services for e in s.endpoints], dtype=np.int64)
+    names = [[s.name, e.address] for s in topology.services for e in s.endpoints]
+    return {"names": names, "rows": take_rows(capacity.state(), rows)}
+
+
+def restored_capacity(state: State, topology: Topology) -> State:
+    """The kept rows under this run's integers; who has left is left out, who is new is not ready."""
+    ids = {(s.name, e.address): e.id for s in topology.services for e in s.endpoints}
+    pairs = [(i, ids[s, a]) for i, (s, a) in enumerate(state["names"]) if (s, a) in ids]
+    theirs, ours = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return put_rows(take_rows(state["rows"], theirs), ours, topology.endpoint_slots)
+
+
+def keep_services(courses: dict[int, Course], evidence: Evidence, settings: Settings) -> State:
+    """Each service's commands, step and evidence, by name."""
+    arrays = evidence.state()
+    return {
+        c.service.name: {
+            "mode": str(c.mode),
+            "mode_overruled": str(settings.modes.get(c.service.name, settings.mode)),
+            "share": float(c.commanded),
+            "share_overruled": float(settings.shares.get(c.service.name, settings.share_percent)),
+            "step": c.step.step,
+            "stepped_at": float(c.step.stepped_at),
+            **{name: array[i].copy() for name, array in arrays.items()},
+        }
+        for i, c in courses.items()
+    }
+
+
+def check_services(state: State) -> dict[str, dict[str, Any]]:
+    """The services' part with every value in its type; ValueError when one is missing or odd."""
+    out = {}
+    for name, kept in state.items():
+        try:
+            out[name] = {
+                "mode": Mode(kept["mode"]),
+                "mode_overruled": Mode(kept["mode_overruled"]),
+                "share": float(kept["share"]),
+                "share_overruled": float(kept["share_overruled"]),
+                "step": int(kept["step"]),
+                "stepped_at": float(kept["stepped_at"]),
+                **{a: np.array(kept[a], dtype=np.float64) for a in ("sums", "moments", "worth")},
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"service {name!r} in this state cannot be read: {error!r}") from error
+    return out
+
+
+def resume(course: Course, kept: dict[str, Any], settings: Settings, now: float) -> None:
+    """Give one service back what an operator commanded and how far it was stepped back."""
+    name = course.service.name
+    if kept["mode_overruled"] == settings.modes.get(name, settings.mode):
+        course.mode = kept["mode"]
+    if kept["share_overruled"] == settings.shares.get(name, settings.share_percent):
+        course.commanded = kept["share"]
+        course.step.step = max(0, kept["step"])
+        course.step.stepped_at = min(kept["stepped_at"], now)

@@ -1,0 +1,172 @@
+"""One service's course: what it is in, how much of its traffic is leased, and which weights are in force.
+
+States, the first that applies:
+
+    frozen        the operator's freeze: weights and share are held, whatever happens
+    static        the operator's mode: nothing is decided
+    learning      too few requests or too little time since the first one (also after every restart)
+    unsure        learned, but the traffic is out of sight: nothing is leased, the last weights are kept
+    shadow        the operator's mode: all is decided and scored, nothing is applied
+    stepped back  adaptive at a smaller share, because the gain was proven negative
+    adaptive
+
+One rule covers every way back in: whenever the share rises from nothing, the weights start from the operator's and move
+on in the guard's bounded steps. A first start, a restart, lost and found telemetry and a mode change are all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brain.explain import Move
+from brain.gate import Gate
+from brain.guard import Guarded, Rails, dispose
+from brain.nodes import DOUBT_SHARE, UNKNOWN_SHARE
+from brain.proof import StepBack
+from brain.settings import Mode
+from brain.view import prior_of
+from brain.weights import propose
+
+if TYPE_CHECKING:
+    from brain.settings import Settings
+    from brain.view import View
+    from dataplane.contract import Service
+
+Ints = NDArray[np.int64]
+
+
+class Course:
+    """One service's state over time. Settings and time are arguments of every verb."""
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self.service = service
+        self.rails = Rails.of(prior_of(service), settings.guard)
+        self.in_force = self.rails.own
+        self.gate = Gate()
+        self.step = StepBack()
+        self.mode: Mode = settings.modes.get(service.name, settings.mode)
+        self.commanded = settings.shares.get(service.name, settings.share_percent)
+        self.state = "learning"
+        self.share = 0.0
+        self.reason = ""
+        self._requests_before: int | None = None  # of an earlier life, when the features were restored
+        self._first_at: float | None = None
+        self._in_sight_since: float | None = None
+        self._out_of_sight = 0.0
+
+    @property
+    def applies(self) -> bool:
+        """Is something learned in force."""
+        return self.share > 0.0
+
+    def joined(self, service: Service, settings: Settings) -> None:
+        """The members changed: who left is dropped, who came enters at the operator's weight."""
+        weights = {e.id: int(w) for e, w in zip(self.service.endpoints, self.in_force, strict=True)}
+        self.service = service
+        self.rails = Rails.of(prior_of(service), settings.guard)
+        own = self.rails.own.tolist()
+        kept = np.array([weights.get(e.id, own[i]) for i, e in enumerate(service.endpoints)], dtype=np.int64)
+        self.in_force = self.rails.settle(kept) if self.applies else self.rails.own
+
+    def configured(self, before: Settings, after: Settings) -> None:
+        """New settings. A mode or share that an operator commanded stays until the settings' own changes."""
+        name = self.service.name
+        mode, share = after.modes.get(name, after.mode), after.shares.get(name, after.share_percent)
+        if mode != before.modes.get(name, before.mode):
+            self.mode = mode
+        if share != before.shares.get(name, before.share_percent):
+            self.commanded = share
+            self.step.reset()
+        self.rails = Rails.of(prior_of(self.service), after.guard)
+        self.in_force = self.rails.settle(self.in_force) if self.applies else self.rails.own
+
+    def command(self, mode: Mode, share_percent: float | None) -> None:
+        """The operator sets the mode. Less than adaptive takes effect at once, frozen or not."""
+        self.mode = mode
+        if share_percent is not None:
+            self.commanded = share_percent
+        self.step.reset()
+        if mode is not Mode.ADAPTIVE:
+            self.leave()
+
+    def leave(self) -> None:
+        """Back to the static rules, with the operator's weights on the other arm as well."""
+        self.share = 0.0
+        self.in_force = self.rails.own
+
+    def look(self, requests: int, out_of_sight: float, now: float, settings: Settings) -> bool:
+        """Take in how much was seen. Returns whether the service's figures may be acted on at all."""
+        if self._requests_before is None or requests < self._requests_before:
+            self._requests_before = requests
+        seen = requests - self._requests_before
+        if self._first_at is None and seen > 0:
+            self._first_at = now
+        for_s = 0.0 if self._first_at is None else now - self._first_at
+        self._out_of_sight = out_of_sight
+        if out_of_sight > UNKNOWN_SHARE:
+            self._in_sight_since = None
+        elif self._in_sight_since is None:
+            self._in_sight_since = now
+        least, least_s = settings.learning.min_samples, settings.learning.min_time_s
+        ready = seen >= least and for_s >= least_s
+        self._learned = "" if ready else f"{min(seen, least)} of {least} requests, {for_s:.0f} of {least_s:g} s"
+        return ready
+
+    def stand(self, *, frozen: bool, now: float, settings: Settings) -> None:
+        """Settle state, share and reason for this tick; `look` comes first."""
+        share, self.state, self.reason = 0.0, str(self.mode), ""
+        if frozen:
+            share, self.state = self.share, "frozen"
+            self.reason = "frozen by the operator: share and weights are held"
+        elif self.mode is Mode.STATIC:
+            self.reason = "the operator's static rules serve"
+        elif self._learned:
+            self.state, self.reason = "learning", f"{self._learned}: the static rules serve"
+        elif not self._in_sight(now, settings):
+            self.state = "unsure"
+            self.reason = f"{self._out_of_sight:.0%} of the traffic is out of sight: the static rules serve"
+            if self._out_of_sight <= UNKNOWN_SHARE:
+                self.reason = "telemetry is back, and watched for a moment: the static rules serve"
+        elif self.mode is Mode.SHADOW:
+            self.reason = "decided and scored, not applied"
+        else:
+            share = self.step.share(self.commanded, settings.proof)
+            self.state = "stepped back" if self.step.step else "adaptive"
+            self.reason = f"{share:g} % of the traffic is leased"
+        if share > 0.0 and self.share == 0.0:
+            self.in_force = self.rails.own
+            self.gate = Gate()
+        elif share == 0.0 and self.state != "unsure":
+            self.in_force = self.rails.own
+        self.share = share
+
+    def steer(self, view: View, picks: Ints, workers: Ints, now: float, settings: Settings) -> Move:
+        """Propose, guard, and push if the gate lets it: the one place where weights in force move."""
+        before = self.in_force
+        wanted = propose(view, settings.learning.prior_samples)
+        guarded = dispose(wanted, before, view.error_share, self.rails, settings.guard)
+        held = self._held(guarded, picks, workers, now, settings)
+        if not held:
+            self.gate.pushed(guarded.weights, before, picks, now, settings.guard)
+            self.in_force = guarded.weights
+        return Move(before, self.in_force, guarded, held)
+
+    def _held(self, guarded: Guarded, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
+        if self.state not in ("adaptive", "stepped back"):
+            return self.state
+        if not self.applies:
+            return "no share is leased"
+        if guarded.trouble:
+            return guarded.trouble
+        if self._out_of_sight > DOUBT_SHARE:
+            return f"{self._out_of_sight:.0%} of the traffic is out of sight"
+        return self.gate.held(guarded.weights, guarded.goal, self.in_force, picks, workers, now, settings.guard)
+
+    def _in_sight(self, now: float, settings: Settings) -> bool:
+        """Seen without a break for as long as it takes to call a node silent; at the start there was no break."""
+        if self._in_sight_since is None:
+            return False
+        return self.state != "unsure" or now - self._in_sight_since >= settings.learning.stale_after_s

@@ -1,0 +1,177 @@
+"""Why, in an operator's words and with the numbers: one text for the command line, the recording and the metrics.
+
+A reason has two halves: what was seen ("p50 210 ms against peers' 21 ms over 34 attempts") and what was done about it
+("weight 100 -> 10, held by step_down; without the guard: 4"). Of all that was seen it names the one thing that weighs
+most: requests that hang before failures, failures before latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain.decision import ArmView, EndpointView
+
+if TYPE_CHECKING:
+    from brain.guard import Guarded
+    from dataplane.contract import Service
+    from features.columns import EndpointFeatures, ServiceFeatures
+    from models.base import Floats, Ints, Prediction
+
+HANGING_S = 1.0
+"""Requests open for longer than this with none finishing are named before all else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What was done with one service's weights at a tick."""
+
+    before: Ints
+    after: Ints
+    guarded: Guarded
+    held: str = ""  # why the step that the guard allows was not taken; "" when it was, or when there was none
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Every figure of every endpoint slot as a plain list, None for unknown: made once a tick, read per endpoint."""
+
+    columns: dict[str, list[float | None]]
+
+    @classmethod
+    def of(cls, endpoints: EndpointFeatures, prediction: Prediction) -> Rows:
+        """Turn arrays into lists; NaN and infinities are unknown."""
+        names = ("rate_per_s", "error_share", "latency_s", "p50_s", "p99_s", "in_flight", "samples", "stuck_s")
+        columns = {name: plain(getattr(endpoints, name)) for name in names}
+        columns["capacity"] = plain(prediction.value)
+        columns["capacity_low"] = plain(prediction.low)
+        columns["capacity_high"] = plain(prediction.high)
+        return cls(columns)
+
+
+def plain(values: Floats) -> list[float | None]:
+    """A list with None where a value is not finite."""
+    return [x if x - x == 0 else None for x in values.tolist()]
+
+
+def endpoint_views(service: Service, move: Move, rows: Rows, p50_s: Floats) -> tuple[EndpointView, ...]:
+    """All endpoints of one service as the operator sees them. `p50_s` of shape (n,), NaN for unknown."""
+    columns = rows.columns
+    total = float(move.after.sum())
+    peers = peers_middle(p50_s)
+    views = []
+    for i, e in enumerate(service.endpoints):
+        row = {name: column[e.id] for name, column in columns.items()}
+        before, after, alone = int(move.before[i]), int(move.after[i]), int(move.guarded.unguarded[i])
+        did = action(before, after, int(move.guarded.weights[i]), alone, move.guarded.rails[i], move.held)
+        views.append(
+            EndpointView(
+                id=e.id,
+                address=e.address,
+                zone=e.zone,
+                static_weight=e.weight,
+                weight=after,
+                proposed=alone,
+                share=after / total,
+                capacity=row["capacity"],
+                capacity_low=row["capacity_low"],
+                capacity_high=row["capacity_high"],
+                rate_per_s=row["rate_per_s"] or 0.0,
+                error_share=row["error_share"],
+                latency_s=row["latency_s"],
+                p50_s=row["p50_s"],
+                p99_s=row["p99_s"],
+                in_flight=row["in_flight"],
+                samples=row["samples"] or 0.0,
+                reason=f"{evidence(row, peers[i])}; {did}",
+                guard=move.guarded.rails[i],
+            )
+        )
+    return tuple(views)
+
+
+def evidence(row: dict[str, float | None], peers_p50_s: float | None) -> str:
+    """What weighs most of all that was seen."""
+    stuck, errors, p50 = row["stuck_s"], row["error_share"], row["p50_s"]
+    attempts = f"{row['samples'] or 0.0:.0f} attempts"
+    if stuck is not None and stuck > HANGING_S:
+        return f"{row['in_flight'] or 0.0:.0f} requests open and none finished for {stuck:.1f} s"
+    if errors is not None and errors > 0.01:
+        return f"fails {percent(errors)} of {attempts}"
+    if p50 is None:
+        return "nothing finished lately"
+    if peers_p50_s is None:
+        return f"p50 {duration(p50)} over {attempts}"
+    return f"p50 {duration(p50)} against peers' {duration(peers_p50_s)} over {attempts}"
+
+
+def action(before: int, after: int, step: int, alone: int, rail: str, held: str) -> str:
+    """What was done with one weight, what held it, and what it would be without the guard."""
+    if rail == "trouble":
+        return f"weight {after} held, the service is in trouble"
+    if after != before:
+        text = f"weight {before} -> {after}"
+    elif held and step != after:
+        text = f"weight {after} kept, would go to {step}: {held}"
+    else:
+        text = f"weight {after} kept"
+    if rail:
+        text += f", held by {rail}" if rail != "cleaned" else ", the proposal was no usable number"
+        text += f"; without the guard: {alone}"
+    return text
+
+
+def arm_views(services: ServiceFeatures) -> list[tuple[ArmView, ArmView]]:
+    """Both arms of every service slot, static first."""
+    rate, p50, p99, failed, total = (
+        getattr(services, name).tolist() for name in ("requests_per_s", "p50_s", "p99_s", "failed_share", "total")
+    )
+
+    def arm(s: int, a: int) -> ArmView:
+        return ArmView(
+            _known(rate[s][a]) or 0.0, _known(p50[s][a]), _known(p99[s][a]), _known(failed[s][a]), total[s][a]
+        )
+
+    return [(arm(s, 0), arm(s, 1)) for s in range(len(rate))]
+
+
+def _known(x: float) -> float | None:
+    return x if x - x == 0 else None
+
+
+def peers_middle(values: Floats) -> Sequence[float | None]:
+    """For each the lower median of the others that are known; None where there is no other."""
+    known = np.isfinite(values)
+    ordered = np.sort(values[known])
+    k = len(ordered)
+    if k == 0 or (k == 1 and len(values) == 1):
+        return [None] * len(values)
+    out: list[float | None] = []
+    for value, is_known in zip(values.tolist(), known.tolist(), strict=True):
+        if not is_known:
+            out.append(float(ordered[(k - 1) // 2]))
+        elif k == 1:
+            out.append(None)
+        else:
+            i = (k - 2) // 2  # without this one, the ranks from its own on move down by one
+            out.append(float(ordered[i + 1] if value <= ordered[i] else ordered[i]))
+    return out
+
+
+def duration(seconds: float) -> str:
+    """Three figures at most: 340 us, 21 ms, 1.25 s."""
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} us"
+    if seconds < 0.01:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 1:
+        return f"{seconds * 1e3:.0f} ms"
+    return f"{seconds:.2f} s"
+
+
+def percent(share: float) -> str:
+    """Whole percents from 10 up, a tenth below."""
+    return f"{share * 100:.0f} %" if share >= 0.1 else f"{share * 100:.1f} %"
