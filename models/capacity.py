@@ -35,6 +35,9 @@ from models.base import Floats, Ints, Prediction, State, check_state
 _Z90 = 1.645
 """Standard errors either side of a 90 % interval."""
 
+_UNSURE = 5.0
+"""A relative error above this says no more than this: the interval already spans seven orders of magnitude."""
+
 _RULE_OF_THREE = 3.0
 
 _SHORTEST_S = 1e-6
@@ -153,7 +156,7 @@ class Capacity:
         allowed = np.where(self._hanging > 0, self._ceiling, np.nan)
         value = np.where(count >= 1.0, np.maximum(np.fmin(remembered, allowed), LEAST), np.nan)
         spread = np.where(self._known > 0, self._spread, 1.0)  # a hang and nothing else: as unsure as one latency
-        reach = np.exp(_Z90 * spread)  # the error is relative, so the interval is too
+        reach = np.exp(_Z90 * np.minimum(spread, _UNSURE))  # the error is relative, so the interval is too
         return Prediction(value=value, low=value / reach, high=value * reach, count=count)
 
     def resize(self, slots: int) -> None:
