@@ -1,0 +1,304 @@
+"""A mesh file is read whole or refused whole, and what is wrong with it is told with its place and the mend."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from brain.settings import Guard, Learning, Mode, Proof, Settings
+from dataplane.mesh import BreakerSpec, EndpointSpec, NodeSpec, OutlierSpec, RetrySpec, RouteSpec
+from weirflow.config import ConfigError, load, schema, show, units
+from weirflow.config.build import build
+from weirflow.config.check import check, check_text
+from weirflow.config.source import MAX_BYTES
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "deploy").glob("*.yaml"))
+FILE = Path("mesh.yaml")
+
+SMALLEST = """\
+nodes:
+  - name: front-1
+services:
+  - name: orders
+    endpoints: [127.0.0.1:8081]
+routes:
+  - {name: all, service: orders}
+"""
+
+
+def refused(text: str) -> list[str]:
+    """What is said of a file that is not accepted."""
+    with pytest.raises(ConfigError) as caught:
+        check_text(text, FILE)
+    return str(caught.value).splitlines()
+
+
+def warned(text: str) -> list[str]:
+    """What is said of a file that is accepted."""
+    return [str(p) for p in check_text(text, FILE).warnings]
+
+
+# What is accepted.
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_the_example_files_are_accepted_without_a_warning(path):
+    assert load(path).warnings == ()
+
+
+def test_the_smallest_file_has_the_defaults_of_the_program(tmp_path):
+    path = tmp_path / "mesh.yaml"
+    path.write_text(SMALLEST)
+    config = load(path)
+    assert config.settings == Settings()
+    assert config.mesh.nodes == (NodeSpec("front-1"),)
+    assert config.mesh.routes == (RouteSpec("all", "orders"),)
+    assert config.mesh.services[0].breakers == BreakerSpec()
+    assert config.mesh.services[0].endpoints == (EndpointSpec("127.0.0.1:8081"),)
+    assert config.mesh.services[0].outliers is None
+    assert config.xds.ttl_s == 5.0
+    assert config.admin.address == "127.0.0.1"
+    assert config.recording.folder is None
+
+
+def test_sections_that_are_named_and_empty_are_the_defaults_of_the_program():
+    text = SMALLEST.replace("endpoints:", "outlier_detection: {}\n    endpoints:").replace(
+        "orders}", "orders, retry: {}}"
+    )
+    config = build(check_text(text + "adaptive:\n  guard:\n  # step_up: 2\nadmin:\n", FILE))
+    assert config.mesh.services[0].outliers == OutlierSpec()
+    assert config.mesh.routes[0].retry == RetrySpec()
+    assert config.settings.guard == Guard()
+
+
+@pytest.mark.parametrize(("group", "section"), [(Learning, "learning"), (Guard, "guard"), (Proof, "proof")])
+def test_every_setting_of_the_brain_can_be_written_in_the_file(group, section):
+    keys = schema.schema()["$defs"][f"{section.capitalize()}Section"]["properties"]
+    assert [f.name.removesuffix("_s") for f in fields(group)] == list(keys)
+
+
+def test_everything_written_reaches_the_program(tmp_path):
+    config = load(ROOT / "deploy" / "mesh.yaml")
+    orders, search = config.mesh.services
+    assert orders.endpoints[2] == EndpointSpec("127.0.0.1:8083", weight=2, zone="b")
+    assert orders.breakers.max_requests == 256
+    assert orders.outliers is not None
+    assert search.policy == "ROUND_ROBIN"
+    assert config.mesh.routes[0].retry == RetrySpec(
+        "connect-failure,refused-stream,retriable-status-codes", per_try_timeout_s=2.0
+    )
+    assert config.settings.mode is Mode.SHADOW
+    assert config.settings.shares == {"search": 50.0}
+    assert config.recording.keep_bytes == 2 << 30
+    assert config.recording.folder == ROOT / "deploy" / "../weirflow-data/recording"
+
+
+def test_yaml_is_1_2_so_short_words_are_names_and_not_booleans():
+    for word in ("n", "no", "on", "off", "yes", "y"):
+        checked = check_text(SMALLEST.replace("front-1", word), FILE)
+        assert checked.document.nodes[0].name == word
+
+
+def test_an_alias_stands_for_what_it_names():
+    text = SMALLEST.replace("[127.0.0.1:8081]", "&all [127.0.0.1:8081]") + (
+        "  - {name: more, service: more, prefix: /more}\n"
+    )
+    text = text.replace("routes:", "  - {name: more, endpoints: *all}\nroutes:")
+    assert check_text(text, FILE).document.services[1].endpoints[0].address == "127.0.0.1:8081"
+
+
+# What is refused: test_config_mistakes.py has the messages.
+
+
+def test_all_mistakes_of_all_kinds_are_told_at_once_in_the_order_of_the_file():
+    said = refused(
+        "nodes:\n  - {name: a, concurency: 2}\n  - {name: a}\n"
+        "services:\n  - {name: s, endpoints: ['x'], policy: R}\n"
+        "routes:\n  - {name: r, service: t, timeout: 5}\n"
+        "adaptive: {guard: {step_up: 0.5}}\n"
+    )
+    places = [line.split(": ")[1] for line in said]
+    assert places == [
+        "nodes[0].concurency", "nodes[1].name", "services[0].endpoints[0].address", "services[0].policy",
+        "routes[0].service", "routes[0].timeout", "adaptive.guard.step_up",
+    ]  # fmt: skip
+
+
+def test_a_service_that_is_wrong_is_still_known_by_its_name():
+    said = refused(SMALLEST.replace("[127.0.0.1:8081]", "[]"))
+    assert len(said) == 1
+
+
+def test_two_nodes_may_have_one_port_when_they_are_on_other_machines():
+    text = "nodes: [{name: a, spawn: false}, {name: b, spawn: false}]\nservices: [{name: s, endpoints: ['x:1']}]\n"
+    listeners = "listeners: [{name: one, port: 80, nodes: [a]}, {name: two, port: 80, nodes: [b]}]\n"
+    routes = "routes: [{name: r, service: s}]\n"
+    assert warned(text + listeners + routes) == []
+    assert "is also listener one's" in refused(text.replace("spawn: false", "spawn: true") + listeners + routes)[0]
+
+
+# What is accepted with a word.
+
+
+def test_a_service_that_no_route_leads_to_is_a_warning():
+    assert warned(SMALLEST.replace("routes:\n  - {name: all, service: orders}\n", "")) == [
+        "mesh.yaml:4:5: warning: services[0]: no route leads to it; add one to 'routes'"
+    ]
+
+
+# What cannot be read at all.
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path):
+    (tmp_path / "latin.yaml").write_bytes(b"nodes:\n  - name: caf\xe9\n")
+    (tmp_path / "huge.yaml").write_bytes(b"#" * (MAX_BYTES + 1))
+    for path, said in (
+        (tmp_path / "none.yaml", "no such file"),
+        (tmp_path, "is a directory"),
+        (tmp_path / "latin.yaml", ":2:14: byte 0xe9 is not UTF-8; save the file as UTF-8"),
+        (tmp_path / "huge.yaml", "is larger than 1 MiB"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load(path)
+        assert said in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "mesh.yaml: is empty"),
+        ("# only a comment\n", "mesh.yaml: is empty"),
+        ("- a\n- b\n", "mesh.yaml:1:1: a mesh file is a mapping of keys, not a list; begin with 'nodes:'"),
+        ("nodes: [", "mesh.yaml:1:9: not YAML: while parsing a flow node"),
+        ("nodes:\n\t- x", "mesh.yaml:2:1: not YAML: while scanning for the next token"),
+        ("a: *b", "mesh.yaml:1:4: not YAML: found undefined alias 'b'"),
+        ("%YAML 1.1\n---\na: 1\n", "mesh.yaml:1:1: mesh files are YAML 1.2; take the %YAML line out"),
+        ("a: \x01", "mesh.yaml: not YAML: unacceptable character"),
+        ("[" * 5000, "mesh.yaml: nested deeper than 32 levels"),
+        ("a: " + "[" * 40 + "]" * 40, "nested deeper than 32 levels"),
+        ("a: &a [*a]", "nested deeper than 32 levels"),
+        ("a: 1\n---\nb: 2\n", "not YAML: expected a single document in the stream"),
+        ("a: " + "9" * 5000, "mesh.yaml:1:4: a: '99999"),
+    ],
+)
+def test_text_that_is_no_mesh_is_refused_with_a_word(text, said):
+    assert any(said in line for line in refused(text)), refused(text)
+
+
+def test_aliases_that_multiply_end_as_a_message_and_not_in_all_the_memory():
+    laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    laughs += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
+    assert any("holds more than 200000 values" in line for line in refused(laughs))
+
+
+def test_a_file_of_ten_thousand_mistakes_tells_the_first_hundred_and_counts_the_rest():
+    said = refused(SMALLEST + "".join(f"wrong{i}: 1\n" for i in range(10_000)))
+    assert len(said) == 101
+    assert said[-1].startswith("mesh.yaml: and at least ")
+
+
+# Whatever is thrown at it: a Config, or a ConfigError.
+
+_TEXT = (ROOT / "deploy" / "mesh.yaml").read_text()
+_SCRAPS = [
+    *("~", "null", "[]", "{}", "-1", "0", "1e999", ".nan", "on", "'", '"', "&a", "*a", "!!x", "é", "|", ">", "%", "?"),
+    *("@", "`", "\t", "\0", "9" * 30, ": ", "- "),
+]
+
+
+def built_or_told(text: str) -> bool:
+    """Whether the text made a whole configuration, or a refusal that says something."""
+    try:
+        build(check_text(text, FILE))
+    except ConfigError as error:
+        return bool(error.problems) and all(p.message for p in error.problems)
+    return True
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """The example with a few pieces cut out, doubled, or replaced by what parsers stumble on."""
+    text = draw(st.sampled_from([_TEXT, SMALLEST]))
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = min(len(text), start + draw(st.integers(0, 40)))
+        piece = draw(st.one_of(st.sampled_from(_SCRAPS), st.text(max_size=8), st.just(text[start:end] * 2)))
+        text = text[:start] + piece + text[end:]
+    return text
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.one_of(mutated(), st.text(max_size=200)))
+def test_no_text_crashes_the_loader(text):
+    assert built_or_told(text)
+
+
+_KEYS = st.sampled_from(["name", "nodes", "services", "routes", "endpoints", "adaptive", "guard", "xds", "hosts"])
+_LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.recursive(_LEAVES, lambda x: st.lists(x, max_size=4) | st.dictionaries(_KEYS, x, max_size=5), max_leaves=20))
+def test_no_data_of_whatever_shape_crashes_the_loader(data):
+    assert built_or_told(json.dumps(data))
+
+
+@given(st.floats(min_value=1e-6, max_value=1e7))
+def test_a_duration_written_by_us_is_read_as_what_it_was(seconds):
+    assert units.parse_duration(units.format_duration(seconds)) == pytest.approx(seconds, rel=1e-5)
+
+
+@given(st.integers(0, 1 << 45))
+def test_a_size_written_by_us_is_read_as_what_it_was(count):
+    assert units.parse_size(units.format_size(count)) == count
+
+
+# What is shown and shipped.
+
+
+def test_what_config_show_prints_is_a_mesh_file_that_means_the_same():
+    checked = check(ROOT / "deploy" / "mesh.yaml")
+    printed = show.as_yaml(checked)
+    assert check_text(printed, checked.file).document == checked.document
+    assert "    step_down: 0.1  # default" in printed
+    assert "    step_up: 1.5\n" in printed
+    assert "adaptive.guard.step_down" in show.as_dict(checked)["defaults"]
+    assert "adaptive.guard.step_up" not in show.as_dict(checked)["defaults"]
+
+
+def test_the_shipped_schema_is_what_the_models_say():
+    assert schema.FILE.read_text() == schema.text(), "run: weirflow config schema > weirflow/config/mesh.schema.json"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_the_example_files_fit_the_shipped_schema(path):
+    jsonschema.Draft202012Validator.check_schema(schema.schema())
+    jsonschema.validate(YAML(typ="safe", pure=True).load(path.read_text()), json.loads(schema.FILE.read_text()))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nodes": []},
+        {"nodes": [{"name": "a"}], "services": [{"name": "s", "endpoints": [{"adress": "x:1"}]}]},
+        {"x": 1},
+    ],
+)
+def test_the_schema_refuses_what_the_loader_refuses(wrong):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, schema.schema())
+    assert refused(json.dumps(wrong))
+
+
+def test_a_device_is_read_no_further_than_a_file_may_be():
+    with pytest.raises(ConfigError, match="is larger than 1 MiB"):
+        load(Path("/dev/zero"))

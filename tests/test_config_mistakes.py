@@ -1,0 +1,130 @@
+# ruff: noqa: E501 - a message is one line, and so is the row that expects it
+"""The golden messages: each mistake with the file, line, column and key it is told at, and the mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from weirflow.config import ConfigError
+from weirflow.config.check import check_text
+
+FILE = Path("mesh.yaml")
+
+SMALLEST = """\
+nodes:
+  - name: front-1
+services:
+  - name: orders
+    endpoints: [127.0.0.1:8081]
+routes:
+  - {name: all, service: orders}
+"""
+
+
+def refused(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        check_text(text, FILE)
+    return str(caught.value).splitlines()
+
+
+def warned(text: str) -> list[str]:
+    return [str(p) for p in check_text(text, FILE).warnings]
+
+
+MISTAKES = [
+    ("services[0].polcy", "    polcy: RANDOM", "mesh.yaml:5:5: services[0].polcy: unknown key; did you mean 'policy'?"),
+    ("bad policy", "    policy: RANDM", "mesh.yaml:5:13: services[0].policy: 'RANDM' is not one of its values; did you mean 'RANDOM'?"),
+    ("policy in small letters", "    policy: random", "mesh.yaml:5:13: services[0].policy: 'random' is not one of its values; did you mean 'RANDOM'?"),
+    ("a bare number for a duration", "    connect_timeout: 5", "mesh.yaml:5:22: services[0].connect_timeout: a duration needs a unit; write '5s' for seconds or '5ms'"),
+    ("a duration with a strange unit", "    connect_timeout: 5 years", "mesh.yaml:5:22: services[0].connect_timeout: '5 years' is not a duration; write a number with a unit, as in 250ms, 5s, 1m or 1h"),
+    ("a duration out of range", "    connect_timeout: 1h", "mesh.yaml:5:22: services[0].connect_timeout: '1h' must be from 1ms to 1m"),
+    ("a word for true", "    http2: on", "mesh.yaml:5:12: services[0].http2: must be true or false, not 'on'; write true"),
+    ("a number in quotes", "    circuit_breakers: {max_requests: '7'}", "mesh.yaml:5:38: services[0].circuit_breakers.max_requests: must be a whole number, not '7'; take the quotes off"),
+    ("a key given twice", "    http2: true\n    http2: false", "mesh.yaml:6:5: services[0].http2: is written twice, first on line 5; keep one"),
+    ("a list for a mapping", "    circuit_breakers: [1]", "mesh.yaml:5:23: services[0].circuit_breakers: must be a mapping of keys, not a list"),
+    ("a merge key", "    <<: {http2: true}", "mesh.yaml:5:5: services[0]['<<']: merge keys are not part of YAML 1.2; write the keys out, or alias a value"),
+    ("a tag", "    http2: !!python/object:os.system true", "mesh.yaml:5:12: services[0].http2: the tag 'python/object:os.system' is not read here; take it out"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "said"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES])
+def test_a_mistake_in_a_service_is_told_with_its_place_and_the_mend(line, said):
+    assert said in refused(SMALLEST.replace("    endpoints:", f"{line}\n    endpoints:"))
+
+
+WHOLE_FILE_MISTAKES = [
+    ("weight 0", "[127.0.0.1:8081]", "[{address: 'a:1', weight: 0}]", "mesh.yaml:5:42: services[0].endpoints[0].weight: 0 is out of range; it must be at least 1"),
+    ("no endpoint", "[127.0.0.1:8081]", "[]", "mesh.yaml:5:16: services[0].endpoints: must not be empty; list at least one"),
+    ("no port", "127.0.0.1:8081", "127.0.0.1", "mesh.yaml:5:17: services[0].endpoints[0].address: '127.0.0.1' has no port; write ip:port or name:port"),
+    ("not an address", "127.0.0.1:8081", "300.1.1.1:80", "mesh.yaml:5:17: services[0].endpoints[0].address: '300.1.1.1:80' is neither ip:port nor name:port"),
+    ("bare IPv6", "127.0.0.1:8081", "'::1:80'", "mesh.yaml:5:17: services[0].endpoints[0].address: '::1:80' is not ip:port or name:port; an IPv6 address needs brackets, as in [::1]:8080"),
+    ("an address twice", "[127.0.0.1:8081]", "['a:1', 'a:1']", "mesh.yaml:5:24: services[0].endpoints[1]: 'a:1' is given twice, first on line 5; keep one, or rename it"),
+    ("unknown service", "service: orders}", "service: ordrs}", "mesh.yaml:7:26: routes[0].service: no service is named 'ordrs'; did you mean 'orders'?"),
+    ("unknown listener", "service: orders}", "service: orders, listeners: [web]}", "mesh.yaml:7:46: routes[0].listeners[0]: no listener is named 'web'; there are no listeners"),
+    ("our own suffix", "name: orders", "name: orders~adaptive", "mesh.yaml:4:11: services[0].name: 'orders~adaptive' may not hold '~'; Weirflow adds ~adaptive itself; it becomes an Envoy cluster or route, a runtime key and a metric label"),
+    ("a control character in a name", "name: orders", 'name: "or\\nders"', "mesh.yaml:4:11: services[0].name: 'or\\nders' is not a name; use letters, digits, '.', '_' and '-', at most 128, with a letter or digit at both ends: it becomes an Envoy cluster or route, a runtime key and a metric label"),
+    ("a number for a name", "name: orders", "name: 80", "mesh.yaml:4:11: services[0].name: must be text, not a number; quote it: '80'"),
+    ("no name", "  - name: orders\n    endpoints", "  - endpoints", "mesh.yaml:4:5: services[0].name: is missing; give it a name"),
+    ("no nodes", "nodes:\n  - name: front-1\n", "", "mesh.yaml:1:1: nodes: is missing; give it a value"),
+    ("a node twice", "  - name: front-1\n", "  - name: front-1\n  - name: front-1\n", "mesh.yaml:3:11: nodes[1].name: 'front-1' is given twice, first on line 2; keep one, or rename it"),
+    ("not a prefix", "orders}", "orders, prefix: 'x?'}", "mesh.yaml:7:42: routes[0].prefix: 'x?' is not a path prefix; it begins with '/' and has no '?', '#' or space"),
+    ("not a host", "orders}", "orders, hosts: ['a b']}", "mesh.yaml:7:42: routes[0].hosts[0]: 'a b' is not a host; as in Envoy: shop.example, *.example, shop.* or *, with or without :port"),
+    ("unknown retry term", "orders}", "orders, retry: {retry_on: [5x]}}", "mesh.yaml:7:53: routes[0].retry.retry_on[0]: '5x' is not one of its values; did you mean '5xx'?"),
+    ("unknown top key", "routes:", "route:", "mesh.yaml:6:1: route: unknown key; did you mean 'routes'?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"), [m[1:] for m in WHOLE_FILE_MISTAKES], ids=[m[0] for m in WHOLE_FILE_MISTAKES]
+)
+def test_a_mistake_anywhere_is_told_with_its_place_and_the_mend(old, new, said):
+    assert old in SMALLEST
+    assert said in refused(SMALLEST.replace(old, new, 1))
+
+
+SECTION_MISTAKES = [
+    ("adaptive: {mode: shadw}", "mesh.yaml:8:18: adaptive.mode: 'shadw' is not one of its values; did you mean 'shadow'?"),
+    ("adaptive: {share: 101}", "mesh.yaml:8:19: adaptive.share: 101 is out of range; it must be at most 100"),
+    ("adaptive: {services: {oders: {share: 5}}}", "mesh.yaml:8:23: adaptive.services.oders: no service is named 'oders'; did you mean 'orders'?"),
+    ("adaptive: {guard: {floor_share_of_mean: 1}}", "mesh.yaml:8:41: adaptive.guard.floor_share_of_mean: 1 is out of range; it must be below 1"),
+    ("adaptive: {guard: {floor_share_of_mean: 0}}", "mesh.yaml:8:41: adaptive.guard.floor_share_of_mean: 0 is out of range; it must be at least 0.01"),
+    ("adaptive: {guard: {cap_share_of_mean: 1}}", "mesh.yaml:8:39: adaptive.guard.cap_share_of_mean: 1 is out of range; it must be above 1"),
+    ("adaptive: {guard: {step_up: 1}}", "mesh.yaml:8:29: adaptive.guard.step_up: 1 is out of range; it must be above 1"),
+    ("adaptive: {guard: {step_down: 1}}", "mesh.yaml:8:31: adaptive.guard.step_down: 1 is out of range; it must be below 1"),
+    ("adaptive: {guard: {push_interval: 10ms}}", "mesh.yaml:8:35: adaptive.guard.push_interval: '10ms' must be from 1s to 1h"),
+    ("adaptive: {guard: {step_up: .nan}}", "mesh.yaml:8:29: adaptive.guard.step_up: must be a finite number"),
+    ("adaptive: {proof: {steps_percent: [50, 95, 0]}}", "mesh.yaml:8:35: adaptive.proof.steps_percent: the shares must fall, and end in 0; as in [95, 50, 10, 0]"),
+    ("xds: {ttl: 2s}", "mesh.yaml:8:12: xds.ttl: 2s is shorter than three ticks of 1s; one late tick would end the lease: make it longer"),
+    ("xds: {port: 70000}", "mesh.yaml:8:13: xds.port: 70000 is out of range; it must be at most 65535"),
+    ("admin: {address: 0.0.0.0}", "mesh.yaml:8:18: admin.address: 0.0.0.0 can be reached from elsewhere, and there is no admin.token_file; name a token file, or bind 127.0.0.1"),
+    ("admin: {address: localhost}", "mesh.yaml:8:18: admin.address: 'localhost' is not an IP address; Envoy and Weirflow bind addresses, as in 127.0.0.1 or 0.0.0.0"),
+    ("admin: {port: 18000}", "mesh.yaml:8:15: admin.port: 127.0.0.1:18000 is also xds's; give one another port"),
+    ("recording: {keep: 5}", "mesh.yaml:8:19: recording.keep: a size needs a unit; write '5MiB' or '5GiB'"),
+    ("recording: {keep: 5 gigs}", "mesh.yaml:8:19: recording.keep: '5 gigs' is not a size; write a number with a unit, as in 512MiB or 10GiB"),
+    ("recording: {folder: ''}", "mesh.yaml:8:21: recording.folder: must not be empty"),
+    ("logging: {format: xml}", "mesh.yaml:8:19: logging.format: 'xml' is not one of its values; known: console, json"),
+    ("listeners: [{name: web, port: 1}, {name: two, port: 1}]", "mesh.yaml:8:53: listeners[1].port: 127.0.0.1:1 is also listener web's; give one another port"),
+    ("listeners: [{name: web, port: 1, nodes: [front-2]}]", "mesh.yaml:8:42: listeners[0].nodes[0]: no node is named 'front-2'; did you mean 'front-1'?"),
+    ("listeners: [{name: web, port: 9901, address: 0.0.0.0}]", "mesh.yaml:8:31: listeners[0].port: 0.0.0.0:9901 is also admin's; give one another port"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "said"), SECTION_MISTAKES, ids=[m[0] for m in SECTION_MISTAKES])
+def test_a_mistake_in_a_section_is_told_with_its_place_and_the_mend(line, said):
+    assert said in refused(SMALLEST + line + "\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("  - {name: r2, service: orders, prefix: /x}\n", "mesh.yaml:8:5: warning: routes[1]: no request reaches it: routes[0] on line 7 takes them all; put the longer prefix first"),
+        ("  - {name: r2, service: orders, hosts: [a.example]}\n", None),
+        ("adaptive: {share: 0.95}\n", "mesh.yaml:8:19: warning: adaptive.share: 0.95 is less than one percent; did you mean 95?"),
+        ("adaptive: {share: 100}\n", "mesh.yaml:8:19: warning: adaptive.share: leaves no holdout, so no gain can be told and a loss is not seen; 95 is the default"),
+        ("xds: {address: 0.0.0.0}\n", "mesh.yaml:8:16: warning: xds.address: 0.0.0.0 can be reached from elsewhere, and xDS is in the clear; whoever reaches it can speak for a node: keep it in a private network"),
+    ],
+)  # fmt: skip
+def test_what_is_probably_not_meant_is_a_warning(more, said):
+    assert warned(SMALLEST + more) == ([said] if said else [])

@@ -1,0 +1,204 @@
+"""From a checked document to what the rest of the program is made with: the static mesh, the brain's settings, and
+the process's own sections in plain dataclasses with units in their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from brain.settings import Guard, Learning, Proof, Settings
+from dataplane.mesh import (
+    BreakerSpec,
+    EndpointSpec,
+    ListenerSpec,
+    Mesh,
+    NodeSpec,
+    OutlierSpec,
+    RetrySpec,
+    RouteSpec,
+    ServiceSpec,
+)
+from weirflow.config.check import Checked
+from weirflow.config.model import Document
+from weirflow.config.problems import Problem
+from weirflow.config.rules import OutlierSection, RetrySection, RouteSection, ServiceSection
+from weirflow.config.tuning import AdaptiveSection
+
+
+@dataclass(frozen=True, slots=True)
+class Xds:
+    """Where Envoys call. `port` 0: a free one."""
+
+    address: str
+    port: int
+    ttl_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """The local API. `token_file` None: callers need no token, and `address` is loopback."""
+
+    address: str
+    port: int
+    token_file: Path | None
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """`folder` None: nothing is recorded. `keep_bytes` None: nothing is removed."""
+
+    folder: Path | None
+    part_s: float
+    keep_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """`file` None: none is kept."""
+
+    file: Path | None
+    every_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """Weirflow's own log: `format` is `console` or `json`."""
+
+    level: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A mesh file, whole and checked. Endpoint addresses may still be names (`weirflow.discovery` resolves them)."""
+
+    file: Path
+    mesh: Mesh
+    settings: Settings
+    xds: Xds
+    admin: Admin
+    recording: Recording
+    checkpoint: Checkpoint
+    discovery_interval_s: float
+    logging: Logging
+    warnings: tuple[Problem, ...]
+    text: str
+
+
+def build(checked: Checked) -> Config:
+    """Translate. Nothing can be wrong any more: what `check` lets through is complete and in range."""
+    document, folder = checked.document, checked.file.parent
+    token, recording, checkpoint = (
+        folder / name if name is not None else None
+        for name in (document.admin.token_file, document.recording.folder, document.checkpoint.file)
+    )
+    return Config(
+        file=checked.file,
+        mesh=_mesh(document),
+        settings=_settings(document.adaptive),
+        xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
+        admin=Admin(document.admin.address, document.admin.port, token, tuple(document.admin.hosts)),
+        recording=Recording(recording, document.recording.part, document.recording.keep),
+        checkpoint=Checkpoint(checkpoint, document.checkpoint.every),
+        discovery_interval_s=document.discovery.interval,
+        logging=Logging(document.logging.level, document.logging.format),
+        warnings=checked.warnings,
+        text=checked.source.text,
+    )
+
+
+def _mesh(document: Document) -> Mesh:
+    return Mesh(
+        nodes=tuple(
+            NodeSpec(n.name, n.spawn, n.concurrency, admin_port=n.admin_port, log_level=n.log_level)
+            for n in document.nodes
+        ),
+        listeners=tuple(ListenerSpec(x.name, x.address, x.port, tuple(x.nodes)) for x in document.listeners),
+        routes=tuple(_route(r) for r in document.routes),
+        services=tuple(_service(s) for s in document.services),
+    )
+
+
+def _route(route: RouteSection) -> RouteSpec:
+    return RouteSpec(
+        name=route.name,
+        service=route.service,
+        hosts=tuple(route.hosts),
+        prefix=route.prefix,
+        listeners=tuple(route.listeners),
+        timeout_s=route.timeout,
+        retry=None if route.retry is None else _retry(route.retry),
+        tell_arm=route.tell_arm,
+    )
+
+
+def _retry(retry: RetrySection) -> RetrySpec:
+    return RetrySpec(
+        retry_on=",".join(retry.retry_on),
+        num_retries=retry.num_retries,
+        per_try_timeout_s=retry.per_try_timeout,
+        retriable_status_codes=tuple(retry.retriable_status_codes),
+        budget_percent=retry.budget_percent,
+        min_retry_concurrency=retry.min_retry_concurrency,
+    )
+
+
+def _service(service: ServiceSection) -> ServiceSpec:
+    return ServiceSpec(
+        name=service.name,
+        endpoints=tuple(EndpointSpec(e.address, e.weight, e.zone) for e in service.endpoints),
+        policy=service.policy,
+        connect_timeout_s=service.connect_timeout,
+        breakers=BreakerSpec(**service.circuit_breakers.model_dump()),
+        outliers=None if service.outlier_detection is None else _outliers(service.outlier_detection),
+        http2=service.http2,
+    )
+
+
+def _outliers(outliers: OutlierSection) -> OutlierSpec:
+    return OutlierSpec(
+        consecutive_5xx=outliers.consecutive_5xx,
+        interval_s=outliers.interval,
+        base_ejection_time_s=outliers.base_ejection_time,
+        max_ejection_percent=outliers.max_ejection_percent,
+    )
+
+
+def _settings(adaptive: AdaptiveSection) -> Settings:
+    learning, guard, proof = adaptive.learning, adaptive.guard, adaptive.proof
+    return Settings(
+        mode=adaptive.mode,
+        share_percent=adaptive.share,
+        modes={name: o.mode for name, o in adaptive.services.items() if o.mode is not None},
+        shares={name: o.share for name, o in adaptive.services.items() if o.share is not None},
+        tick_s=adaptive.tick,
+        learning=Learning(
+            half_life_s=learning.half_life,
+            min_samples=learning.min_samples,
+            min_time_s=learning.min_time,
+            prior_samples=learning.prior_samples,
+            error_exponent=learning.error_exponent,
+            stale_after_s=learning.stale_after,
+        ),
+        guard=Guard(
+            floor_share_of_mean=guard.floor_share_of_mean,
+            cap_share_of_mean=guard.cap_share_of_mean,
+            step_up=guard.step_up,
+            step_down=guard.step_down,
+            deadband=guard.deadband,
+            push_interval_s=guard.push_interval,
+            picks_per_cycle=guard.picks_per_cycle,
+            drain_factor=guard.drain_factor,
+            drain_interval_s=guard.drain_interval,
+            weight_mean=guard.weight_mean,
+            trouble_share=guard.trouble_share,
+        ),
+        proof=Proof(
+            window_s=proof.window,
+            min_requests=proof.min_requests,
+            negative_for_s=proof.negative_for,
+            steps_percent=tuple(proof.steps_percent),
+            retry_after_s=proof.retry_after,
+        ),
+    )

@@ -1,0 +1,169 @@
+"""The static rules, in Envoy's own words: nodes, listeners, routes, and services with what guards them.
+
+These hold whenever nothing learned is in force, so they alone must be enough to run on.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from weirflow.config.fields import Address, Duration, HostPattern, Ip, Name, PathPrefix, Port, Section
+
+RetryOn = Literal[
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "envoy-ratelimited",
+    "retriable-4xx",
+    "refused-stream",
+    "retriable-status-codes",
+    "retriable-headers",
+    "http3-post-connect-failure",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+]
+StatusCode = Annotated[int, Field(ge=100, le=599)]
+Count = Annotated[int, Field(ge=1, le=2**32 - 1)]  # a UInt32Value on the wire
+
+
+class NodeSection(Section):
+    """A proxy."""
+
+    name: Name
+    """Envoy's `node.id`, and how everything here names it."""
+    spawn: bool = True
+    """Weirflow starts this Envoy itself. `false`: it waits for one to call (see `weirflow bootstrap`)."""
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 1
+    """Envoy's worker threads. Each has a weight schedule of its own, which every push restarts."""
+    admin_port: Port = 0
+    """Of Envoy's own admin page, on loopback; 0 lets the kernel choose."""
+    log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
+    """Of a spawned Envoy."""
+
+
+class ListenerSection(Section):
+    """Where nodes accept requests."""
+
+    name: Name
+    """What routes refer to."""
+    address: Ip = "127.0.0.1"
+    """To bind: an IP address."""
+    port: Port
+    """To bind; 0 lets each node's kernel choose."""
+    nodes: list[str] = Field(default=[])
+    """Which nodes have it; empty means all."""
+
+
+class RetrySection(Section):
+    """Envoy's `RetryPolicy`, with its `RetryBudget`."""
+
+    retry_on: Annotated[list[RetryOn], Field(min_length=1)] = Field(
+        default=["connect-failure", "refused-stream", "reset-before-request", "retriable-status-codes"]
+    )
+    """Envoy's `retry_on` terms."""
+    num_retries: Annotated[int, Field(ge=0, le=10)] = 1
+    """Tries after the first."""
+    per_try_timeout: Annotated[float, Duration("1ms", "1h")] | None = None
+    """Of each try; without it only the route's timeout bounds a try."""
+    retriable_status_codes: list[StatusCode] = Field(default=[503])
+    """For the term `retriable-status-codes`."""
+    budget_percent: Annotated[float, Field(gt=0, le=100)] = 20.0
+    """Retries open at once, as a share of the service's open requests: what keeps retries from making an outage."""
+    min_retry_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 3
+    """Retries that the budget always allows, however few requests are open."""
+
+
+class RouteSection(Section):
+    """Which requests go to which service. The first match wins, in the order written."""
+
+    name: Name
+    """What logs and recordings call it."""
+    service: str
+    """A name from `services`."""
+    hosts: Annotated[list[HostPattern], Field(min_length=1)] = Field(default=["*"])
+    """Envoy's virtual host domains: exact, `*.suffix`, `prefix.*` or `*`."""
+    prefix: PathPrefix = "/"
+    """Of the path."""
+    listeners: list[str] = Field(default=[])
+    """Which listeners have it; empty means all."""
+    timeout: Annotated[float, Duration("0s", "1d")] = 15.0
+    """Of the whole request, retries included; `0s` for none, as in Envoy."""
+    retry: RetrySection | None = None
+    """Without it nothing is retried."""
+    tell_arm: bool = False
+    """Answer with a header that names the arm, for witnesses outside Weirflow."""
+
+
+class BreakerSection(Section):
+    """Envoy's `CircuitBreakers.Thresholds`, of each of the service's two clusters."""
+
+    max_connections: Count = 1024
+    """Connections to the service, per node."""
+    max_pending_requests: Count = 1024
+    """Requests waiting for a connection."""
+    max_requests: Count = 1024
+    """Requests open at once."""
+    max_retries: Count = 3
+    """Retries open at once; a route's retry budget is used instead where there is one."""
+
+
+class OutlierSection(Section):
+    """Envoy's `OutlierDetection`."""
+
+    consecutive_5xx: Count = 5
+    """Errors in a row that eject an endpoint."""
+    interval: Annotated[float, Duration("100ms", "1h")] = 10.0
+    """Between sweeps."""
+    base_ejection_time: Annotated[float, Duration("100ms", "1d")] = 30.0
+    """Of a first ejection; each further one is longer by this."""
+    max_ejection_percent: Annotated[int, Field(ge=0, le=100)] = 10
+    """Of the service's endpoints, at once."""
+
+
+class EndpointSection(Section):
+    """One address of a service. `127.0.0.1:8080` alone is short for `{address: "127.0.0.1:8080"}`."""
+
+    address: Address
+    """`ip:port` as Envoy dials it, or `name:port`, resolved again and again."""
+    weight: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """The operator's, in force on the static arm. To drain an endpoint, take it out: Envoy refuses 0."""
+    zone: Annotated[str, Field(max_length=128, pattern=r"^[ -~]*$")] = ""
+    """Where it runs, for `explain` and for policies that mind it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"address": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Either form."""
+        return {"anyOf": [{"type": "string"}, handler.resolve_ref_schema(handler(schema))]}
+
+
+class ServiceSection(Section):
+    """A named upstream and the rules that hold when nothing learned is in force."""
+
+    name: Name
+    """What routes, commands and metrics call it."""
+    endpoints: Annotated[list[EndpointSection], Field(min_length=1)]
+    """Its addresses."""
+    policy: Literal["LEAST_REQUEST", "ROUND_ROBIN", "RANDOM"] = "LEAST_REQUEST"
+    """Envoy's `lb_policy` of the static arm. The adaptive arm is LEAST_REQUEST over learned weights."""
+    connect_timeout: Annotated[float, Duration("1ms", "1m")] = 1.0
+    """Of a connection to an endpoint."""
+    circuit_breakers: BreakerSection = Field(default_factory=BreakerSection)
+    """Limits on what is open at once."""
+    outlier_detection: OutlierSection | None = None
+    """Without it Envoy ejects nobody."""
+    http2: bool = False
+    """Speak HTTP/2 to the endpoints, in the clear."""

@@ -1,0 +1,110 @@
+"""The adaptive settings: what may be applied, how telemetry becomes estimates, and what no policy may exceed.
+
+Defaults come from `brain.settings`, so there is one place for each. Ranges are the promise that the guard can be tuned
+and not turned off.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from brain.settings import Guard, Learning, Mode, Proof, Settings
+from weirflow.config.fields import Duration, Percent, Section
+
+_SETTINGS = Settings()
+_LEARNING = Learning()
+_GUARD = Guard()
+_PROOF = Proof()
+
+ModeName = Annotated[Mode, Field(strict=False)]  # text in the file, an enum here
+
+
+class LearningSection(Section):
+    """How telemetry becomes estimates."""
+
+    half_life: Annotated[float, Duration("100ms", "1h")] = _LEARNING.half_life_s
+    """Of rates, latencies and error shares: a tenfold slowdown is half seen within this time."""
+    min_samples: Annotated[int, Field(ge=1, le=1_000_000)] = _LEARNING.min_samples
+    """Attempts at a service before anything about it is acted on."""
+    min_time: Annotated[float, Duration("0s", "1d")] = _LEARNING.min_time_s
+    """Since the first attempt at a service, before anything about it is acted on."""
+    prior_samples: Annotated[float, Field(ge=0, le=1_000_000)] = _LEARNING.prior_samples
+    """An endpoint's estimate is drawn towards its peers as if it had this many samples of theirs."""
+    error_exponent: Annotated[float, Field(ge=1, le=10)] = _LEARNING.error_exponent
+    """Capacity is multiplied by success share to this power: at 2, an endpoint that fails half gets a quarter."""
+    stale_after: Annotated[float, Duration("1s", "1h")] = _LEARNING.stale_after_s
+    """A node that reported nothing for this long is unknown, not idle. Load reports come every 500ms."""
+
+
+class GuardSection(Section):
+    """What no policy may exceed."""
+
+    floor_share_of_mean: Annotated[float, Field(ge=0.01, lt=1)] = _GUARD.floor_share_of_mean
+    """The least weight of an endpoint as a share of the mean: enough samples to see it recover."""
+    cap_share_of_mean: Annotated[float, Field(gt=1, le=100)] = _GUARD.cap_share_of_mean
+    """The most weight of an endpoint as a share of the mean: a bound on what a false promise can attract."""
+    step_up: Annotated[float, Field(gt=1, le=10)] = _GUARD.step_up
+    """An endpoint's share grows at most by this factor a push: recovery in bounded steps."""
+    step_down: Annotated[float, Field(ge=0.01, lt=1)] = _GUARD.step_down
+    """An endpoint's share shrinks at most to this factor a push: a gray endpoint is cut at once."""
+    deadband: Annotated[float, Field(ge=0.01, lt=1)] = _GUARD.deadband
+    """No push while every share is within this fraction of the one in force."""
+    push_interval: Annotated[float, Duration("1s", "1h")] = _GUARD.push_interval_s
+    """At most one push a service in this time: Envoy merges faster ones anyway."""
+    picks_per_cycle: Annotated[float, Field(ge=1, le=100)] = _GUARD.picks_per_cycle
+    """Every worker must have picked this many times sum(w)/min(w) since the last push: a push restarts its schedule."""
+    drain_factor: Annotated[float, Field(gt=1, le=100)] = _GUARD.drain_factor
+    """A cut of a share by this factor or more may pass the picks rule, once per `drain_interval`."""
+    drain_interval: Annotated[float, Duration("1s", "1h")] = _GUARD.drain_interval_s
+    """Between such cuts of one service."""
+    weight_mean: Annotated[int, Field(ge=10, le=10_000)] = _GUARD.weight_mean
+    """Integer weights are scaled to this mean: fine enough for the deadband, coarse enough for small cycles."""
+    trouble_share: Annotated[float, Field(gt=0, lt=1)] = _GUARD.trouble_share
+    """When more than this share of a service's endpoints would be cut to the floor, the trouble is the service's."""
+
+
+class ProofSection(Section):
+    """How gain is measured, and when to step back."""
+
+    window: Annotated[float, Duration("1s", "7d")] = _PROOF.window_s
+    """Half-life of the evidence for the gain."""
+    min_requests: Annotated[int, Field(ge=1, le=10**9)] = _PROOF.min_requests
+    """Requests on each arm before a gain is told."""
+    negative_for: Annotated[float, Duration("1s", "1d")] = _PROOF.negative_for_s
+    """The gain's whole interval must be below zero for this long before the share steps down."""
+    steps_percent: Annotated[list[Percent], Field(min_length=1, max_length=20)] = Field(
+        default=list(_PROOF.steps_percent)
+    )
+    """The shares to step down through, falling, the last one 0."""
+    retry_after: Annotated[float, Duration("1s", "7d")] = _PROOF.retry_after_s
+    """At a stepped-down share, how long until the next higher step is tried again."""
+
+
+class OverrideSection(Section):
+    """What one service has of its own."""
+
+    mode: ModeName | None = None
+    """Instead of `adaptive.mode`."""
+    share: Percent | None = None
+    """Instead of `adaptive.share`."""
+
+
+class AdaptiveSection(Section):
+    """What the brain may do. A mesh is first run in shadow mode: all is decided and scored, nothing is applied."""
+
+    mode: ModeName = _SETTINGS.mode
+    """`static`: nothing; `shadow`: decide, explain and score; `adaptive`: apply as well."""
+    share: Percent = _SETTINGS.share_percent
+    """Percent of a service's traffic on the adaptive arm in adaptive mode; the rest is the holdout."""
+    tick: Annotated[float, Duration("100ms", "1m")] = _SETTINGS.tick_s
+    """Between decisions. Each renews the lease."""
+    services: dict[str, OverrideSection] = Field(default={})
+    """By service name: what differs for it."""
+    learning: LearningSection = Field(default_factory=LearningSection)
+    """How telemetry becomes estimates."""
+    guard: GuardSection = Field(default_factory=GuardSection)
+    """What no policy may exceed."""
+    proof: ProofSection = Field(default_factory=ProofSection)
+    """How gain is measured, and when to step back."""
