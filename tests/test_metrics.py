@@ -1,0 +1,107 @@
+"""What a scrape says, and that the names keep Prometheus' conventions."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from weirflow.metrics import FAMILIES, MAX_REASONS, MeshCollector
+from weirflow.staged import StagedOperations, example_decision, example_endpoint, example_service, example_status
+
+
+def scrape(operations: StagedOperations) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample by name and labels, through the text format and back."""
+    registry = CollectorRegistry()
+    registry.register(MeshCollector(operations))
+    text = generate_latest(registry).decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def of(samples: dict, name: str, **labels: str) -> float | None:
+    return samples.get((name, frozenset(labels.items())))
+
+
+def test_a_scrape_tells_weights_gain_and_nodes_as_the_decision_has_them():
+    samples = scrape(StagedOperations(example_decision()))
+    assert of(samples, "weirflow_endpoint_weight", service="orders", endpoint="10.0.0.2:8080") == 11
+    assert of(samples, "weirflow_endpoint_proposed_weight", service="orders", endpoint="10.0.0.2:8080") == 4
+    assert of(samples, "weirflow_endpoint_latency_p99_seconds", service="orders", endpoint="10.0.0.2:8080") == 0.61
+    assert of(samples, "weirflow_service_share_ratio", service="orders") == 0.95
+    assert of(samples, "weirflow_gain_low_ratio", service="orders") == 0.31
+    assert of(samples, "weirflow_arm_requests_total", service="orders", arm="adaptive") == 7600
+    assert of(samples, "weirflow_plan_version") == 7
+    assert of(samples, "weirflow_lease_age_seconds") == 0.25
+    assert of(samples, "weirflow_tick_overrun_total") == 2
+    assert of(samples, "weirflow_nacks_total", node="front-1") == 1
+    assert of(samples, "weirflow_dropped_total", node="front-1", reason="duration") == 3
+    assert of(samples, "weirflow_node_connected", node="front-2") == 0
+    assert of(samples, "weirflow_recording_active") == 1
+    assert of(samples, "weirflow_build_info", version="0.1.0") == 1
+
+
+def test_what_is_unknown_is_absent_and_not_zero():
+    samples = scrape(StagedOperations(example_decision()))
+    assert of(samples, "weirflow_endpoint_latency_p50_seconds", service="search", endpoint="[::1]:9000") is None
+    assert of(samples, "weirflow_gain_ratio", service="search") is None
+    assert of(samples, "weirflow_node_clock_offset_seconds", node="front-2") is None
+    assert of(samples, "weirflow_node_report_age_seconds", node="front-2") is None
+
+
+def test_before_the_first_tick_and_without_a_status_a_scrape_is_still_an_answer():
+    samples = scrape(StagedOperations(None, {}))
+    assert of(samples, "weirflow_recording_active") == 0
+    assert not any(name.startswith("weirflow_endpoint") for name, _ in samples)
+
+
+def test_infinities_and_hostile_names_do_not_break_the_text_format():
+    hostile = example_endpoint(address='x"\n\\weirflow_frozen 1', p50_s=math.inf, p99_s=math.nan)
+    decision = example_decision(services=(example_service(endpoints=(hostile,)),))
+    samples = scrape(StagedOperations(decision))
+    assert of(samples, "weirflow_endpoint_weight", service="orders", endpoint=hostile.address) == 100
+    assert of(samples, "weirflow_endpoint_latency_p50_seconds", service="orders", endpoint=hostile.address) is None
+    assert of(samples, "weirflow_frozen") == 0
+
+
+def test_a_flood_of_drop_reasons_becomes_one_label_that_holds_the_rest():
+    status = example_status()
+    status["wires"]["nodes"]["front-1"]["dropped"] = {f"reason{i:04}": 2 for i in range(1000)}
+    samples = scrape(StagedOperations(example_decision(), status))
+    dropped = {labels: v for (name, labels), v in samples.items() if name == "weirflow_dropped_total"}
+    assert len(dropped) == MAX_REASONS + 1
+    assert sum(dropped.values()) == 2000
+
+
+def test_every_sample_belongs_to_a_listed_family_and_every_family_has_one():
+    decision = example_decision()
+    seen = {name for name, _ in scrape(StagedOperations(decision))}
+    assert seen == {family.name for family in FAMILIES}
+
+
+def test_two_scrapes_of_one_decision_say_the_same():
+    operations = StagedOperations(replace(example_decision(), frozen=True))
+    assert scrape(operations) == scrape(operations)
+    assert of(scrape(operations), "weirflow_frozen") == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_names_keep_the_conventions(family):
+    """The rules that `promtool check metrics` applies, so that nothing is skipped where promtool is not installed."""
+    assert re.fullmatch(r"weirflow(_[a-z0-9]+)+", family.name)
+    assert family.help.endswith(".")
+    # Base units, never milli, percent or minutes; no type in the name; `_total` for counters alone.
+    words = family.name.split("_")
+    assert not {"ms", "milliseconds", "percent", "minutes", "kb", "mb", "gauge", "counter", "count"} & set(words)
+    assert ("total" in words) == (family.kind == "counter")
+    assert ("info" not in words) or family.name.endswith("_info")
+    # Bounded labels only, none of which repeats the name or belongs to Prometheus.
+    assert set(family.labels) <= {"service", "endpoint", "arm", "node", "reason", "state", "version"}
+    assert len(FAMILIES) == len({f.name for f in FAMILIES})

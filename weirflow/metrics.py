@@ -1,0 +1,218 @@
+"""Weirflow's metrics: one collector that reads the brain's last Decision and the wires' status when it is scraped.
+
+Nothing is counted twice and nothing is kept here, so a metric cannot disagree with `weirflow status`. What is unknown
+is absent, never 0. Names follow Prometheus' practice: prefix `weirflow_`, base units, `_total` for what only grows.
+Labels are bounded by the mesh file and by what Weirflow itself names; nothing that a request carries becomes a label.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from brain.decision import ArmView, Decision, EndpointView, ServiceView
+from weirflow.operations import Operations
+
+MAX_REASONS = 32
+"""Reasons a node may have for dropping log entries; further ones are summed as `other`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric: its name as scraped, its labels, and what it means."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """`counter` for what only grows, else `gauge`."""
+        return "counter" if self.name.endswith("_total") else "gauge"
+
+    def empty(self) -> Metric:
+        """A family of no samples yet."""
+        if self.kind == "counter":
+            return CounterMetricFamily(self.name.removesuffix("_total"), self.help, labels=self.labels)
+        return GaugeMetricFamily(self.name, self.help, labels=self.labels)
+
+
+_ENDPOINT = ("service", "endpoint")
+_ARM = ("service", "arm")
+
+FAMILIES = (
+    Family("weirflow_build_info", "1; the version is the label.", ("version",)),
+    Family("weirflow_config_reload_successful", "1 when the last reload of the mesh file was accepted."),
+    Family("weirflow_frozen", "1 while an operator holds the present plan."),
+    Family("weirflow_plan_version", "Version of the plan in force by the last decision."),
+    Family("weirflow_lease_ttl_seconds", "How long learned state outlives the tick that vouched for it."),
+    Family("weirflow_lease_renewed_timestamp_seconds", "When the last decision that renewed the lease was made."),
+    Family("weirflow_lease_age_seconds", "Since the lease was last renewed; above the TTL, static rules serve."),
+    Family("weirflow_ticks_total", "Decisions made, or tried."),
+    Family("weirflow_tick_overrun_total", "Ticks skipped because one before came late."),
+    Family("weirflow_tick_errors_total", "Ticks in which the brain failed: nothing was renewed."),
+    Family("weirflow_tick_duration_seconds", "How long the last tick took."),
+    Family("weirflow_service_state", "1 for the state that the service is in.", ("service", "state")),
+    Family("weirflow_service_share_ratio", "Of its traffic on the adaptive arm by the last decision.", ("service",)),
+    Family("weirflow_service_commanded_share_ratio", "The share that the operator asked for.", ("service",)),
+    Family("weirflow_gain_ratio", "Cut in mean felt cost on the adaptive arm against the holdout.", ("service",)),
+    Family("weirflow_gain_low_ratio", "Lower end of the gain's 95 % interval.", ("service",)),
+    Family("weirflow_gain_high_ratio", "Upper end of the gain's 95 % interval.", ("service",)),
+    Family("weirflow_arm_requests_total", "Requests that ended, by the arm that served them.", _ARM),
+    Family("weirflow_arm_requests_per_second", "Recent rate of requests.", _ARM),
+    Family("weirflow_arm_latency_p50_seconds", "Median of what users felt, retries included.", _ARM),
+    Family("weirflow_arm_latency_p99_seconds", "99th percentile of what users felt, retries included.", _ARM),
+    Family("weirflow_arm_failed_ratio", "Share of requests that ended badly.", _ARM),
+    Family("weirflow_endpoint_weight", "Weight on the adaptive arm by the last decision.", _ENDPOINT),
+    Family("weirflow_endpoint_proposed_weight", "Weight the learner wants, before guard and gate.", _ENDPOINT),
+    Family("weirflow_endpoint_static_weight", "The operator's weight.", _ENDPOINT),
+    Family("weirflow_endpoint_share_ratio", "Share of the adaptive arm by weight.", _ENDPOINT),
+    Family("weirflow_endpoint_capacity_per_second", "Attempts a second it is believed to bear.", _ENDPOINT),
+    Family("weirflow_endpoint_attempts_per_second", "Recent rate of finished attempts.", _ENDPOINT),
+    Family("weirflow_endpoint_latency_p50_seconds", "Median latency of good attempts.", _ENDPOINT),
+    Family("weirflow_endpoint_latency_p99_seconds", "99th percentile latency of good attempts.", _ENDPOINT),
+    Family("weirflow_endpoint_error_ratio", "Share of attempts that were not good.", _ENDPOINT),
+    Family("weirflow_endpoint_in_flight", "Requests open now, by load reports.", _ENDPOINT),
+    Family("weirflow_node_connected", "1 while the node's ADS stream is open.", ("node",)),
+    Family("weirflow_node_fresh", "1 while its telemetry is recent and agrees with itself.", ("node",)),
+    Family("weirflow_node_report_age_seconds", "Since its last load report.", ("node",)),
+    Family("weirflow_node_clock_offset_seconds", "Its clock against ours; never used to learn.", ("node",)),
+    Family("weirflow_node_parked", "Kinds of resource whose last version it refused.", ("node",)),
+    Family("weirflow_nacks_total", "Versions that the node refused.", ("node",)),
+    Family("weirflow_dropped_total", "Log entries that nobody learned from.", ("node", "reason")),
+    Family("weirflow_recording_active", "1 while telemetry is being recorded."),
+    Family("weirflow_recording_attempts_total", "Attempts recorded since the start."),
+    Family("weirflow_recording_bytes", "Size of the recording on disk."),
+)
+
+Put = Callable[..., None]  # put(name, value, *label values): skips what is unknown
+
+
+class MeshCollector(Collector):
+    """Reads `Operations` at each scrape."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def describe(self) -> Iterable[Metric]:
+        """All families, so that a registry can see clashes without asking the brain."""
+        return [family.empty() for family in FAMILIES]
+
+    def collect(self) -> Iterator[Metric]:
+        """All families with what is known now."""
+        families = {family.name: family.empty() for family in FAMILIES}
+
+        def put(name: str, value: Any, *labels: str) -> None:
+            if value is not None and math.isfinite(value):
+                families[name].add_metric(labels, float(value))  # type: ignore[attr-defined]
+
+        status, decision = self._operations.status(), self._operations.decision()
+        _process(put, status, self._operations.now())
+        _nodes(put, status, decision)
+        if decision is not None:
+            put("weirflow_frozen", decision.frozen)
+            put("weirflow_plan_version", decision.plan.version if decision.plan is not None else None)
+            for service in decision.services:
+                _service(put, service)
+                for endpoint in service.endpoints:
+                    _endpoint(put, service.name, endpoint)
+        yield from families.values()
+
+
+def _process(put: Put, status: Mapping[str, Any], now: float) -> None:
+    driver = _part(status, "driver")
+    put("weirflow_build_info", 1, str(status.get("version", "")))
+    put("weirflow_config_reload_successful", not _part(status, "config").get("reload_error"))
+    put("weirflow_ticks_total", driver.get("ticks"))
+    put("weirflow_tick_overrun_total", driver.get("ticks_skipped"))
+    put("weirflow_tick_errors_total", driver.get("tick_errors"))
+    put("weirflow_tick_duration_seconds", driver.get("last_tick_s"))
+    put("weirflow_lease_ttl_seconds", _part(status, "xds").get("ttl_s"))
+    renewed = renewed_at(status)
+    if renewed is not None:
+        put("weirflow_lease_renewed_timestamp_seconds", renewed)
+        put("weirflow_lease_age_seconds", max(0.0, now - renewed))
+    recording = _part(status, "recording")
+    put("weirflow_recording_active", recording.get("state") == "recording")
+    put("weirflow_recording_attempts_total", recording.get("attempts"))
+    put("weirflow_recording_bytes", recording.get("bytes"))
+
+
+def _nodes(put: Put, status: Mapping[str, Any], decision: Decision | None) -> None:
+    wires = wires_of(status)
+    for name, wire in wires.items():
+        put("weirflow_node_connected", wire.get("connected"), name)
+        put("weirflow_node_clock_offset_seconds", wire.get("offset_s"), name)
+        put("weirflow_node_parked", len(wire.get("parked") or ()), name)
+        put("weirflow_nacks_total", wire.get("nacks"), name)
+        for reason, count in _bounded(wire.get("dropped") or {}).items():
+            put("weirflow_dropped_total", count, name, reason)
+    for node in decision.nodes if decision is not None else ():
+        put("weirflow_node_fresh", node.fresh, node.name)
+        put("weirflow_node_report_age_seconds", node.report_age_s, node.name)
+        if node.name not in wires:
+            put("weirflow_node_connected", node.connected, node.name)
+            put("weirflow_nacks_total", node.nacks, node.name)
+            put("weirflow_node_parked", len(node.parked), node.name)
+
+
+def _service(put: Put, service: ServiceView) -> None:
+    put("weirflow_service_state", 1, service.name, service.state)
+    put("weirflow_service_share_ratio", service.share_percent / 100, service.name)
+    put("weirflow_service_commanded_share_ratio", service.commanded_share_percent / 100, service.name)
+    put("weirflow_gain_ratio", service.gain.value, service.name)
+    put("weirflow_gain_low_ratio", service.gain.low, service.name)
+    put("weirflow_gain_high_ratio", service.gain.high, service.name)
+    arms: tuple[tuple[str, ArmView], ...] = (("static", service.static), ("adaptive", service.adaptive))
+    for name, arm in arms:
+        put("weirflow_arm_requests_total", arm.requests, service.name, name)
+        put("weirflow_arm_requests_per_second", arm.requests_per_s, service.name, name)
+        put("weirflow_arm_latency_p50_seconds", arm.p50_s, service.name, name)
+        put("weirflow_arm_latency_p99_seconds", arm.p99_s, service.name, name)
+        put("weirflow_arm_failed_ratio", arm.failed_share, service.name, name)
+
+
+def _endpoint(put: Put, service: str, endpoint: EndpointView) -> None:
+    for name, value in (
+        ("weight", endpoint.weight),
+        ("proposed_weight", endpoint.proposed),
+        ("static_weight", endpoint.static_weight),
+        ("share_ratio", endpoint.share),
+        ("capacity_per_second", endpoint.capacity),
+        ("attempts_per_second", endpoint.rate_per_s),
+        ("latency_p50_seconds", endpoint.p50_s),
+        ("latency_p99_seconds", endpoint.p99_s),
+        ("error_ratio", endpoint.error_share),
+        ("in_flight", endpoint.in_flight),
+    ):
+        put(f"weirflow_endpoint_{name}", value, service, endpoint.address)
+
+
+def _part(status: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = status.get(key)
+    return part if isinstance(part, Mapping) else {}
+
+
+def wires_of(status: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """What the server says of each node, by name."""
+    return _part(_part(status, "wires"), "nodes")
+
+
+def renewed_at(status: Mapping[str, Any]) -> float | None:
+    """The brain's time of the last renewal of the lease, None before the first."""
+    value = _part(status, "wires").get("renewed_at")
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _bounded(reasons: Mapping[str, int]) -> dict[str, int]:
+    """At most `MAX_REASONS`, the rest summed. By name, so that a counter never changes its label."""
+    kept = sorted(reasons)[:MAX_REASONS]
+    out = {reason: reasons[reason] for reason in kept}
+    if len(reasons) > len(kept):
+        out["other"] = sum(reasons.values()) - sum(out.values())
+    return out

@@ -1,0 +1,31 @@
+"""What an operator may see and do: the handle that the admin API and the metrics are given.
+
+`wiring.Running` implements it for a mesh that runs; a test hands over one made of a Decision it wrote by hand.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from brain.commands import Command
+from brain.decision import Decision
+
+
+class Operations(Protocol):
+    """One mesh that runs. All calls return at once and are made from its event loop."""
+
+    def now(self) -> float:
+        """The brain's time, seconds."""
+
+    def decision(self) -> Decision | None:
+        """The last tick's; None before the first."""
+
+    def status(self) -> dict[str, Any]:
+        """The process and its wires, as plain data.
+
+        `version`, `epoch`, `now`, `config` (`file`, `reload_error`), `xds` (`address`, `ttl_s`), `driver` (counters),
+        `wires` (by node), `envoys`, `recording` (None when nothing is recorded). Readers bear with what is missing.
+        """
+
+    def command(self, command: Command, who: str) -> None:
+        """Tell the brain. KeyError, its message naming the nearest right one, for a service that is not there."""

@@ -1,0 +1,163 @@
+"""A mesh that does not run: `Operations` over a Decision written by hand. The double for whatever shows decisions.
+
+`example_decision` has one of everything that a reader must bear: a service in shadow and one that is adaptive, an
+endpoint without samples, a gain and none, a node that refused something and one that is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from brain.commands import Command, Freeze, SetMode
+from brain.decision import Alert, ArmView, Decision, EndpointView, GainView, NodeView, ServiceView
+from dataplane.contract import Plan, ServicePlan
+from weirflow.config.problems import mend_of
+
+NOW = 1_700_000_000.0
+
+
+def example_endpoint(**changes: Any) -> EndpointView:
+    """A healthy endpoint of weight 100, with these changes."""
+    healthy = EndpointView(
+        id=0,
+        address="10.0.0.1:8080",
+        zone="a",
+        static_weight=1,
+        weight=100,
+        proposed=104,
+        share=0.5,
+        capacity=120.0,
+        capacity_low=100.0,
+        capacity_high=140.0,
+        rate_per_s=60.0,
+        error_share=0.001,
+        latency_s=0.012,
+        p50_s=0.010,
+        p99_s=0.035,
+        in_flight=1.0,
+        samples=400.0,
+        reason="bears what its peers bear",
+    )
+    return replace(healthy, **changes)
+
+
+def example_service(**changes: Any) -> ServiceView:
+    """A service on the adaptive arm, one of whose two endpoints turned slow, with these changes."""
+    slow = example_endpoint(
+        id=1, address="10.0.0.2:8080", zone="b", weight=11, proposed=4, share=0.1, capacity=9.0, capacity_low=6.0,
+        capacity_high=12.0, rate_per_s=7.0, latency_s=0.3, p50_s=0.28, p99_s=0.61, in_flight=6.0,
+        reason="p50 28 times its peers'", guard="step_down",
+    )  # fmt: skip
+    adaptive = ServiceView(
+        id=0,
+        name="orders",
+        mode="adaptive",
+        state="adaptive",
+        share_percent=95.0,
+        commanded_share_percent=95.0,
+        reason="weights follow capacity",
+        pushed=True,
+        endpoints=(example_endpoint(), slow),
+        static=ArmView(requests_per_s=4.0, p50_s=0.02, p99_s=0.6, failed_share=0.01, requests=400),
+        adaptive=ArmView(requests_per_s=76.0, p50_s=0.011, p99_s=0.05, failed_share=0.0, requests=7600),
+        gain=GainView(value=0.42, low=0.31, high=0.53, static_requests=400.0, adaptive_requests=7600.0),
+    )
+    return replace(adaptive, **changes)
+
+
+def example_decision(**changes: Any) -> Decision:
+    """Two services and two nodes at one tick, with these changes."""
+    unknown = example_endpoint(
+        id=2, address="[::1]:9000", zone="", weight=100, proposed=100, share=1.0, capacity=None, capacity_low=None,
+        capacity_high=None, rate_per_s=0.0, error_share=None, latency_s=None, p50_s=None, p99_s=None, in_flight=None,
+        samples=0.0, reason="no samples yet",
+    )  # fmt: skip
+    nothing = ArmView(requests_per_s=0.0, p50_s=None, p99_s=None, failed_share=None, requests=0)
+    shadow = example_service(
+        id=1, name="search", mode="shadow", state="learning", share_percent=0.0, reason="too few samples",
+        pushed=False, endpoints=(unknown,), static=nothing, adaptive=nothing, gain=GainView(),
+    )  # fmt: skip
+    plan = Plan(
+        version=7,
+        services={
+            0: ServicePlan(95.0, {0: 100, 1: 11}, {"max_requests": 300}, "weights follow capacity", {1: "slow"}),
+            1: ServicePlan(0.0, {2: 100}, reason="too few samples"),
+        },
+    )
+    front = NodeView(0, "front-1", True, True, 0.4, 80.0, 80.0, 1, {"EDS": "weight 0 is not allowed"})
+    gone = NodeView(1, "front-2", False, False, None, 0.0, 0.0, 0, {})
+    decision = Decision(
+        now=NOW,
+        tick=42,
+        plan=plan,
+        services=(example_service(), shadow),
+        nodes=(front, gone),
+        alerts=(Alert("NodeGone", True, {"node": "front-2"}, "front-2 does not report"),),
+    )
+    return replace(decision, **changes)
+
+
+class StagedOperations:
+    """Shows what it is given; remembers what it is told."""
+
+    def __init__(self, decision: Decision | None = None, status: dict[str, Any] | None = None) -> None:
+        self.shown = decision
+        self.process = status if status is not None else example_status()
+        self.told: list[tuple[Command, str]] = []
+
+    def now(self) -> float:
+        """A quarter second after the example's tick."""
+        return NOW + 0.25
+
+    def decision(self) -> Decision | None:
+        """What it was given."""
+        return self.shown
+
+    def status(self) -> dict[str, Any]:
+        """What it was given."""
+        return self.process
+
+    def command(self, command: Command, who: str) -> None:
+        """Remember it, and do what the brain would: a freeze shows at once, an unknown service is a KeyError."""
+        if isinstance(command, SetMode) and self.shown is not None:
+            names = [s.name for s in self.shown.services]
+            if command.service not in names:
+                raise KeyError(f"no service {command.service!r}; {mend_of(command.service, names)}")
+        if isinstance(command, Freeze) and self.shown is not None:
+            self.shown = replace(self.shown, frozen=command.on)
+        self.told.append((command, who))
+
+
+def example_status() -> dict[str, Any]:
+    """What `Operations.status` says of the same mesh."""
+    return {
+        "version": "0.1.0",
+        "epoch": "e1",
+        "now": NOW,
+        "config": {"file": "mesh.yaml", "reload_error": None},
+        "xds": {"address": "127.0.0.1:18000", "ttl_s": 5.0},
+        "driver": {
+            "ticks": 42, "ticks_skipped": 2, "tick_errors": 0, "told_errors": 0, "last_tick_s": 0.003, "problems": [],
+        },
+        "wires": {
+            "renewed_at": NOW,
+            "nodes": {
+                "front-1": {
+                    "connected": True,
+                    "sent": {"CDS": "1", "EDS": "7"},
+                    "acked": {"CDS": "1", "EDS": "6"},
+                    "nacks": 1,
+                    "parked": {"EDS": "weight 0 is not allowed"},
+                    "offset_s": 0.0031,
+                    "dropped": {"duration": 3, "unknown_cluster": 1},
+                },
+                "front-2": {
+                    "connected": False, "sent": {}, "acked": {}, "nacks": 0, "parked": {},
+                    "offset_s": float("nan"), "dropped": {},
+                },
+            },
+        },
+        "envoys": {},
+        "recording": {"folder": "rec", "state": "recording", "problem": None, "attempts": 900, "bytes": 4096},
+    }  # fmt: skip
