@@ -1,0 +1,174 @@
+"""Clusters, endpoints and the runtime layer: what a service looks like to Envoy, on either arm.
+
+Each service is two clusters over the same endpoints. `NAME` has the operator's policy and weights. `NAME~adaptive` has
+weighted LEAST_REQUEST, the same static rules, and the learned weights. What is seldom rendered is written as the dicts
+that an operator knows from Envoy's own YAML; what is rendered at every push (assignments, the layer) is built directly.
+
+Zones become localities, for the load reports and the logs. Locality-weighted and zone-aware routing are both off, so
+Envoy puts the endpoints of all zones in one schedule by their own weights: a zone never changes the split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa: F401  (named by its URL below)
+from envoy.service.runtime.v3 import rtds_pb2
+from google.protobuf import json_format
+
+from dataplane.contract import Arm, Ints, Plan, Service, Topology
+from dataplane.mesh import OutlierSpec, RetrySpec, RouteSpec, ServiceSpec, cluster_name
+
+XDS_CLUSTER = "weirflow_xds"
+LAYER = "weirflow"
+SHARE_UNIT = "MILLION"
+SHARE_PER_PERCENT = 10_000
+
+# The old cluster or listener serves on until the new one has all it needs, even when we die in between: never a
+# cluster without endpoints because its assignment was late.
+WAIT_FOR_EVER = "0s"
+ADS: dict[str, Any] = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": WAIT_FOR_EVER}
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One named resource, serialized once for all nodes. `refs` is what it points at by name: its children."""
+
+    name: str
+    value: bytes
+    refs: frozenset[str] = frozenset()
+
+
+def rendered(name: str, message: Any, refs: Iterable[str] = ()) -> Rendered:
+    """Serialize a protobuf; equal resources have equal bytes."""
+    return Rendered(name, message.SerializeToString(deterministic=True), frozenset(refs))
+
+
+def duration(seconds: float) -> str:
+    """The JSON form of google.protobuf.Duration, to the microsecond."""
+    return f"{seconds:.6f}s"
+
+
+def share_key(service: str) -> str:
+    """The runtime key that sends a share of a service's requests to its adaptive cluster."""
+    return f"weirflow.adaptive.{service}"
+
+
+def limit_key(service: str, limit: str) -> str:
+    """The runtime key of one circuit breaker threshold of a service's adaptive cluster."""
+    return f"circuit_breakers.{cluster_name(service, Arm.ADAPTIVE)}.default.{limit}"
+
+
+def clusters(spec: ServiceSpec, routes: Sequence[RouteSpec]) -> tuple[Rendered, Rendered]:
+    """The static and the adaptive cluster of a service. `routes` lead to it: their retries set the budget."""
+    return _cluster(spec, routes, Arm.STATIC), _cluster(spec, routes, Arm.ADAPTIVE)
+
+
+def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Rendered:
+    name = cluster_name(spec.name, arm)
+    body: dict[str, Any] = {
+        "name": name,
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": ADS},
+        "connect_timeout": duration(spec.connect_timeout_s),
+        "lb_policy": "LEAST_REQUEST" if arm is Arm.ADAPTIVE else spec.policy,
+        "circuit_breakers": {"thresholds": [_thresholds(spec, [r.retry for r in routes if r.retry])]},
+        # A foreign Envoy may have zone-aware routing on; it would overrule the weights.
+        "common_lb_config": {"zone_aware_lb_config": {"routing_enabled": {"value": 0.0}}},
+        "lrs_server": {"self": {}, "resource_api_version": "V3"},
+    }
+    if arm is Arm.ADAPTIVE:
+        # Envoy would hold back weights for up to a second to merge them. We push at most once a second, and want an
+        # ACK to mean "in force".
+        body["common_lb_config"]["update_merge_window"] = "0s"
+    if spec.outliers is not None:
+        body["outlier_detection"] = _outliers(spec.outliers)
+    if spec.http2:
+        body["typed_extension_protocol_options"] = {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            }
+        }
+    return rendered(name, json_format.ParseDict(body, cluster_pb2.Cluster()), [name])
+
+
+def _thresholds(spec: ServiceSpec, retries: Sequence[RetrySpec]) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "max_connections": spec.breakers.max_connections,
+        "max_pending_requests": spec.breakers.max_pending_requests,
+        "max_requests": spec.breakers.max_requests,
+        "max_retries": spec.breakers.max_retries,
+    }
+    if retries:
+        # A cluster has one budget and routes may differ: the tightest holds, as a budget is there to stop a storm.
+        out["retry_budget"] = {
+            "budget_percent": {"value": min(r.budget_percent for r in retries)},
+            "min_retry_concurrency": min(r.min_retry_concurrency for r in retries),
+        }
+    return out
+
+
+def _outliers(spec: OutlierSpec) -> dict[str, Any]:
+    return {
+        "consecutive_5xx": spec.consecutive_5xx,
+        "interval": duration(spec.interval_s),
+        "base_ejection_time": duration(spec.base_ejection_time_s),
+        "max_ejection_percent": spec.max_ejection_percent,
+    }
+
+
+def assignment(service: Service, arm: Arm, weights: Ints) -> Rendered:
+    """A service's endpoints, grouped by zone, with `weights` in the topology's order. ValueError as `split_address`."""
+    name = cluster_name(service.name, arm)
+    out = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
+    zones: dict[str, Any] = {}
+    for endpoint, weight in zip(service.endpoints, weights.tolist(), strict=True):
+        zone = zones.get(endpoint.zone)
+        if zone is None:
+            zone = zones[endpoint.zone] = out.endpoints.add()
+            zone.locality.zone = endpoint.zone
+        host, port = split_address(endpoint.address)
+        member = zone.lb_endpoints.add()
+        member.endpoint.address.socket_address.address = host
+        member.endpoint.address.socket_address.port_value = port
+        member.load_balancing_weight.value = weight
+    return rendered(name, out, (e.address for e in service.endpoints))
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`10.0.0.1:80` or `[::1]:80` as host and port. ValueError, naming the address, when it is neither."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{address!r} is not an address; write it as ip:port, or [ip]:port for IPv6")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def layer(topology: Topology, plan: Plan | None) -> tuple[Rendered, frozenset[str]]:
+    """The runtime layer, and the adaptive clusters that its keys turn traffic to.
+
+    A service with a share of 0 has no key at all, its limits included: nothing learned about it is in force. The share
+    is a FractionalPercent in millionths, so it keeps its decimals.
+    """
+    values: dict[str, Any] = {}
+    reached = set()
+    for service in topology.services:
+        decided = plan.services.get(service.id) if plan is not None else None
+        if decided is None or not decided.share_percent > 0:
+            continue
+        share = min(decided.share_percent, 100.0)
+        values[share_key(service.name)] = {"numerator": round(share * SHARE_PER_PERCENT), "denominator": SHARE_UNIT}
+        values |= {limit_key(service.name, limit): value for limit, value in decided.limits.items()}
+        reached.add(cluster_name(service.name, Arm.ADAPTIVE))
+    return runtime(values), frozenset(reached)
+
+
+def runtime(values: Mapping[str, Any]) -> Rendered:
+    """A runtime layer with these keys."""
+    out = rtds_pb2.Runtime(name=LAYER)
+    out.layer.update(values)
+    return rendered(LAYER, out)

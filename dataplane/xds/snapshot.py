@@ -1,0 +1,157 @@
+"""Everything that the nodes should hold as one immutable value: rendered once, shared by all, checked before it leaves.
+
+Each kind has a version of its own, `EPOCH.N`, that moves on only when a resource of the kind has changed. The epoch is
+the run's: a node that comes back from an earlier run holds versions that cannot be mistaken for ours.
+
+A snapshot's successors share what did not change, down to the bytes, so a push costs what it changes and a stream finds
+out what a node lacks by comparing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from dataplane.contract import NO_PLAN, Arm, Plan, Topology
+from dataplane.mesh import Mesh, cluster_name
+from dataplane.xds import listeners, resources, weights
+from dataplane.xds.kinds import Kind
+from dataplane.xds.resources import Rendered
+
+Resources = Mapping[str, Rendered]
+
+
+class InconsistentError(ValueError):
+    """Resources that point at what is not there; nothing was published. `problems` has a sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """All resources of one kind, by name, at one version."""
+
+    version: str
+    resources: Resources
+
+    def then(self, epoch: str, fresh: Iterable[Rendered]) -> Part:
+        """The part with these resources: itself when they are the same, else one with the next number."""
+        found = {r.name: r for r in fresh}
+        if found == self.resources:
+            return self
+        return Part(f"{epoch}.{int(self.version.rpartition('.')[2]) + 1}", found)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The resources of all kinds, and what they were made from.
+
+    `leased` names the adaptive clusters that the runtime layer turns traffic to. `bare` is the layer without a key:
+    what a node is told while nothing is leased to it. `accepts` has the listeners of each node by its name.
+    """
+
+    epoch: str
+    mesh: Mesh
+    topology: Topology
+    plan: Plan | None
+    parts: Mapping[Kind, Part]
+    bare: Part
+    leased: frozenset[str]
+    accepts: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def first(cls, epoch: str, mesh: Mesh, topology: Topology, plan: Plan | None = None) -> Self:
+        """The first of a run. InconsistentError when it cannot be published."""
+        none = Part(f"{epoch}.0", {})
+        bare = Part(f"{epoch}.0", {resources.LAYER: resources.runtime({})})
+        parts = dict.fromkeys(Kind, none) | {Kind.RTDS: bare}
+        empty = cls(epoch, Mesh((), (), (), ()), topology, None, parts, bare, frozenset(), {})
+        return empty.then(mesh=mesh, topology=topology, plan=plan)
+
+    @property
+    def plan_version(self) -> int:
+        """Of the plan that it carries, NO_PLAN when it carries none."""
+        return self.plan.version if self.plan is not None else NO_PLAN
+
+    def then(self, *, mesh: Mesh | None = None, topology: Topology | None = None, plan: Plan | None = None) -> Self:
+        """The successor with a new mesh, topology or plan; what is not given stays. InconsistentError changes nothing.
+
+        A service whose endpoints have all gone keeps its last assignment: membership is discovery's to say, but a
+        cluster without a single endpoint is more likely its failure than its word, and would be an outage.
+        """
+        mesh, topology, plan = mesh or self.mesh, topology or self.topology, plan or self.plan
+        parts = dict(self.parts)
+        if mesh is not self.mesh:
+            parts |= self._static(mesh)
+        parts[Kind.EDS] = self.parts[Kind.EDS].then(self.epoch, self._assignments(mesh, topology, plan))
+        runtime, leased = resources.layer(topology, plan)
+        parts[Kind.RTDS] = self.parts[Kind.RTDS].then(self.epoch, [runtime])
+        out = type(self)(self.epoch, mesh, topology, plan, parts, self.bare, leased, _accepts(mesh))
+        out.check()
+        return out
+
+    def _static(self, mesh: Mesh) -> dict[Kind, Part]:
+        """What the operator's rules alone decide."""
+        fresh: dict[Kind, list[Rendered]] = {Kind.CDS: [], Kind.LDS: [], Kind.RDS: []}
+        for service in mesh.services:
+            fresh[Kind.CDS] += resources.clusters(service, [r for r in mesh.routes if r.service == service.name])
+        for spec in mesh.listeners:
+            fresh[Kind.LDS].append(listeners.listener(spec))
+            fresh[Kind.RDS].append(listeners.routes(mesh, spec))
+        parts = {kind: self.parts[kind].then(self.epoch, found) for kind, found in fresh.items()}
+        if parts[Kind.LDS] is self.parts[Kind.LDS] and _accepts(mesh) != self.accepts:
+            # The same listeners at other nodes: what a node should hold has changed, so the version must.
+            parts[Kind.LDS] = Part(self.parts[Kind.LDS].version, {}).then(self.epoch, fresh[Kind.LDS])
+        return parts
+
+    def _assignments(self, mesh: Mesh, topology: Topology, plan: Plan | None) -> Iterable[Rendered]:
+        """Both assignments of each service; those that nothing new touches are the old ones, not rendered again."""
+        held = self.parts[Kind.EDS].resources
+        known = {s.name for s in mesh.services}
+        for service in topology.services:
+            if service.name not in known:
+                continue
+            for arm in Arm:
+                old = held.get(cluster_name(service.name, arm))
+                if old is not None and (not service.endpoints or not self._touched(service.id, arm, topology, plan)):
+                    yield old
+                    continue
+                decided = plan.services.get(service.id) if plan is not None else None
+                learned = weights.in_force(service, decided) if arm is Arm.ADAPTIVE else weights.static(service)
+                yield resources.assignment(service, arm, learned)
+
+    def _touched(self, service: int, arm: Arm, topology: Topology, plan: Plan | None) -> bool:
+        if topology is not self.topology:
+            return True
+        if arm is Arm.STATIC or plan is self.plan:
+            return False
+        before = self.plan.services.get(service) if self.plan is not None else None
+        after = plan.services.get(service) if plan is not None else None
+        return (before and before.weights) != (after and after.weights)
+
+    def check(self) -> None:
+        """Every name that a resource points at is there, and no assignment is empty; else InconsistentError."""
+        part = {kind: self.parts[kind].resources for kind in Kind}
+        problems = [
+            f"{parent} {r.name!r} names {child} {ref!r}, which is not there"
+            for parent, child in ((Kind.CDS, Kind.EDS), (Kind.LDS, Kind.RDS), (Kind.RDS, Kind.CDS))
+            for r in part[parent].values()
+            for ref in sorted(r.refs - part[child].keys())
+        ]
+        problems += [f"EDS {r.name!r} has no endpoint" for r in part[Kind.EDS].values() if not r.refs]
+        problems += [
+            f"the lease names cluster {c!r}, which is not there" for c in sorted(self.leased - part[Kind.CDS].keys())
+        ]
+        if problems:
+            raise InconsistentError(problems)
+
+
+def _accepts(mesh: Mesh) -> dict[str, frozenset[str]]:
+    """The names of each node's listeners."""
+    return {
+        node.name: frozenset(spec.name for spec in mesh.listeners if not spec.nodes or node.name in spec.nodes)
+        for node in mesh.nodes
+    }
