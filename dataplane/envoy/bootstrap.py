@@ -1,0 +1,98 @@
+"""The bootstrap of a node: who it is, where we are, and nothing else; all other configuration comes over ADS.
+
+Any Envoy joins with it, spawned by us or not: `weirflow bootstrap NODE` prints it. Plain data, ready for JSON.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from dataplane.mesh import NodeSpec
+from dataplane.xds.resources import ADS, LAYER, XDS_CLUSTER, duration, split_address
+
+CLUSTER = "weirflow"
+RECONNECT_BASE_S = 0.25
+RECONNECT_MAX_S = 2.0
+"""Envoy backs off with full jitter between these: its own most is 30 s, too long to be without telemetry."""
+PING_INTERVAL_S = 5.0
+PING_TIMEOUT_S = 5.0
+"""A brain that hangs with its sockets open is noticed by its silence. gRPC answers pings from a thread of its own, so a
+brain that is merely busy is not."""
+MAX_DOWNSTREAM_CONNECTIONS = 50_000
+
+
+def bootstrap(node: NodeSpec, xds_address: str, *, admin_port: int = 0) -> dict[str, Any]:
+    """Envoy's bootstrap for a node that takes its configuration from `xds_address` (`host:port`).
+
+    Envoy is ready (admin `/ready`) once it has had all of it. Admin listens on loopback. ValueError as `split_address`.
+    """
+    return {
+        "node": {"id": node.name, "cluster": CLUSTER},
+        "admin": {"address": _socket("127.0.0.1", admin_port)},
+        "dynamic_resources": {
+            "ads_config": _grpc() | {"set_node_on_first_message_only": True},
+            "cds_config": ADS,
+            "lds_config": ADS,
+        },
+        "cluster_manager": {"load_stats_config": _grpc()},
+        "static_resources": {"clusters": [_xds_cluster(xds_address)]},
+        "layered_runtime": {
+            "layers": [
+                {"name": "static", "static_layer": {}},
+                {"name": LAYER, "rtds_layer": {"name": LAYER, "rtds_config": ADS}},
+                {"name": "admin", "admin_layer": {}},  # last, so an operator at the node's admin port has the last word
+            ]
+        },
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3"
+                        ".DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": MAX_DOWNSTREAM_CONNECTIONS,
+                    },
+                }
+            ]
+        },
+    }
+
+
+def _grpc() -> dict[str, Any]:
+    """How ADS and LRS reach us."""
+    backoff = {"base_interval": duration(RECONNECT_BASE_S), "max_interval": duration(RECONNECT_MAX_S)}
+    service = {"cluster_name": XDS_CLUSTER, "retry_policy": {"retry_back_off": backoff}}
+    return {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": service}]}
+
+
+def _xds_cluster(address: str) -> dict[str, Any]:
+    host, port = split_address(address)
+    keepalive = {"interval": duration(PING_INTERVAL_S), "timeout": duration(PING_TIMEOUT_S)}
+    return {
+        "name": XDS_CLUSTER,
+        "type": "STATIC" if _is_ip(host) else "STRICT_DNS",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": XDS_CLUSTER,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _socket(host, port)}}]}],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
+            }
+        },
+    }
+
+
+def _socket(host: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
