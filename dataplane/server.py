@@ -1,1 +1,341 @@
-"""The gRPC shell: ADS, ALS and LRS on one port, around the sans-I/O protocols."""
+"""The gRPC shell: ADS, ALS and LRS on one port, around the sans-I/O protocols.
+
+It owns the sockets and the tasks and decides nothing: a message is handed to `xds.stream`, to the node's log decoder or
+to `lrs`, and what they answer is carried out. Everything runs on one event loop, the driver's; telemetry and events are
+told from it, in order.
+
+A peer can end its own stream by what it sends, and nothing else: whatever goes wrong in one is counted, logged and over
+when that stream is. Nothing here grows with what a peer sends: messages are bounded, at most one response of a kind is
+unanswered, and the decoder bounds its own buffers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import structlog
+from envoy.service.discovery.v3 import discovery_pb2
+from envoy.service.load_stats.v3 import lrs_pb2
+
+from dataplane import lrs, rpc
+from dataplane.als.decoder import Decoder, identify
+from dataplane.contract import (
+    Dropped,
+    Event,
+    OnEvent,
+    OnTelemetry,
+    Plan,
+    Presence,
+    Requests,
+    Telemetry,
+    Topology,
+    Verdict,
+)
+from dataplane.ledger import Ledger
+from dataplane.mesh import Mesh
+from dataplane.xds.kinds import Kind
+from dataplane.xds.snapshot import InconsistentError, Snapshot
+from dataplane.xds.stream import Output, Stream
+
+ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
+ALS = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
+LRS = "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats"
+
+STOP_GRACE_S = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Node:
+    """What the server knows of one node, whether it is connected or not."""
+
+    id: int
+    name: str
+    decoder: Decoder
+    peer: _Peer | None = None
+    nacks: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class _Peer:
+    """One open ADS stream: its state machine, what waits to be written, and the task that serves it."""
+
+    def __init__(self, stream: Stream, task: asyncio.Task[Any]) -> None:
+        self.stream = stream
+        self.task = task
+        self.replaced = ""  # why it was ended by us
+        self._waiting: deque[Any] = deque()
+        self._wake = asyncio.Event()
+
+    def put(self, response: Any) -> None:
+        """Write this soon. At most one of each kind waits, as the stream sends the next only after an answer."""
+        self._waiting.append(response)
+        self._wake.set()
+
+    def end(self, why: str) -> None:
+        """End the stream from our side."""
+        self.replaced = why
+        self.task.cancel()
+
+    async def write(self, context: Any) -> None:
+        """Write what is put, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await context.write(self._waiting.popleft().SerializeToString())
+
+
+class Server:
+    """`contract.DataPlane` over real sockets. Made and used on one event loop.
+
+    `epoch` names this run: it must differ from that of any run before. `now` is the driver's clock and is read once, to
+    give our own real seconds (for node offsets and the ledger) an origin that people can read.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        topology: Topology,
+        on_telemetry: OnTelemetry,
+        on_event: OnEvent,
+        now: Callable[[], float],
+        *,
+        ttl_s: float = 5.0,
+        epoch: str,
+        flush_s: float = 0.1,
+        lrs_interval_s: float = 0.5,
+    ) -> None:
+        self._on_telemetry = on_telemetry
+        self._on_event = on_event
+        self._now = now
+        self._ttl_s = ttl_s
+        self._flush_s = flush_s
+        self._lrs_interval_s = lrs_interval_s
+        self._snapshot = Snapshot.first(epoch, mesh, topology)
+        self._topology = topology
+        self._ledger = Ledger(topology)
+        self._nodes = {n.name: _Node(n.id, n.name, Decoder(n.id, topology)) for n in topology.nodes}
+        self._faults: Counter[str] = Counter()
+        self._server: Any = None
+        self._flusher: asyncio.Task[None] | None = None
+        self._origin = 0.0
+
+    async def start(self, address: str = "127.0.0.1:0") -> int:
+        """Listen; returns the bound port. OSError when the address cannot be had."""
+        self._origin = self._now() - asyncio.get_running_loop().time()
+        self._server = rpc.server({ADS: self._ads, ALS: self._als, LRS: self._lrs}, self._faults)
+        try:
+            port: int = self._server.add_insecure_port(address)
+        except RuntimeError as e:
+            raise OSError(f"cannot listen on {address}: is it in use, or not an address of this machine?") from e
+        await self._server.start()
+        self._flusher = asyncio.create_task(self._flush_for_ever())
+        return port
+
+    async def stop(self) -> None:
+        """Stop listening, end the streams, and tell the telemetry that had arrived. Idempotent."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._flusher
+            self._flusher = None
+        if self._server is not None:
+            await self._server.stop(STOP_GRACE_S)
+            self._server = None
+            self._flush()
+
+    def publish(self, plan: Plan) -> None:
+        """Put the plan in force and renew its lease; the same version again only renews. A bad plan raises nothing."""
+        if plan.version != self._snapshot.plan_version:
+            self._ledger.published(plan, self._real())
+            self._become(plan=plan)
+        for node, peer in self._peers():
+            self._carry_out(node, peer, peer.stream.renew(self._steady()))
+
+    def moved(self, topology: Topology) -> None:
+        """Serve a changed membership. It renews nothing."""
+        self._topology = topology
+        self._ledger.moved(topology)
+        for node in self._nodes.values():
+            node.decoder.moved(topology)
+        self._become(topology=topology)
+
+    def replace(self, mesh: Mesh, topology: Topology) -> None:
+        """Take new static rules. InconsistentError, and the old rules stay whole, when they cannot be published."""
+        self._become(mesh=mesh, topology=topology, strict=True)
+        known = {n.name: n for n in topology.nodes}
+        for name in [name for name in self._nodes if name not in known]:
+            peer = self._nodes.pop(name).peer
+            if peer is not None:
+                peer.end(f"node {name!r} is no longer in the mesh")
+        for name, n in known.items():
+            if name not in self._nodes:
+                self._nodes[name] = _Node(n.id, name, Decoder(n.id, topology))
+        self.moved(topology)
+
+    def status(self) -> dict[str, Any]:
+        """By node: connected, versions by kind, refusals, clock offset, log entries dropped; and faults of peers."""
+        return {
+            "nodes": {
+                name: {
+                    "connected": node.peer is not None,
+                    "kinds": node.peer.stream.status() if node.peer is not None else {},
+                    "nacks": node.nacks,
+                    "clock_offset_s": node.decoder.offset_s,
+                    "dropped": dict(node.dropped),
+                }
+                for name, node in self._nodes.items()
+            },
+            "plan": self._snapshot.plan_version,
+            "faults": dict(self._faults),
+        }
+
+    # What a change of state sets off
+
+    def _become(self, *, strict: bool = False, **change: Any) -> None:
+        """Publish the snapshot's successor. One that is inconsistent is not published: nodes keep what they have."""
+        try:
+            self._snapshot = self._snapshot.then(**change)
+        except (InconsistentError, ValueError) as e:
+            if strict:
+                raise
+            self._faults["inconsistent"] += 1
+            log.error("not published", change=sorted(change), error=str(e))
+            return
+        for node, peer in self._peers():
+            self._carry_out(node, peer, peer.stream.on_snapshot(self._snapshot, self._steady()))
+
+    def _carry_out(self, node: _Node, peer: _Peer, outputs: list[Output]) -> None:
+        """Send responses and tell verdicts; note when the node has come to hold the newest weights."""
+        for output in outputs:
+            if not isinstance(output, Verdict):
+                peer.put(output)
+                continue
+            if not output.accepted:
+                node.nacks += 1
+                log.warning("refused", node=node.name, kind=output.kind, version=output.version, detail=output.detail)
+            self._tell_event(output)
+        if peer.stream.settled(Kind.EDS):
+            self._ledger.accepted(node.id, self._snapshot.plan_version, self._real())
+
+    def _peers(self) -> list[tuple[_Node, _Peer]]:
+        return [(node, node.peer) for node in self._nodes.values() if node.peer is not None]
+
+    # The three services
+
+    async def _ads(self, messages: AsyncIterator[bytes], context: Any) -> None:
+        first = await anext(messages, None)
+        if first is None:
+            return
+        request = discovery_pb2.DiscoveryRequest.FromString(first)
+        node = self._node(request.node.id)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (gRPC runs each handler in a task)
+        peer = _Peer(Stream(node.id, node.name, self._snapshot, ttl_s=self._ttl_s), task)
+        if node.peer is not None:
+            # A node has one ADS stream. The older is half gone, or its node was started anew.
+            node.peer.end("the node has opened a newer stream")
+            self._tell_event(Presence(node.id, connected=False))
+        node.peer = peer
+        self._tell_event(Presence(node.id, connected=True))
+        writer = asyncio.create_task(peer.write(context))
+        writer.add_done_callback(lambda w: w.cancelled() or task.cancel())
+        try:
+            self._carry_out(node, peer, peer.stream.on_request(request, self._steady()))
+            async for message in messages:
+                request = discovery_pb2.DiscoveryRequest.FromString(message)
+                self._carry_out(node, peer, peer.stream.on_request(request, self._steady()))
+        except asyncio.CancelledError:
+            if not peer.replaced:
+                raise
+            raise rpc.RefusedError(grpc.StatusCode.ABORTED, peer.replaced, reason="replaced") from None
+        finally:
+            writer.cancel()
+            if node.peer is peer:
+                node.peer = None
+                self._tell_event(Presence(node.id, connected=False))
+
+    async def _als(self, messages: AsyncIterator[bytes], context: Any) -> None:
+        node: _Node | None = None
+        async for message in messages:
+            if node is None:
+                node = self._node(identify(message)[0])
+            node.decoder.decode(message, self._real())
+        await context.write(b"")  # the method's one response, empty as its message has no fields
+
+    async def _lrs(self, messages: AsyncIterator[bytes], context: Any) -> None:
+        first = await anext(messages, None)
+        if first is None:
+            return
+        node = self._node(lrs_pb2.LoadStatsRequest.FromString(first).node.id)
+        answer = lrs_pb2.LoadStatsResponse(send_all_clusters=True, report_endpoint_granularity=True)
+        answer.load_reporting_interval.FromMicroseconds(int(self._lrs_interval_s * 1e6))
+        await context.write(answer.SerializeToString())
+        async for message in messages:
+            report = lrs_pb2.LoadStatsRequest.FromString(message)
+            in_flight, rejected = lrs.read_report(report, node.id, self._topology)
+            self._tell(in_flight)
+            if rejected:
+                node.dropped.update(rejected)
+                self._tell(Dropped(node.id, rejected))
+
+    def _node(self, name: str) -> _Node:
+        """The node of that id. RefusedError, with the mend, when the mesh has none."""
+        if name in self._nodes:
+            return self._nodes[name]
+        raise rpc.RefusedError(
+            grpc.StatusCode.PERMISSION_DENIED,
+            f"node {name!r} is not in the mesh: add it to `nodes`, or start Envoy with the bootstrap of one of "
+            + (", ".join(sorted(self._nodes)) or "none yet"),
+            reason="unknown node",
+        )
+
+    # Telemetry
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._flush_s)
+            self._flush()
+
+    def _flush(self) -> None:
+        """Tell what has settled since the last flush, stamped."""
+        now = self._real()
+        for node in list(self._nodes.values()):
+            for batch in node.decoder.flush(now):
+                if isinstance(batch, Requests):
+                    self._tell(self._ledger.stamp(batch, node.decoder.offset_s))
+                    continue
+                if isinstance(batch, Dropped):
+                    node.dropped.update(batch.reasons)
+                self._tell(batch)
+
+    def _tell(self, batch: Telemetry) -> None:
+        """A failure of the listener is its own: the wires go on."""
+        try:
+            self._on_telemetry(batch)
+        except Exception:
+            self._faults["listener"] += 1
+            log.exception("telemetry was not taken", batch=type(batch).__name__)
+
+    def _tell_event(self, event: Event) -> None:
+        try:
+            self._on_event(event)
+        except Exception:
+            self._faults["listener"] += 1
+            log.exception("an event was not taken", event=event)
+
+    def _steady(self) -> float:
+        """Real seconds for the lease: Envoy counts its TTL in them."""
+        return asyncio.get_running_loop().time()
+
+    def _real(self) -> float:
+        """Real seconds since 1970, whatever the rate of the driver's clock."""
+        return self._origin + self._steady()
