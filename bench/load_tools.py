@@ -96,9 +96,16 @@ async def _answers(port: int) -> bool:
     return True
 
 
-async def wrk(port: int, seconds: float, connections: int = 32) -> Run:
+async def wrk(port: int, seconds: float, path: str = "/", connections: int = 32) -> Run:
     """Ask as fast as answers come, on one thread, for whole seconds."""
-    command = [tool("wrk"), "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--latency", f"http://127.0.0.1:{port}/"]
+    command = [
+        tool("wrk"),
+        "-t1",
+        f"-c{connections}",
+        f"-d{round(seconds)}s",
+        "--latency",
+        f"http://127.0.0.1:{port}{path}",
+    ]
     process = await asyncio.create_subprocess_exec(*tethered(command), stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     out = (await process.stdout.read()).decode()

@@ -6,8 +6,6 @@ static cluster and one static route, no access log, no load reports, no runtime 
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
@@ -35,11 +33,6 @@ def bootstrap(mesh: Mesh) -> dict[str, Any]:
             ],
         },
     }
-
-
-def write(mesh: Mesh, path: Path) -> None:
-    """Write it where Envoy can read it; JSON is YAML."""
-    path.write_text(json.dumps(bootstrap(mesh)))
 
 
 def _dict(message: Any, value: bytes) -> dict[str, Any]:

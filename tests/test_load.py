@@ -159,6 +159,19 @@ async def test_a_request_without_an_answer_is_given_up_and_counted_as_failed() -
     assert (seen.latency_s >= 0.29).all()
 
 
+async def test_connections_are_opened_ahead_and_used_in_turn() -> None:
+    used: dict[int, int] = {}
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        used[id(writer)] = used.get(id(writer), 0) + 1
+        writer.write(OK)
+
+    async with a_server(answer) as port, Load([Stream("s", "n", port, 200)], rng(), ready=4) as load:
+        await load.settled(load.now() + 0.4)
+    assert len(used) == 4
+    assert max(used.values()) < 2 * min(used.values())
+
+
 def some_answers(latencies_s: list[float], status: int = 200) -> Answers:
     n = len(latencies_s)
     zero = np.zeros(n)

@@ -4,8 +4,6 @@ Latency counts from the time the request was meant to be sent, not from when it 
 felt by every request that was due during the stall, as its users would feel it (Gil Tene's "coordinated omission").
 """
 
-# ruff: noqa: RUF009 - `column()` makes a field, as `dataclasses.field` does
-
 from __future__ import annotations
 
 from dataclasses import dataclass

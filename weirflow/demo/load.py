@@ -69,7 +69,8 @@ def _endless(rates: np.ndarray[Any, np.dtype[np.float64]], random: np.random.Gen
 class Load:
     """The client, for the length of an `async with` block. `answers()` is what it has seen so far.
 
-    `connections` bounds those to one node, `timeout_s` how long a request is waited for from its intended time.
+    `connections` bounds those to one node and `ready` of them are opened at the start; all are used in turn, so that
+    every worker of a node gets its part. `timeout_s` bounds how long a request is waited for, from its intended time.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Load:
         random: np.random.Generator,
         *,
         connections: int = 128,
+        ready: int = 16,
         timeout_s: float = 20.0,
     ) -> None:
         self.services = tuple(dict.fromkeys(s.service for s in streams))
@@ -86,7 +88,7 @@ class Load:
         self._streams = tuple(streams)
         self._requests = tuple(s.request() for s in streams)
         self._places = tuple((self.services.index(s.service), self.nodes.index(s.node)) for s in streams)
-        self._connections, self._timeout_s = connections, timeout_s
+        self._connections, self._ready, self._timeout_s = connections, ready, timeout_s
         self._arrivals = arrivals([s.rate_per_s for s in streams], random)
         self._open: dict[Asked, None] = {}  # in the order of their intended times
         self._backend_ids: dict[bytes, int] = {}
@@ -97,6 +99,8 @@ class Load:
         pools = {at: Pool(*at, self._connections, self._ended) for at in {(s.address, s.port) for s in self._streams}}
         self._pools = tuple(pools.values())
         self._pool_of = tuple(pools[s.address, s.port] for s in self._streams)
+        for pool in self._pools:
+            pool.prepare(self._ready)
         self._start = self.now()
         self._take_next()
         self._timer = self._loop.call_at(self._next_at, self._fire)

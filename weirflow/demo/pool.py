@@ -80,7 +80,7 @@ class Pool:
     def __init__(self, address: str, port: int, most: int, ended: Ended) -> None:
         self._address, self._port, self._most, self._ended = address, port, most, ended
         self._loop = asyncio.get_running_loop()
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()  # used in turn, so that a node's workers all get their part
         self._open: set[Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._waiting: deque[Asked] = deque()
@@ -89,7 +89,7 @@ class Pool:
     def ask(self, asked: Asked) -> None:
         """Send it now if a connection is free, else in turn."""
         if self._idle:
-            self._idle.pop().send(asked, self._loop.time())
+            self._idle.popleft().send(asked, self._loop.time())
         else:
             self._waiting.append(asked)
             self._grow()
@@ -124,6 +124,11 @@ class Pool:
             if connection.asked is not None and connection.asked.intended < before:
                 connection.close()
 
+    def prepare(self, count: int) -> None:
+        """Have this many connections opened, before a request needs them."""
+        for _ in range(min(count, self._most) - len(self._open) - len(self._opening)):
+            self._begin()
+
     async def stop(self) -> None:
         """Fail what is open and hang up."""
         self._stopping = True
@@ -143,9 +148,12 @@ class Pool:
 
     def _grow(self) -> None:
         if self._waiting and not self._stopping and len(self._open) + len(self._opening) < self._most:
-            task = self._loop.create_task(self._connect())
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            self._begin()
+
+    def _begin(self) -> None:
+        task = self._loop.create_task(self._connect())
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
 
     async def _connect(self) -> None:
         try:

@@ -1,13 +1,16 @@
-"""The end of the story on the terminal: figures by phase, service and arm, then the times, then the claims."""
+"""The story's tables on the terminal: the shadow's diff, and at the end figures, times and claims."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from weirflow.demo.answers import Figures
-from weirflow.demo.report import Claim, Report, Timing
+from weirflow.demo.report import Claim, Report
 
 
 def render(report: Report) -> RenderableType:
@@ -40,7 +43,7 @@ def timings(report: Report) -> Table:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim")
     for t in report.timings:
-        table.add_row(t.name, seconds(t), t.definition)
+        table.add_row(t.name, seconds(t.seconds), t.definition)
     return table
 
 
@@ -61,16 +64,46 @@ def whole(report: Report) -> Text:
     return Text(f"{report.requests} requests, {report.failed} failed, in {report.took_s:.0f} s{late}.", style="bold")
 
 
-def seconds(t: Timing) -> str:
+def diff(services: Iterable[Mapping[str, Any]]) -> Table:
+    """What a decision would change: each endpoint's share of its service now and as proposed, and why."""
+    table = Table(title="What would change: shares of each service's requests", title_justify="left")
+    for heading in ("service", "endpoint"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("static", "learned"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("why")
+    for service in services:
+        for e in service["endpoints"]:
+            style = "" if moves(service, e) else "dim"
+            now, then = share(service, e, "static_weight"), share(service, e, "proposed")
+            table.add_row(service["name"], e["address"], f"{now:.1%}", f"{then:.1%}", e["reason"], style=style)
+        table.add_section()
+    return table
+
+
+def share(service: Mapping[str, Any], endpoint: Mapping[str, Any], key: str) -> float:
+    """An endpoint's share of its service by one of its weights; 0 when there are none."""
+    total = sum(e[key] for e in service["endpoints"])
+    return float(endpoint[key] / total) if total else 0.0
+
+
+def moves(service: Mapping[str, Any], endpoint: Mapping[str, Any]) -> bool:
+    """Whether the proposal would give it a tenth more or less than the operator's weight does."""
+    now, then = share(service, endpoint, "static_weight"), share(service, endpoint, "proposed")
+    return abs(then - now) > 0.1 * now
+
+
+def seconds(took_s: float | None) -> str:
     """`3.4 s`, or `never`."""
-    return "never" if t.seconds is None else f"{t.seconds:.1f} s"
+    return "never" if took_s is None else f"{took_s:.1f} s"
+
+
+def milliseconds(value: float | None) -> str:
+    """Whole milliseconds, or a dash for what nobody can tell."""
+    return "-" if value is None else f"{value:.0f}"
 
 
 def _cells(f: Figures) -> tuple[str, str, str]:
     if not f.requests:
         return "", "", ""
-    return _ms(f.p50_ms), _ms(f.p99_ms), f"{f.failed} of {f.requests}"
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f}"
+    return milliseconds(f.p50_ms), milliseconds(f.p99_ms), f"{f.failed} of {f.requests}"
