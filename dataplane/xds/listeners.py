@@ -20,7 +20,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from google.protobuf import json_format
 
 from dataplane.contract import Arm
-from dataplane.mesh import ListenerSpec, Mesh, RetrySpec, RouteSpec, cluster_name, route_name
+from dataplane.mesh import ARM_HEADER, ListenerSpec, Mesh, RetrySpec, RouteSpec, cluster_name, route_name
 from dataplane.xds.resources import ADS, SHARE_UNIT, XDS_CLUSTER, Rendered, duration, rendered, share_key
 
 UPSTREAM_LOG = "weirflow.upstream"
@@ -138,7 +138,11 @@ def _route(route: RouteSpec, arm: Arm, match: dict[str, Any]) -> dict[str, Any]:
     action: dict[str, Any] = {"cluster": cluster_name(route.service, arm), "timeout": duration(route.timeout_s)}
     if route.retry is not None:
         action["retry_policy"] = _retry(route.retry)
-    return {"name": route_name(route.name, arm), "match": {"prefix": route.prefix} | match, "route": action}
+    out = {"name": route_name(route.name, arm), "match": {"prefix": route.prefix} | match, "route": action}
+    if route.tell_arm:
+        header = {"header": {"key": ARM_HEADER, "value": arm.name.lower()}}
+        out["response_headers_to_add"] = [header | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
+    return out
 
 
 def _retry(spec: RetrySpec) -> dict[str, Any]:
