@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.result import CannotRunError
-from weirflow.demo.tether import tethered
+from dataplane.envoy.tether import tethered
 
 NGINX = """
 daemon off;

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from dataplane.envoy.tether import tethered
 from weirflow.demo.backend import CONTROL
-from weirflow.demo.tether import tethered
 
 START_DEADLINE_S = 20.0
 CONTROL_DEADLINE_S = 5.0

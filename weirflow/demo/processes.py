@@ -21,9 +21,9 @@ import aiohttp
 
 from dataplane.envoy.bootstrap import bootstrap
 from dataplane.envoy.process import EnvoyProcess
+from dataplane.envoy.tether import tethered
 from dataplane.mesh import NodeSpec
 from weirflow.demo import mesh
-from weirflow.demo.tether import tethered
 
 START_DEADLINE_S = 20.0
 STOP_DEADLINE_S = 10.0
