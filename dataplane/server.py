@@ -181,6 +181,10 @@ class Server:
                 self._nodes[name] = _Node(n.id, name, Decoder(n.id, topology))
         self.moved(topology)
 
+    def withdrawn(self) -> bool:
+        """Whether nothing is leased, and every connected node has said that it holds it so."""
+        return not self._snapshot.leased and all(peer.stream.settled(Kind.RTDS) for _, peer in self._peers())
+
     def status(self) -> dict[str, Any]:
         """By node: connected, versions by kind, refusals, clock offset, log entries dropped; and faults of peers."""
         return {

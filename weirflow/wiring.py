@@ -1,0 +1,254 @@
+"""The composition: `weirflow run` from a file to a mesh, in one readable order, and back down again.
+
+Read `Running.start` to see what Weirflow is made of. No part finds another by itself: each is made here and handed what
+it needs. The order matters twice. Going up, the brain is there before anything can tell it a thing. Coming down is the
+same in reverse: the ticks end, the lease is withdrawn, so that traffic is on the static rules before a proxy goes away;
+then our proxies, the ports, and last the files, which hold the last word of all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+import weirflow
+from brain.brain import Brain
+from brain.commands import Command
+from brain.decision import Decision
+from dataplane.contract import Plan, ServicePlan, Topology
+from dataplane.mesh import Mesh, Registry
+from dataplane.server import Server
+from weirflow import discovery
+from weirflow.admin import Admin
+from weirflow.clock import Clock
+from weirflow.config import ConfigError, load
+from weirflow.config.build import Config
+from weirflow.fleet import Fleet
+from weirflow.live import Driver
+from weirflow.recording import Recorder
+
+log = structlog.get_logger("weirflow")
+
+WITHDRAW_DEADLINE_S = 1.0  # how long a stop waits for the nodes to say that they are on the static rules
+
+
+class Running:
+    """A mesh that runs: `start`, `reload` as often as you like, `stop`. Also what the admin API operates on."""
+
+    def __init__(self, path: Path, config: Config, clock: Clock) -> None:
+        self.path = path
+        self.config = config
+        self.clock = clock
+        # Of this process: the plan versions of two runs never look alike on the wire.
+        self.epoch = f"{int(clock.now() * 1000):x}"
+        self.registry = Registry()
+        self.mesh = config.mesh
+        self.reload_error: str | None = None
+        self._down = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Bring everything up. OSError when a port is taken, EnvoyError when an Envoy of ours does not come up."""
+        config, clock, down = self.config, self.clock, self._down
+        self.resolver = discovery.Resolver(self._resolve_problem)
+        self.mesh = await self.resolver.resolve(config.mesh)
+        topology = self.registry.topology(self.mesh)
+
+        brain = Brain(topology, config.settings)
+        self.recorder = self._recorder(config.recording.folder, topology) if config.recording.folder else None
+        if self.recorder is not None:
+            down.push_async_callback(asyncio.to_thread, self.recorder.close)
+        self.driver = Driver(
+            brain,
+            clock,
+            tick_s=config.settings.tick_s,
+            recorder=self.recorder,
+            checkpoint_path=config.checkpoint.file,
+            checkpoint_every_s=config.checkpoint.every_s,
+        )
+        log.info("checkpoint", result=self.driver.restore())
+        down.callback(self.driver.save)
+
+        self.server = Server(
+            self.mesh,
+            topology,
+            self.driver.on_telemetry,
+            self.driver.on_event,
+            clock.now,
+            ttl_s=config.xds.ttl_s,
+            epoch=self.epoch,
+        )
+        self.driver.dataplane = self.server
+        xds_port = await self.server.start(f"{config.xds.address}:{config.xds.port}")
+        self.xds_address = f"{config.xds.address}:{xds_port}"
+        down.push_async_callback(self.server.stop)
+        self.admin = Admin(self, config.admin)
+        self.admin_address = await self.admin.start()
+        down.push_async_callback(self.admin.stop)
+        self.fleet = Fleet(self.xds_address)
+        down.push_async_callback(self.fleet.stop)
+        await self.fleet.match(self.mesh.nodes)
+        down.push_async_callback(self._withdraw)
+        for loop in (self.driver.run(), self._rediscover()):
+            task = asyncio.create_task(loop)
+            down.push_async_callback(ended, task)
+        log.info(
+            "running",
+            xds=self.xds_address,
+            admin=self.admin_address,
+            recording=str(self.recorder.folder) if self.recorder else None,
+            nodes={name: envoy.admin_address for name, envoy in self.fleet.envoys.items()},
+            waiting_for=[n.name for n in self.mesh.nodes if not n.spawn],
+        )
+
+    async def stop(self) -> None:
+        """Take down whatever came up. A part that fails to stop does not keep the others from it."""
+        await self._down.aclose()
+        log.info("stopped")
+
+    async def reload(self) -> bool:
+        """Read the file again. A mistake in it, or a part that cannot change at run time, keeps the old one whole."""
+        try:
+            config = load(self.path)
+        except ConfigError as error:
+            self.reload_error = str(error)
+            log.error("reload refused; the old configuration stays", problems=[str(p) for p in error.problems])
+            return False
+        fixed = [name for name in ("xds", "admin", "recording", "checkpoint") if not same(self.config, config, name)]
+        if fixed:
+            self.reload_error = f"{self.path}: {', '.join(fixed)} cannot change while running; restart to apply"
+            log.error("reload refused; the old configuration stays", needs_restart=fixed)
+            return False
+        self.config, self.reload_error = config, None
+        await self._become(await self.resolver.resolve(config.mesh))
+        self.driver.configured(config.settings)
+        await self.fleet.match(self.mesh.nodes)
+        log.info("reloaded", services=len(self.mesh.services), nodes=len(self.mesh.nodes))
+        return True
+
+    # What the admin API asks for.
+
+    def now(self) -> float:
+        """The brain's time."""
+        return self.clock.now()
+
+    def decision(self) -> Decision | None:
+        """The last one."""
+        return self.driver.brain.decision
+
+    def status(self) -> dict[str, Any]:
+        """The process and its wires; what the brain thinks is in `decision`."""
+        counters = asdict(self.driver.counters)
+        return {
+            "version": weirflow.__version__,
+            "epoch": self.epoch,
+            "now": self.clock.now(),
+            "config": {"file": str(self.path), "reload_error": self.reload_error},
+            "xds": {"address": self.xds_address, "ttl_s": self.config.xds.ttl_s},
+            "driver": counters,
+            "wires": self.server.status(),
+            "envoys": self.fleet.status(),
+            "recording": self.recorder.status() if self.recorder is not None else None,
+        }
+
+    def command(self, command: Command, who: str) -> None:
+        """An operator's word, to the brain."""
+        self.driver.command(command, who)
+
+    # What goes on by itself.
+
+    async def _rediscover(self) -> None:
+        """Resolve names again and again. Membership is discovery's: the brain only hears of it."""
+        while True:
+            await asyncio.sleep(self.clock.real(self.config.discovery_interval_s))
+            await self._become(await self.resolver.resolve(self.config.mesh))
+
+    async def _become(self, mesh: Mesh) -> None:
+        if mesh == self.mesh:
+            return
+        self.mesh = mesh
+        topology = self.registry.topology(mesh)
+        # The brain first: from then on its plans have a weight for every endpoint that the wires will name.
+        self.driver.moved(topology)
+        self.server.replace(mesh, topology)
+
+    async def _withdraw(self) -> None:
+        """Take every service off the adaptive arm, and wait for the nodes to say so; the lease would do it, later."""
+        decision = self.decision()
+        if decision is None or decision.plan is None:
+            return
+        services = {s: ServicePlan(0.0, p.weights, reason="Weirflow stops") for s, p in decision.plan.services.items()}
+        self.server.publish(Plan(decision.plan.version + 1, services))
+        await until(self.server.withdrawn, WITHDRAW_DEADLINE_S)
+
+    def _recorder(self, folder: Path, topology: Topology) -> Recorder:
+        config = self.config
+        run = datetime.fromtimestamp(self.clock.now(), UTC).strftime("%Y%m%dT%H%M%S") + f"-{self.epoch[-4:]}"
+        return Recorder(
+            folder / run,
+            settings=config.settings,
+            topology=topology,
+            now=self.clock.now(),
+            part_s=config.recording.part_s,
+            keep_bytes=config.recording.keep_bytes,
+            on_problem=self._recording_problem,
+            run=self.epoch,
+        )
+
+    def _recording_problem(self, message: str) -> None:
+        log.error("recording stopped", problem=message)
+
+    def _resolve_problem(self, message: str) -> None:
+        log.warning("discovery", problem=message)
+
+
+def same(old: Config, new: Config, section: str) -> bool:
+    """Whether a section that is read once says the same as before."""
+    return bool(getattr(old, section) == getattr(new, section))
+
+
+async def until(condition: Callable[[], bool], deadline_s: float) -> bool:
+    """Wait for a condition, looking every 20 ms. False when the deadline came first."""
+    for _ in range(int(deadline_s / 0.02)):
+        if condition():
+            return True
+        await asyncio.sleep(0.02)
+    return condition()
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a loop and wait for its end."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def serve(path: Path, clock: Clock, on_ready: Callable[[Running], Awaitable[None] | None] | None = None) -> int:
+    """Run the mesh of a file until SIGTERM or SIGINT; SIGHUP reads the file again. ConfigError when it is refused."""
+    running = Running(path, load(path), clock)
+    stopping, reloading = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, reloading.set)
+    try:
+        await running.start()
+        if on_ready is not None and (wait := on_ready(running)) is not None:
+            await wait
+        stop = asyncio.create_task(stopping.wait())
+        while not stop.done():
+            reload = asyncio.create_task(reloading.wait())
+            await asyncio.wait({stop, reload}, return_when=asyncio.FIRST_COMPLETED)
+            reload.cancel()
+            if reloading.is_set():
+                reloading.clear()
+                await running.reload()
+    finally:
+        await running.stop()
+    return 0
