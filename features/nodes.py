@@ -47,12 +47,13 @@ class NodeTally:
 
     def told(self, batch: Requests, now: float) -> None:
         """The log of these rows' nodes is alive."""
-        node = batch.node
-        if not len(node):
-            return
+        node, sent = batch.node, REPORTED[batch.outcome]
+        known = (node >= 0) & (node < self._row.size)
+        if not known.all():
+            node, sent = node[known], sent[known]
         self._row[node] = now
         self._owed[node] = np.inf
-        self._sums.add(_SEEN, node[REPORTED[batch.outcome]], 1.0, now)
+        self._sums.add(_SEEN, node[sent], 1.0, now)
 
     def reported(self, batch: InFlight, now: float) -> None:
         """Take a load report in."""
