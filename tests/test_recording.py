@@ -21,7 +21,7 @@ from brain.commands import Rollback
 from brain.decision import Decision
 from brain.settings import Settings
 from dataplane.contract import Columns, Endpoint, Felt, InFlight, Node, Requests, Service, Topology
-from weirflow.recording import Call, Recorder, RecordingError, Start, invented, read
+from weirflow.recording import Call, Recorder, RecordingError, Start, invented, newest, read, runs
 from weirflow.recording.calls import to_json
 from weirflow.recording.schema import STREAMS, TELEMETRY, encodings, schema
 from weirflow.recording.tables import Names, batches_of, telemetry_table
@@ -194,6 +194,28 @@ def test_keep_bytes_deletes_decisions_last_and_never_the_newest_part(tmp_path: P
     assert [p.number for p in recording.parts] == [recording.parts_from] == [recording.telemetry_from]
     assert len(recording.attempts()) > 0
     assert not recording.faults
+
+
+def test_keep_bytes_counts_older_runs_and_takes_from_them_first(tmp_path: Path) -> None:
+    for name, start in (("run-1", 1), ("run-2", 2)):
+        record(tmp_path / name, invented.run(30, rows=500, seed=start))
+    (tmp_path / "run-1" / "notes.txt").write_text("mine")
+    (tmp_path / "not-a-run").mkdir()
+    older = runs(tmp_path)
+    assert [f.name for f in older] == ["run-1", "run-2"]
+    record(tmp_path / "run-3", invented.run(30, rows=500, seed=3), keep_bytes=1_000_000, older=older)
+    recordings = [read(f) for f in runs(tmp_path)]
+    assert not any(r.faults for r in recordings)
+    assert sum(f.stat().st_size for f in tmp_path.rglob("*-*") if f.is_file()) <= 1_000_000
+    telemetry = [len(r.attempts(["seq"])) for r in recordings]
+    assert telemetry[:2] == [0, 0]
+    assert telemetry[2] > 0
+    assert [len(r.table("decisions", ["seq"])) for r in recordings] == [30, 30, 30]
+    assert newest(tmp_path) == tmp_path / "run-3" == newest(tmp_path / "run-3")
+    record(tmp_path / "run-4", invented.run(30, rows=500, seed=4), keep_bytes=1, older=runs(tmp_path))
+    assert [f.name for f in runs(tmp_path)] == ["run-4"]
+    assert [p.name for p in (tmp_path / "run-1").iterdir()] == ["notes.txt"], "only what is ours is deleted"
+    assert not (tmp_path / "run-2").exists()
 
 
 def test_a_call_costs_the_event_loop_nothing_but_a_reference(tmp_path: Path) -> None:

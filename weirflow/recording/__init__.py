@@ -7,6 +7,7 @@ recording replays exactly (`weirflow.replay`), and opens with pandas or DuckDB (
 from weirflow.recording.calls import Call, Failure, Start
 from weirflow.recording.errors import RecordingError
 from weirflow.recording.reader import Recording, read
+from weirflow.recording.runs import newest, runs
 from weirflow.recording.writer import Recorder
 
-__all__ = ["Call", "Failure", "Recorder", "Recording", "RecordingError", "Start", "read"]
+__all__ = ["Call", "Failure", "Recorder", "Recording", "RecordingError", "Start", "newest", "read", "runs"]

@@ -21,6 +21,7 @@ from weirflow.files import Sink, sync_folder, write_whole
 from weirflow.recording.calls import to_json
 from weirflow.recording.schema import FORMAT, ROW_GROUP, STREAMS, TELEMETRY, encodings, schema
 
+HEADER = "recording.json"
 OPEN_SUFFIX = ".open"
 COMPRESSION_LEVEL = 1  # zstd: higher levels cost CPU and win nothing on columns that are split already
 

@@ -21,9 +21,8 @@ from weirflow.recording import calls
 from weirflow.recording.calls import Call
 from weirflow.recording.closed import ClosedPart, read_document, read_part
 from weirflow.recording.errors import RecordingError
-from weirflow.recording.part import OPEN_SUFFIX
+from weirflow.recording.part import HEADER, OPEN_SUFFIX
 from weirflow.recording.schema import STREAM_OF, TELEMETRY, schema
-from weirflow.recording.scribe import HEADER
 from weirflow.recording.tables import batches_of
 
 

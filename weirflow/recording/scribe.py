@@ -6,7 +6,7 @@ read. Every part says what the names and settings were when it began, so that it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,11 @@ from brain.settings import Settings
 from dataplane.contract import Columns, Topology
 from weirflow.files import write_whole
 from weirflow.recording import calls
-from weirflow.recording.part import Part, seal
+from weirflow.recording.part import HEADER, Part, seal
 from weirflow.recording.rows import Rows
 from weirflow.recording.schema import FORMAT
 from weirflow.recording.tables import Names
 from weirflow.recording.trim import Kept
-
-HEADER = "recording.json"
 
 
 class Scribe:
@@ -37,13 +35,13 @@ class Scribe:
         part_s: float,
         part_rows: int,
         keep_bytes: int | None,
+        older: Sequence[Path],
     ) -> None:
         """Begin a recording in a folder that holds none, else FileExistsError. `about` goes into the header."""
-        self.kept = Kept(keep_bytes)
+        self.kept = Kept(keep_bytes, folder, older)
         self.parts = 0  # closed
         self.attempts = 0  # in closed parts
         self._folder = folder
-        self._about = {"format": FORMAT, **about, "started": now}
         self._part_s, self._part_rows = part_s, part_rows
         self._names = Names()
         self._names.learn(start.topology)
@@ -52,7 +50,8 @@ class Scribe:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / HEADER).exists():
             raise FileExistsError(0, "holds a recording already; every run needs a folder of its own", str(folder))
-        self._write_header()
+        header = {"format": FORMAT, **about, "started": now, "parts_from": 1, "telemetry_from": 1}
+        write_whole(folder / HEADER, [seal(header)])
         self._begin(now)
         self.write(now, "started", start)
 
@@ -87,7 +86,7 @@ class Scribe:
         landed = self._part.land(self._span)
         self.parts += 1
         self.attempts += self._rows.attempts
-        self.kept.landed(landed, self._folder, self._write_header)
+        self.kept.landed(landed)
 
     def abandon(self) -> None:
         """Remove the open part; the closed ones stay."""
@@ -103,7 +102,3 @@ class Scribe:
             self._rows.flush()  # what was told before keeps the names of its time
         self._names.learn(topology)
         self._now = calls.Start(self._now.settings, topology)
-
-    def _write_header(self) -> None:
-        about = {**self._about, "parts_from": self.kept.parts_from, "telemetry_from": self.kept.telemetry_from}
-        write_whole(self._folder / HEADER, [seal(about)])

@@ -8,7 +8,7 @@ so once and stops, the parts that were closed stay, and later calls are ignored.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -33,9 +33,10 @@ _Said = tuple[int, float, str, Any, Any]  # size, now, verb, argument, note
 class Recorder:
     """Records one run into one folder. Call it from one thread, with everything that the brain is told, in order.
 
-    `part_s` is in the time of the calls. `keep_bytes` bounds the closed parts; the oldest telemetry goes first and
-    decisions last. `backlog_bytes` bounds what may wait for the disk. `on_problem` is called at most once, with why the
-    recording stopped, perhaps from the recorder's own thread. No method raises OSError.
+    `part_s` is in the time of the calls. `keep_bytes` bounds the closed parts of this run and of the `older` ones
+    (folders, oldest first): the oldest telemetry goes first and decisions last. `backlog_bytes` bounds what may wait
+    for the disk. `on_problem` is called at most once, with why the recording stopped, perhaps from the recorder's own
+    thread. No method raises OSError.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Recorder:
         keep_bytes: int | None = None,
         on_problem: Callable[[str], None],
         run: str = "",
+        older: Sequence[Path] = (),
         backlog_bytes: int = 1 << 28,
     ) -> None:
         self.folder = folder
@@ -63,7 +65,7 @@ class Recorder:
         self._stopping = threading.Lock()
         self._scribe: Scribe | None = None
         about = {"weirflow": weirflow.__version__, "run": run}
-        form: dict[str, Any] = {"part_s": part_s, "part_rows": part_rows, "keep_bytes": keep_bytes}
+        form: dict[str, Any] = {"part_s": part_s, "part_rows": part_rows, "keep_bytes": keep_bytes, "older": older}
         try:
             self._scribe = Scribe(folder, Start(settings, topology), now, about, **form)
         except OSError as error:
@@ -133,8 +135,8 @@ class Recorder:
             "problem": self._stopped,
             "parts": scribe.parts if scribe else 0,
             "attempts": scribe.attempts if scribe else 0,
-            "bytes": scribe.kept.bytes if scribe else 0,
-            "telemetry_from_part": scribe.kept.telemetry_from if scribe else 1,
+            "bytes": scribe.kept.own.bytes if scribe else 0,
+            "telemetry_from_part": scribe.kept.own.telemetry_from if scribe else 1,
             "backlog_bytes": self._handed - self._taken,
         }
 
