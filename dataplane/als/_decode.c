@@ -252,7 +252,7 @@ static int64_t target_code(Names *names, const Entry *e)
 static int64_t route_code(Names *names, const Entry *e)
 {
     size_t size = (size_t)(e->route.end - e->route.at);
-    return size > KEY_MAX ? -1 : names_code(names, e->route.at, size);
+    return size > KEY_MAX ? -1 : names_code(names, size ? e->route.at : (const uint8_t *)"", size);
 }
 
 static void store(Reader *self, const Entry *e, int64_t *cell, Py_ssize_t stride, int64_t arrival)
