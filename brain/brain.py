@@ -205,7 +205,8 @@ class Brain:
         for i, course in self._courses.items():
             move = moves[i]
             endpoints = endpoint_views(course.service, move, rows, features.endpoints.p50_s[self._topology.members[i]])
-            pushed = not move.held
+            weights = {e.id: e.weight for e in endpoints}
+            old = before.get(i)
             views.append(
                 ServiceView(
                     id=i,
@@ -215,15 +216,13 @@ class Brain:
                     share_percent=course.share,
                     commanded_share_percent=course.commanded,
                     reason=move.guarded.trouble or course.reason,
-                    pushed=pushed,
+                    pushed=old is not None and old.weights != weights,
                     endpoints=endpoints,
                     static=arms[i][0],
                     adaptive=arms[i][1],
                     gain=gains[i],
                 )
             )
-            weights = {e.id: e.weight for e in endpoints}
-            old = before.get(i)
             if old is not None and old.share_percent == course.share and old.weights == weights:
                 plans[i] = old
                 continue

@@ -56,6 +56,8 @@ class Course:
         self._first_at: float | None = None
         self._in_sight_since: float | None = None
         self._out_of_sight = 0.0
+        self._missing = ""  # what is missing before anything may be acted on
+        self._enters = False  # the share rose from nothing at this tick
 
     @property
     def applies(self) -> bool:
@@ -112,20 +114,20 @@ class Course:
             self._in_sight_since = now
         least, least_s = settings.learning.min_samples, settings.learning.min_time_s
         ready = seen >= least and for_s >= least_s
-        self._learned = "" if ready else f"{min(seen, least)} of {least} requests, {for_s:.0f} of {least_s:g} s"
+        self._missing = "" if ready else f"{min(seen, least)} of {least} requests, {for_s:.0f} of {least_s:g} s"
         return ready
 
     def stand(self, *, frozen: bool, now: float, settings: Settings) -> None:
         """Settle state, share and reason for this tick; `look` comes first."""
-        share, self.state, self.reason = 0.0, str(self.mode), ""
+        share, was, self.state, self.reason = 0.0, self.state, str(self.mode), ""
         if frozen:
             share, self.state = self.share, "frozen"
             self.reason = "frozen by the operator: share and weights are held"
         elif self.mode is Mode.STATIC:
             self.reason = "the operator's static rules serve"
-        elif self._learned:
-            self.state, self.reason = "learning", f"{self._learned}: the static rules serve"
-        elif not self._in_sight(now, settings):
+        elif self._missing:
+            self.state, self.reason = "learning", f"{self._missing}: the static rules serve"
+        elif not self._in_sight(was, now, settings):
             self.state = "unsure"
             self.reason = f"{self._out_of_sight:.0%} of the traffic is out of sight: the static rules serve"
             if self._out_of_sight <= UNKNOWN_SHARE:
@@ -136,10 +138,8 @@ class Course:
             share = self.step.share(self.commanded, settings.proof)
             self.state = "stepped back" if self.step.step else "adaptive"
             self.reason = f"{share:g} % of the traffic is leased"
-        if share > 0.0 and self.share == 0.0:
-            self.in_force = self.rails.own
-            self.gate = Gate()
-        elif share == 0.0 and self.state != "unsure":
+        self._enters = share > 0.0 and self.share == 0.0
+        if self._enters or (share == 0.0 and self.state != "unsure"):
             self.in_force = self.rails.own
         self.share = share
 
@@ -149,7 +149,10 @@ class Course:
         wanted = propose(view, settings.learning.prior_samples)
         guarded = dispose(wanted, before, view.error_share, self.rails, settings.guard)
         held = self._held(guarded, picks, workers, now, settings)
-        if not held:
+        if self._enters:
+            self.gate = Gate()
+            self.gate.pushed(before, before, picks, now, settings.guard)
+        elif not held:
             self.gate.pushed(guarded.weights, before, picks, now, settings.guard)
             self.in_force = guarded.weights
         return Move(before, self.in_force, guarded, held)
@@ -159,14 +162,16 @@ class Course:
             return self.state
         if not self.applies:
             return "no share is leased"
+        if self._enters:
+            return "enters with the operator's weights"
         if guarded.trouble:
             return guarded.trouble
         if self._out_of_sight > DOUBT_SHARE:
             return f"{self._out_of_sight:.0%} of the traffic is out of sight"
         return self.gate.held(guarded.weights, guarded.goal, self.in_force, picks, workers, now, settings.guard)
 
-    def _in_sight(self, now: float, settings: Settings) -> bool:
+    def _in_sight(self, was: str, now: float, settings: Settings) -> bool:
         """Seen without a break for as long as it takes to call a node silent; at the start there was no break."""
         if self._in_sight_since is None:
             return False
-        return self.state != "unsure" or now - self._in_sight_since >= settings.learning.stale_after_s
+        return was != "unsure" or now - self._in_sight_since >= settings.learning.stale_after_s

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SUM_LIMIT = 2**32 - 1
-"""Envoy takes a uint32 and does not check the sum, which the proto says must fit as well."""
+SUM_LIMIT = 2**31 - 1
+"""The proto bounds the sum by 2^32 - 1 and Envoy does not check it; the column `Requests.weight` is signed."""
 LEAST_RATIO = 1e-6
 """Proposals are taken as at least this share of the largest: below any floor, and it keeps the scaling sound."""
 FAILING = 0.5

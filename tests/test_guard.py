@@ -38,7 +38,7 @@ def assert_kept(weights: np.ndarray, in_force: np.ndarray, rails: Rails, guard: 
     assert weights.dtype == np.int64
     assert weights.shape == in_force.shape, "an endpoint is missing"
     assert (weights >= 1).all()
-    assert weights.sum() == n * mean < 2**32
+    assert weights.sum() == n * mean <= SUM_LIMIT
     assert (weights >= rails.low).all(), "below the floor"
     assert (weights <= rails.high).all(), "above the cap"
     assert (weights <= np.maximum(in_force + 1, guard.step_up * in_force + 1e-9)).all(), "stepped up too far"

@@ -165,10 +165,13 @@ class SimulatedNode:
         return count
 
     def _weights(self, service: int, arm: Arm) -> dict[int, int]:
-        if arm is Arm.ADAPTIVE and service in self.weights:
-            return self.weights[service]
+        """Weights by endpoint, in the members' order; one that the plan does not know yet gets the others' mean."""
         members = self.topology.members[service].tolist()
-        return {e: int(self.topology.static_weight[e]) for e in members}
+        plan = self.weights.get(service, {})
+        known = [plan[e] for e in members if e in plan]
+        if arm is Arm.STATIC or not known:
+            return {e: int(self.topology.static_weight[e]) for e in members}
+        return {e: plan.get(e, round(sum(known) / len(known))) for e in members}
 
     def _schedule(self, worker: int, service: int, arm: Arm) -> Pick:
         members = self.topology.members[service].tolist()
@@ -176,7 +179,7 @@ class SimulatedNode:
         policy = "LEAST_REQUEST" if arm is Arm.ADAPTIVE else self.policy
         counts = [self._count(e, arm) for e in members]
         active: Callable[[int], int] = lambda i: counts[i].in_flight  # noqa: E731
-        made = picker(policy, [weights.get(e, 1) for e in members], active, self.rng, self._skips[worker])
+        made = picker(policy, list(weights.values()), active, self.rng, self._skips[worker])
         self._picks[worker, service, arm] = made
         return made
 
