@@ -133,7 +133,7 @@ def _process(put: Put, status: Mapping[str, Any], now: float) -> None:
     put("weirflow_tick_errors_total", driver.get("tick_errors"))
     put("weirflow_tick_duration_seconds", driver.get("last_tick_s"))
     put("weirflow_lease_ttl_seconds", _part(status, "xds").get("ttl_s"))
-    renewed = renewed_at(status)
+    renewed = driver.get("renewed_at")
     if renewed is not None:
         put("weirflow_lease_renewed_timestamp_seconds", renewed)
         put("weirflow_lease_age_seconds", max(0.0, now - renewed))
@@ -144,21 +144,17 @@ def _process(put: Put, status: Mapping[str, Any], now: float) -> None:
 
 
 def _nodes(put: Put, status: Mapping[str, Any], decision: Decision | None) -> None:
-    wires = wires_of(status)
+    wires = _part(_part(status, "wires"), "nodes")
     for name, wire in wires.items():
         put("weirflow_node_connected", wire.get("connected"), name)
-        put("weirflow_node_clock_offset_seconds", wire.get("offset_s"), name)
-        put("weirflow_node_parked", len(wire.get("parked") or ()), name)
+        put("weirflow_node_clock_offset_seconds", wire.get("clock_offset_s"), name)
         put("weirflow_nacks_total", wire.get("nacks"), name)
         for reason, count in _bounded(wire.get("dropped") or {}).items():
             put("weirflow_dropped_total", count, name, reason)
     for node in decision.nodes if decision is not None else ():
         put("weirflow_node_fresh", node.fresh, node.name)
         put("weirflow_node_report_age_seconds", node.report_age_s, node.name)
-        if node.name not in wires:
-            put("weirflow_node_connected", node.connected, node.name)
-            put("weirflow_nacks_total", node.nacks, node.name)
-            put("weirflow_node_parked", len(node.parked), node.name)
+        put("weirflow_node_parked", len(node.parked), node.name)
 
 
 def _service(put: Put, service: ServiceView) -> None:
@@ -196,17 +192,6 @@ def _endpoint(put: Put, service: str, endpoint: EndpointView) -> None:
 def _part(status: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     part = status.get(key)
     return part if isinstance(part, Mapping) else {}
-
-
-def wires_of(status: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """What the server says of each node, by name."""
-    return _part(_part(status, "wires"), "nodes")
-
-
-def renewed_at(status: Mapping[str, Any]) -> float | None:
-    """The brain's time of the last renewal of the lease, None before the first."""
-    value = _part(status, "wires").get("renewed_at")
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _bounded(reasons: Mapping[str, int]) -> dict[str, int]:

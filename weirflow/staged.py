@@ -138,23 +138,22 @@ def example_status() -> dict[str, Any]:
         "config": {"file": "mesh.yaml", "reload_error": None},
         "xds": {"address": "127.0.0.1:18000", "ttl_s": 5.0},
         "driver": {
+            "renewed_at": NOW,
             "ticks": 42, "ticks_skipped": 2, "tick_errors": 0, "told_errors": 0, "last_tick_s": 0.003, "problems": [],
         },
         "wires": {
-            "renewed_at": NOW,
+            "plan": 7,
+            "faults": {},
             "nodes": {
                 "front-1": {
                     "connected": True,
-                    "sent": {"CDS": "1", "EDS": "7"},
-                    "acked": {"CDS": "1", "EDS": "6"},
+                    "kinds": {"EDS": {"sent": "7", "acked": "6", "parked": "weight 0 is not allowed"}},
                     "nacks": 1,
-                    "parked": {"EDS": "weight 0 is not allowed"},
-                    "offset_s": 0.0031,
+                    "clock_offset_s": 0.0031,
                     "dropped": {"duration": 3, "unknown_cluster": 1},
                 },
                 "front-2": {
-                    "connected": False, "sent": {}, "acked": {}, "nacks": 0, "parked": {},
-                    "offset_s": float("nan"), "dropped": {},
+                    "connected": False, "kinds": {}, "nacks": 0, "clock_offset_s": float("nan"), "dropped": {},
                 },
             },
         },
