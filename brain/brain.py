@@ -19,7 +19,7 @@ from brain.alerts import Alerts, Condition
 from brain.commands import Command, Freeze, Rollback, SetMode
 from brain.course import Course
 from brain.decision import Decision, GainView, NodeView, ServiceView
-from brain.explain import Move, Rows, arm_views, endpoint_views
+from brain.explain import Move, arm_views, endpoint_views, rows_of
 from brain.nodes import Nodes
 from brain.proof import Evidence
 from brain.settings import Mode
@@ -199,12 +199,12 @@ class Brain:
         self, features: Features, prediction: Prediction, gains: list[GainView], moves: dict[int, Move]
     ) -> tuple[Plan, tuple[ServiceView, ...]]:
         """The plan to be in force, a new version if any number in it changed, and the views that explain it."""
-        rows, arms = Rows.of(features.endpoints, prediction), arm_views(features.services)
+        rows, arms = rows_of(features.endpoints, prediction), arm_views(features.services)
         before = self._plan.services if self._plan is not None else {}
         plans, views, changed = {}, [], len(before) != len(self._courses)
         for i, course in self._courses.items():
             move = moves[i]
-            endpoints = endpoint_views(course.service, move, rows, features.endpoints.p50_s[self._topology.members[i]])
+            endpoints = endpoint_views(course.service, move, rows)
             weights = {e.id: e.weight for e in endpoints}
             old = before.get(i)
             views.append(

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from brain.decision import ArmView, EndpointView
 
@@ -35,21 +33,27 @@ class Move:
     held: str = ""  # why the step that the guard allows was not taken; "" when it was, or when there was none
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Every figure of every endpoint slot as a plain list, None for unknown: made once a tick, read per endpoint."""
+class Row(NamedTuple):
+    """One endpoint's figures; None for unknown."""
 
-    columns: dict[str, list[float | None]]
+    capacity: float | None
+    capacity_low: float | None
+    capacity_high: float | None
+    rate_per_s: float | None
+    error_share: float | None
+    latency_s: float | None
+    p50_s: float | None
+    p99_s: float | None
+    in_flight: float | None
+    samples: float | None
+    stuck_s: float | None
 
-    @classmethod
-    def of(cls, endpoints: EndpointFeatures, prediction: Prediction) -> Rows:
-        """Turn arrays into lists; NaN and infinities are unknown."""
-        names = ("rate_per_s", "error_share", "latency_s", "p50_s", "p99_s", "in_flight", "samples", "stuck_s")
-        columns = {name: plain(getattr(endpoints, name)) for name in names}
-        columns["capacity"] = plain(prediction.value)
-        columns["capacity_low"] = plain(prediction.low)
-        columns["capacity_high"] = plain(prediction.high)
-        return cls(columns)
+
+def rows_of(endpoints: EndpointFeatures, prediction: Prediction) -> list[Row]:
+    """Every endpoint slot's row: arrays become plain numbers once a tick, and all who explain read them."""
+    names = ("rate_per_s", "error_share", "latency_s", "p50_s", "p99_s", "in_flight", "samples", "stuck_s")
+    columns = (prediction.value, prediction.low, prediction.high, *(getattr(endpoints, name) for name in names))
+    return list(map(Row, *map(plain, columns)))
 
 
 def plain(values: Floats) -> list[float | None]:
@@ -57,16 +61,15 @@ def plain(values: Floats) -> list[float | None]:
     return [x if x - x == 0 else None for x in values.tolist()]
 
 
-def endpoint_views(service: Service, move: Move, rows: Rows, p50_s: Floats) -> tuple[EndpointView, ...]:
-    """All endpoints of one service as the operator sees them. `p50_s` of shape (n,), NaN for unknown."""
-    columns = rows.columns
-    total = float(move.after.sum())
-    peers = peers_middle(p50_s)
+def endpoint_views(service: Service, move: Move, rows: list[Row]) -> tuple[EndpointView, ...]:
+    """All endpoints of one service as the operator sees them. `rows` by endpoint id."""
+    guarded, total = move.guarded, float(move.after.sum())
+    mine = [rows[e.id] for e in service.endpoints]
+    peers = peers_middle([row.p50_s for row in mine])
+    befores, afters, steps, alones = (a.tolist() for a in (move.before, move.after, guarded.weights, guarded.unguarded))
     views = []
-    for i, e in enumerate(service.endpoints):
-        row = {name: column[e.id] for name, column in columns.items()}
-        before, after, alone = int(move.before[i]), int(move.after[i]), int(move.guarded.unguarded[i])
-        did = action(before, after, int(move.guarded.weights[i]), alone, move.guarded.rails[i], move.held)
+    for i, (e, row) in enumerate(zip(service.endpoints, mine, strict=True)):
+        after, alone, rail = afters[i], alones[i], guarded.rails[i]
         views.append(
             EndpointView(
                 id=e.id,
@@ -76,29 +79,29 @@ def endpoint_views(service: Service, move: Move, rows: Rows, p50_s: Floats) -> t
                 weight=after,
                 proposed=alone,
                 share=after / total,
-                capacity=row["capacity"],
-                capacity_low=row["capacity_low"],
-                capacity_high=row["capacity_high"],
-                rate_per_s=row["rate_per_s"] or 0.0,
-                error_share=row["error_share"],
-                latency_s=row["latency_s"],
-                p50_s=row["p50_s"],
-                p99_s=row["p99_s"],
-                in_flight=row["in_flight"],
-                samples=row["samples"] or 0.0,
-                reason=f"{evidence(row, peers[i])}; {did}",
-                guard=move.guarded.rails[i],
+                capacity=row.capacity,
+                capacity_low=row.capacity_low,
+                capacity_high=row.capacity_high,
+                rate_per_s=row.rate_per_s or 0.0,
+                error_share=row.error_share,
+                latency_s=row.latency_s,
+                p50_s=row.p50_s,
+                p99_s=row.p99_s,
+                in_flight=row.in_flight,
+                samples=row.samples or 0.0,
+                reason=f"{evidence(row, peers[i])}; {action(befores[i], after, steps[i], alone, rail, move.held)}",
+                guard=rail,
             )
         )
     return tuple(views)
 
 
-def evidence(row: dict[str, float | None], peers_p50_s: float | None) -> str:
+def evidence(row: Row, peers_p50_s: float | None) -> str:
     """What weighs most of all that was seen."""
-    stuck, errors, p50 = row["stuck_s"], row["error_share"], row["p50_s"]
-    attempts = f"{row['samples'] or 0.0:.0f} attempts"
+    stuck, errors, p50 = row.stuck_s, row.error_share, row.p50_s
+    attempts = f"{row.samples or 0.0:.0f} attempts"
     if stuck is not None and stuck > HANGING_S:
-        return f"{row['in_flight'] or 0.0:.0f} requests open and none finished for {stuck:.1f} s"
+        return f"{row.in_flight or 0.0:.0f} requests open and none finished for {stuck:.1f} s"
     if errors is not None and errors > 0.01:
         return f"fails {percent(errors)} of {attempts}"
     if p50 is None:
@@ -142,23 +145,18 @@ def _known(x: float) -> float | None:
     return x if x - x == 0 else None
 
 
-def peers_middle(values: Floats) -> Sequence[float | None]:
+def peers_middle(values: Sequence[float | None]) -> list[float | None]:
     """For each the lower median of the others that are known; None where there is no other."""
-    known = np.isfinite(values)
-    ordered = np.sort(values[known])
+    ordered = sorted(x for x in values if x is not None)
     k = len(ordered)
-    if k == 0 or (k == 1 and len(values) == 1):
+    if k == 0:
         return [None] * len(values)
-    out: list[float | None] = []
-    for value, is_known in zip(values.tolist(), known.tolist(), strict=True):
-        if not is_known:
-            out.append(float(ordered[(k - 1) // 2]))
-        elif k == 1:
-            out.append(None)
-        else:
-            i = (k - 2) // 2  # without this one, the ranks from its own on move down by one
-            out.append(float(ordered[i + 1] if value <= ordered[i] else ordered[i]))
-    return out
+    all_of_them, i = ordered[(k - 1) // 2], (k - 2) // 2
+    # Without a known value the ranks from its own on move down by one.
+    return [
+        all_of_them if x is None else None if k == 1 else ordered[i + 1] if x <= ordered[i] else ordered[i]
+        for x in values
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -112,6 +112,8 @@ def dispose(wanted: Floats, in_force: Ints, error_share: Floats, rails: Rails, g
 def clean(wanted: Floats, prior: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Make any floats positive and finite, the largest 1. Returns them and which ones were not usable as they came."""
     usable = np.isfinite(wanted) & (wanted > 0)
+    if usable.all():
+        return np.maximum(wanted / wanted.max(), LEAST_RATIO), ~usable
     ratio = np.where(usable, wanted, 0.0)
     top = float(ratio.max())
     ratio = ratio / top if top > 0 else prior / prior.max()
@@ -128,7 +130,7 @@ def in_trouble(ratio: Floats, error_share: Floats, guard: Guard) -> str:
     failing = int((error_share > FAILING).sum())  # an unknown share compares as False
     if failing > guard.trouble_share * n:
         return f"{failing} of {n} endpoints fail more than {FAILING:.0%} of their attempts: weights held"
-    cut = int((ratio < guard.floor_share_of_mean * ratio.mean()).sum())
+    cut = int((ratio < guard.floor_share_of_mean * ratio.sum() / n).sum())
     if cut > guard.trouble_share * n:
         return f"{cut} of {n} endpoints would be cut to the floor: weights held"
     return ""
@@ -140,6 +142,9 @@ def fill(ratio: Floats, low: Ints, high: Ints, total: int) -> Floats:
     The clipped sum grows with the factor in straight pieces that meet where an endpoint leaves its low or reaches its
     high end, so the factor is found by walking those 2 n edges in order. Needs sum(low) <= total <= sum(high).
     """
+    scaled: Floats = ratio * (total / ratio.sum())
+    if ((scaled >= low) & (scaled <= high)).all():
+        return scaled  # the usual case: nothing to clip
     edges = np.concatenate([low / ratio, high / ratio])
     order = np.argsort(edges, kind="stable")
     at = edges[order]

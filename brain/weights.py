@@ -7,8 +7,8 @@ that of its peers, so its weight is
     w = prior * exp(trust * log(r / median r))
 
 Logarithms, because capacities compare by ratio: a slip to a tenth is as far from normal as a rise to tenfold. The
-median, because it is unmoved by one endpoint's lie or collapse, and because when all endpoints slow down alike every
-ratio stays 1 and nothing is reshuffled.
+median (of the logarithms), because it is unmoved by one endpoint's lie or collapse, and because when all endpoints
+slow down alike every ratio stays 1 and nothing is reshuffled.
 
 Trust is 0 to 1 and has two factors. By count, n / (n + prior_samples): few samples are drawn towards the peers. By
 interval, the positive-part James-Stein factor max(0, 1 - s^2/d^2) with d = log(r / median r) and s its standard
@@ -33,6 +33,8 @@ Z_90 = 1.645
 
 FARTHEST = 20.0
 """A log ratio beyond this (five hundred million to one) is past every rail; the cut keeps the arithmetic finite."""
+NOTHING = 1e-9
+"""Attempts a second below which an endpoint bears nothing. That is knowledge, and the worst of it; unknown is NaN."""
 
 
 def propose(view: View, prior_samples: float) -> Floats:
@@ -41,27 +43,26 @@ def propose(view: View, prior_samples: float) -> Floats:
     The operator's weights when the service is not ready; an endpoint whose capacity is unknown gets the operator's
     weight as well, so it is treated as an average peer. Never raises, never NaN for finite or NaN input.
     """
-    known = np.isfinite(view.capacity) & (view.capacity > 0)
+    known = np.isfinite(view.capacity) & (view.capacity >= 0)
     if not view.ready or not known.any():
         return view.prior
-    with np.errstate(over="ignore", under="ignore", divide="ignore"):
-        ratio = np.where(known, view.capacity, np.nan) / view.prior
-        distance = np.clip(np.log(ratio) - np.log(middle(ratio[known])), -FARTHEST, FARTHEST)
+    ratio = np.log(np.where(known, np.maximum(view.capacity, NOTHING), 1.0)) - np.log(view.prior)
+    distance = np.clip(ratio - middle(ratio[known]), -FARTHEST, FARTHEST)
     return view.prior * np.exp(np.where(known, trust(view, distance, prior_samples) * distance, 0.0))
 
 
 def trust(view: View, distance: Floats, prior_samples: float) -> Floats:
-    """How much of each log ratio to act on, 0 to 1. Shape (n,); 0 where the distance is NaN or no count is known.
+    """How much of each log ratio to act on, 0 to 1. Shape (n,); 0 where no count is known.
 
     An interval that is missing or not positive says nothing about the error, so it is not trusted beyond the count.
     """
-    count = np.where(np.isfinite(view.count), np.maximum(view.count, 0.0), 0.0)
-    by_count = count / (count + prior_samples) if prior_samples > 0 else (count > 0).astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+    count = np.fmax(view.count, 0.0)  # NaN becomes 0
+    with np.errstate(all="ignore"):
+        by_count = np.where(count < np.inf, count / (count + prior_samples), 1.0)
         error = np.log(view.capacity_high / view.capacity_low) / (2 * Z_90)
-        by_interval = 1.0 - np.square(error / distance)
-    by_interval = np.where(np.isfinite(error), np.clip(np.nan_to_num(by_interval, neginf=0.0), 0.0, 1.0), 1.0)
-    return np.where(np.isfinite(distance), by_count * by_interval, 0.0)
+        by_interval = np.fmax(1.0 - np.square(error / distance), 0.0)  # 0 / 0: no distance, nothing to trust
+        trusted = by_count * np.where(np.isfinite(error), by_interval, 1.0)
+    return np.where(np.isfinite(trusted), trusted, 0.0)
 
 
 def middle(values: Floats) -> float:

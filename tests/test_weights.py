@@ -55,6 +55,11 @@ def test_an_unknown_capacity_gets_the_operators_weight() -> None:
     assert ratios(view([np.nan, np.nan], weights=[3, 1])) == [1.0, 0.333]
 
 
+def test_a_capacity_of_nothing_is_the_worst_there_is_and_not_an_unknown() -> None:
+    assert ratios(view([0, 100, 100])) == [0.0, 1.0, 1.0]
+    assert ratios(view([0, 0, 0])) == [1.0, 1.0, 1.0]
+
+
 def test_few_samples_are_drawn_towards_the_peers() -> None:
     assert ratios(view([10, 100, 100], count=[10, 1e9, 1e9])) == [pytest.approx(0.316, abs=0.001), 1.0, 1.0]
     assert ratios(view([10, 100, 100], count=[0, 1e9, 1e9])) == [1.0, 1.0, 1.0]
