@@ -45,11 +45,6 @@ class OpenRequests:
         """Attempts ended here: whoever is still open has been stuck since now at the earliest."""
         self._since[endpoints] = np.where(np.isnan(self._since[endpoints]), np.nan, now)
 
-    def forget(self, endpoints: NDArray[np.integer]) -> None:
-        """These endpoints are new, or gone."""
-        self._open[:, endpoints] = 0.0
-        self._since[endpoints] = np.nan
-
     def in_flight(self, believed: NDArray[np.bool_]) -> Floats:
         """Open requests by endpoint over these nodes; NaN when there is none to ask. Shape (slots,)."""
         if not believed.any():

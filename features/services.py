@@ -126,7 +126,8 @@ class ServiceTally:
         check_state(own, {"total": self._total, "failure_cost_s": self._total})
         self._sums.restore(state["sums"])
         self._sketch.restore(state["sketch"])
-        self._sums.skip(left, now)
+        self._sums.resume(left, now)
+        self._sketch.resume(left, now)
         self._total, self._failure_cost_s = own["total"].copy(), own["failure_cost_s"][::2].copy()
 
 

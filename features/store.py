@@ -50,7 +50,6 @@ class FeatureStore:
         was = np.pad(before.service_of, (0, slots - before.endpoint_slots), constant_values=-1) >= 0
         joined = np.flatnonzero((topology.service_of >= 0) & ~was)
         self._endpoints.begin(joined, now)
-        self._open.forget(np.flatnonzero(topology.service_of < 0))
         self._services.begin(np.setdiff1d(_service_ids(topology), _service_ids(before)), now)
         self._nodes.begin(np.setdiff1d(_node_ids(topology), _node_ids(before)), now)
 
@@ -118,7 +117,7 @@ class FeatureStore:
         if state["kind"] != "features":
             raise ValueError(f"this is a state of {state['kind']!r}, not of features")
         topology = self._topology
-        left = now if state["now"] is None else min(float(state["now"]), now)
+        left = now if state["now"] is None else float(state["now"])
         endpoints, services = self._empty_tallies()
         ids = {(s.name, e.address): e.id for s in topology.services for e in s.endpoints}
         rows, ours = _match([ids.get((service, address)) for service, address in state["endpoint_names"]])

@@ -79,7 +79,7 @@ class ForwardDecay:
         if elapsed <= _REBASE_LOG2:
             return 1.0
         self.landmark = now
-        return math.exp2(-elapsed) if elapsed < 1000.0 else 0.0
+        return math.exp2(-elapsed)
 
 
 class DecayedSums:
@@ -144,10 +144,16 @@ class DecayedSums:
         self._sums = np.array(np.transpose(state["sums"]), dtype=np.float64, order="C")
         self._since = np.array(state["since"], dtype=np.float64)
 
-    def skip(self, left: float, now: float) -> None:
-        """Nobody watched between `left` and `now`: let that time count in no stream's window."""
-        if now <= left:
-            return
-        half_life_s = self.decay.half_life_s
-        watched = window_s(left - self._since, half_life_s) * math.exp2(-(now - left) / half_life_s)
-        self._since = now - age_s(watched, half_life_s)
+    def resume(self, left: float, now: float) -> None:
+        """Go on at `now` with what was restored from `left`: nobody watched in between.
+
+        That time decays what is known, as always, and counts in no stream's window. Where it is negative, because the
+        next run's clock is behind, it counts as none.
+        """
+        if now < left:
+            self.decay.landmark += now - left
+            self._since += now - left
+        elif now > left:
+            half_life_s = self.decay.half_life_s
+            watched = window_s(left - self._since, half_life_s) * math.exp2(-(now - left) / half_life_s)
+            self._since = now - age_s(watched, half_life_s)

@@ -119,6 +119,10 @@ class QuantileSketch:
         if streams > self.streams:
             self._counts = np.pad(self._counts, ((0, streams - self.streams), (0, 0)))
 
+    def resume(self, left: float, now: float) -> None:
+        """Go on at `now` with what was restored from `left`; a clock that is behind counts as no time gone by."""
+        self._decay.landmark += min(now - left, 0.0)
+
     def state(self) -> State:
         """Counts, their landmark, and what the bins mean."""
         half_life_s, accuracy, lowest, highest = self._parameters()

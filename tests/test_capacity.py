@@ -87,6 +87,13 @@ def test_nobody_knows_what_an_untouched_endpoint_bears():
     assert prediction.count[1] == 0
 
 
+def test_attempts_of_unknown_latency_move_nothing():
+    capacity = Capacity(1)
+    learn(capacity, HEALTHY, now=0.0)
+    blind = learn(capacity, HEALTHY | {"latency_s": np.nan, "latency_sd_s": np.nan, "total": 2000}, now=1.0)
+    assert blind.value[0] == told()
+
+
 def test_a_hang_takes_it_down_within_two_ticks_before_any_request_ends():
     capacity = Capacity(1)
     log = [learn(capacity, HEALTHY, now=0.0).value[0]]

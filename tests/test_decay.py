@@ -91,9 +91,20 @@ def test_time_that_nobody_watched_makes_no_rate_smaller():
     for away_s in (0.0, 1.0, 3.0, 8.0):
         back = DecayedSums(1, 1, 3.0)
         back.restore(sums.state())
-        back.skip(left=30.0, now=30.0 + away_s)
+        back.resume(left=30.0, now=30.0 + away_s)
         assert rate(back, 30.0 + away_s)[0] == pytest.approx(10.0, rel=0.02)
         assert back.at(30.0 + away_s)[0, 0] == pytest.approx(sums.at(30.0)[0, 0] * 2 ** (-away_s / 3))
+
+
+def test_a_clock_that_is_behind_after_a_restart_counts_as_no_time_gone_by():
+    sums = begun()
+    for k in range(300):
+        sums.add(0, ZERO, 1.0, now=(k + 0.5) / 10)
+    back = DecayedSums(1, 1, 3.0)
+    back.restore(sums.state())
+    back.resume(left=30.0, now=-500.0)
+    assert back.at(-500.0)[0, 0] == pytest.approx(sums.at(30.0)[0, 0])
+    assert rate(back, -500.0)[0] == pytest.approx(10.0, rel=0.01)
 
 
 @given(st.floats(0.0, 60.0), st.floats(0.5, 100.0))

@@ -318,6 +318,14 @@ def test_a_hang_ends_when_something_finishes(how):
     assert told.endpoints(3.0).stuck_s[A] == (0.0 if how == "none open" else 1.0)
 
 
+def test_the_next_hang_is_counted_from_its_own_beginning():
+    told = Told()
+    told.report(1.0, rows=[(A, 2, 2, 0, 0)])
+    told.report(2.0)
+    told.report(3.0, rows=[(A, 1, 1, 0, 0)])
+    assert told.endpoints(3.5).stuck_s[A] == 0.5
+
+
 def test_clients_that_give_up_do_not_end_a_hang():
     told = Told()
     for half in range(1, 5):
@@ -376,6 +384,17 @@ def test_the_log_of_one_node_does_not_answer_for_the_other():
             told.report(half / 2, node=node, rows=[(A, 0, 10, 10, 0)])
         told.attempts(half / 2, A, n=10, node=1)
     assert told.nodes(6.0).fresh.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("then", ["idle", "hanging"])
+def test_a_busy_node_where_nothing_finishes_any_more_has_lost_nothing(then):
+    told = Told(stale_after_s=3.0)
+    for half in range(1, 21):
+        told.report(half / 2, rows=[(A, 0, 50, 50, 0)])
+        told.attempts(half / 2 + 0.1, A, n=50)
+    for half in range(21, 40):
+        told.report(half / 2, rows=[] if then == "idle" else [(A, 50, 0, 0, 0)])
+        assert told.nodes(half / 2).fresh[0], half
 
 
 def test_a_hang_is_not_lost_telemetry():
@@ -648,13 +667,22 @@ def test_time_away_fades_the_evidence_and_bends_no_rate(away_s):
     assert seen.samples == pytest.approx(samples * 2 ** (-away_s / 3.0))
     assert seen.rate_per_s == pytest.approx([100, 50, 200], rel=0.02)
     assert seen.age_s.tolist() == [back] * 3
+    assert new.services(0.0).requests_per_s[CART, Arm.STATIC] == pytest.approx(200, rel=0.02)
 
 
-def test_a_clock_that_stepped_back_between_runs_ages_nothing():
+def test_a_clock_that_is_behind_in_the_next_run_ages_nothing():
     old = ran_for_a_minute()
-    new = Told(start=START + 30.0)
-    new.store.restore(old.store.state(), START + 30.0)
-    assert np.isfinite(figures(new.endpoints(0.0))["rate_per_s"]).all()
+    before = old.freeze(60.0)
+    new = Told(start=START - 500.0)
+    new.store.restore(through_a_file(old.store.state()), START - 500.0)
+    after = new.freeze(0.0)
+    for name in ("rate_per_s", "samples", "latency_s", "p99_s"):
+        assert np.allclose(getattr(after.endpoints, name), getattr(before.endpoints, name), equal_nan=True), name
+    assert np.allclose(after.services.requests_per_s, before.services.requests_per_s)
+    assert (after.endpoints.age_s >= 0).all()
+    assert (after.endpoints.quiet_s >= 0).all()
+    new.attempts(0.0, A, n=1000, took=5.0)
+    assert new.endpoints(0.0).p50_s[A] == pytest.approx(5.0, rel=0.02)
 
 
 def test_a_restored_store_goes_on_learning():

@@ -148,6 +148,24 @@ def test_a_month_of_silence_forgets_all_and_breaks_nothing():
     assert np.isnan(sketch.quantiles((0.5,))[0, 0])
 
 
+def test_what_has_faded_to_a_millionth_is_gone():
+    sketch = QuantileSketch(streams=2, half_life_s=3.0)
+    sketch.add(np.array([0]), np.array([5.0]), now=0.0)
+    sketch.add(np.array([1]), np.array([0.1]), now=40 * 3.0)
+    assert sketch.count(120.0)[0] == 0.0
+    assert np.isnan(sketch.quantiles((0.5,))[0, 0])
+
+
+def test_after_a_restart_with_a_clock_that_is_behind_new_values_weigh_as_much_as_ever():
+    first, second = QuantileSketch(1, half_life_s=3.0), QuantileSketch(1, half_life_s=3.0)
+    first.add(np.zeros(10, dtype=int), np.full(10, 1.0), now=1000.0)
+    second.restore(first.state())
+    second.resume(left=1000.0, now=100.0)
+    second.add(np.zeros(20, dtype=int), np.full(20, 2.0), now=100.0)
+    assert second.count(100.0)[0] == pytest.approx(30.0)
+    assert second.quantiles((0.5,))[0, 0] == pytest.approx(2.0, rel=0.02)
+
+
 def test_neighbouring_streams_can_be_asked_as_one():
     sketch = QuantileSketch(streams=4)
     sketch.add(np.array([0, 0, 1, 2, 3]), np.array([1.0, 1.0, 9.0, 0.1, 0.1]))
