@@ -26,8 +26,8 @@ def some(n: int, *, at: float, service: int, arm: int, latency_s: float, status:
 def a_report() -> Report:
     return Report(
         rows=[
-            Row("shadow", "catalog", Figures(500, 0, 20.25, 80.5), Figures(0, 0, None, None), untold=0),
-            Row("gray", "catalog", Figures(19, 1, None, None), Figures(900, 0, 21.0, 95.0), untold=0),
+            Row("shadow", "catalog", Figures(500, 0, 20.25, 40.0, 80.5), Figures(0, 0, None, None, None), untold=0),
+            Row("gray", "catalog", Figures(19, 1, None, None, None), Figures(900, 0, 21.0, 50.0, 95.0), untold=0),
         ],
         timings=[Timing("divert", 3.25, "from the fault on"), Timing("recover", None, "from the mend on")],
         claims=[Claim("nothing is applied in shadow", True, "0 of 500 requests")],
@@ -55,16 +55,18 @@ def test_a_row_counts_the_requests_that_were_due_in_its_phase_by_service_and_arm
         ]
     )
     catalog, checkout = rows(Phase("gray", 10, 20), seen, ["catalog", "checkout"])
-    assert catalog == Row("gray", "catalog", Figures(40, 0, 500.0, 500.0), Figures(60, 0, 250.0, 250.0), untold=1)
+    assert catalog == Row(
+        "gray", "catalog", Figures(40, 0, 500.0, 500.0, 500.0), Figures(60, 0, 250.0, 250.0, 250.0), untold=1
+    )
     assert (checkout.adaptive.requests, checkout.adaptive.p99_ms) == (30, 9000.0)
 
 
 def test_the_table_shows_what_the_report_holds_and_a_dash_for_what_nobody_can_tell() -> None:
     shown = text(a_report())
     gray = next(line for line in shown.splitlines() if "gray" in line)
-    assert [cell.strip() for cell in gray.split("│")[3:-1]] == ["-", "-", "1 of 19", "21", "95", "0 of 900"]
+    assert [cell.strip() for cell in gray.split("│")[3:-1]] == ["-", "-", "-", "1 of 19", "21", "50", "95", "0 of 900"]
     shadow = next(line for line in shown.splitlines() if "shadow" in line)
-    assert [cell.strip() for cell in shadow.split("│")[3:-1]] == ["20", "80", "0 of 500", "", "", ""]
+    assert [cell.strip() for cell in shadow.split("│")[3:-1]] == ["20", "40", "80", "0 of 500", "", "", "", ""]
     for words in (
         "divert",
         "3.2 s",
@@ -80,7 +82,7 @@ def test_the_json_holds_the_same_and_reads_back() -> None:
     told = json.loads(json.dumps(a_report().to_dict()))
     assert told["held"] is True
     assert told["format"] == 1
-    assert told["rows"][1]["adaptive"] == {"requests": 900, "failed": 0, "p50_ms": 21.0, "p99_ms": 95.0}
+    assert told["rows"][1]["adaptive"] == {"requests": 900, "failed": 0, "p50_ms": 21.0, "p90_ms": 50.0, "p99_ms": 95.0}
     assert told["timings"][1]["seconds"] is None
     assert told["claims"][0]["figure"] == "0 of 500 requests"
 

@@ -40,6 +40,7 @@ def demo(
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there as well.")
     ] = None,
+    brisk: Annotated[bool, typer.Option("--brisk", hidden=True, help="For the tests: shorter windows.")] = False,
 ) -> None:
     """Tell the story on this machine.
 
@@ -48,7 +49,7 @@ def demo(
     """
     from weirflow.demo.story import main as story
 
-    raise typer.Exit(story(json))
+    raise typer.Exit(story(json, brisk=brisk))
 
 
 @app.command()

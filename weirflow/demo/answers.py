@@ -56,16 +56,17 @@ class Figures:
     requests: int
     failed: int
     p50_ms: float | None
+    p90_ms: float | None
     p99_ms: float | None
 
 
 def figures(answers: Answers) -> Figures:
     """Count and summarise."""
     good = answers.latency_s[~answers.failed]
-    p50 = p99 = None
+    quantiles: list[float | None] = [None, None, None]
     if len(good) >= FEWEST_FOR_A_QUANTILE:
-        p50, p99 = (round(float(q) * 1000, 2) for q in np.quantile(good, (0.5, 0.99)))
-    return Figures(len(answers), int(answers.failed.sum()), p50, p99)
+        quantiles = [round(float(q) * 1000, 2) for q in np.quantile(good, (0.5, 0.9, 0.99))]
+    return Figures(len(answers), int(answers.failed.sum()), *quantiles)
 
 
 def first_window(

@@ -21,15 +21,15 @@ NODES = ("edge-1", "edge-2")
 GRAY = "catalog-1"
 SERVICES: Mapping[str, tuple[BackendSpec, ...]] = {
     "catalog": (
-        BackendSpec("catalog-1", workers=8, service_ms=20, seed=11),
-        BackendSpec("catalog-2", workers=8, service_ms=20, seed=12),
-        BackendSpec("catalog-3", workers=4, service_ms=30, seed=13),
-        BackendSpec("catalog-4", workers=3, service_ms=40, seed=14),
+        BackendSpec("catalog-1", workers=2, service_ms=10, seed=11),
+        BackendSpec("catalog-2", workers=2, service_ms=10, seed=12),
+        BackendSpec("catalog-3", workers=2, service_ms=15, seed=13),
+        BackendSpec("catalog-4", workers=2, service_ms=20, seed=14),
     ),
     "checkout": (
-        BackendSpec("checkout-1", workers=6, service_ms=25, seed=21),
-        BackendSpec("checkout-2", workers=4, service_ms=25, seed=22),
-        BackendSpec("checkout-3", workers=3, service_ms=50, seed=23),
+        BackendSpec("checkout-1", workers=2, service_ms=15, seed=21),
+        BackendSpec("checkout-2", workers=2, service_ms=15, seed=22),
+        BackendSpec("checkout-3", workers=2, service_ms=30, seed=23),
     ),
 }
 RATES_PER_S: Mapping[str, float] = {"catalog": 200.0, "checkout": 100.0}

@@ -29,6 +29,7 @@ START_DEADLINE_S = 20.0
 STOP_DEADLINE_S = 10.0
 CALL_DEADLINE_S = 3.0
 POLL_S = 0.05
+PROGRAM = (sys.executable, "-m", "weirflow", "run")
 
 
 class NeverHappenedError(Exception):
@@ -63,8 +64,8 @@ def free_port() -> int:
 class Brain:
     """`weirflow run` as a process of its own: started, commanded, killed, hung and started again."""
 
-    def __init__(self, mesh_file: Path, admin_port: int, log_file: Path) -> None:
-        self.mesh_file, self.log_file = mesh_file, log_file
+    def __init__(self, mesh_file: Path, admin_port: int, log_file: Path, program: Sequence[str] = PROGRAM) -> None:
+        self.mesh_file, self.log_file, self.program = mesh_file, log_file, program
         self.process: asyncio.subprocess.Process | None = None
         self._url = f"http://127.0.0.1:{admin_port}"
         self._http: aiohttp.ClientSession | None = None
@@ -80,7 +81,7 @@ class Brain:
         """Start it and wait until it answers. RuntimeError with the end of its log when it ends instead."""
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *tethered([sys.executable, "-m", "weirflow", "run", self.mesh_file]),
+                *tethered([*self.program, self.mesh_file]),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -172,18 +173,24 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    folder: Path, services: Mapping[str, Sequence[str]], nodes: Mapping[str, int], **more: Any
+    folder: Path,
+    services: Mapping[str, Sequence[str]],
+    nodes: Mapping[str, int],
+    *,
+    program: Sequence[str] = PROGRAM,
+    **more: Any,
 ) -> AsyncIterator[Running]:
     """Write a mesh file into `folder`, start the brain on it, then the Envoys; in the end stop all of them.
 
-    `services` by name to addresses, `nodes` by name to worker threads, `more` as in `mesh.document`. EnvoyError or
+    `services` by name to addresses, `nodes` by name to worker threads, `program` to start on the file instead of
+    `weirflow run`, `more` as in `mesh.document`. EnvoyError or
     RuntimeError, with the last words of what did not start.
     """
     xds_port, admin_port = free_port(), free_port()
     file = folder / "mesh.yaml"
     mesh.write(file, mesh.document(services, nodes, xds_port, admin_port, **more))
     async with AsyncExitStack() as down:
-        brain = Brain(file, admin_port, folder / "brain.log")
+        brain = Brain(file, admin_port, folder / "brain.log", program)
         down.push_async_callback(brain.stop)
         await brain.start()
         envoys, ports = {}, {}

@@ -18,6 +18,7 @@ from weirflow.demo.backends import Backend, Backends
 from weirflow.demo.load import Load
 from weirflow.demo.processes import Brain, until
 from weirflow.demo.report import Phase, Report, Timing, rows
+from weirflow.demo.table import share
 from weirflow.demo.teller import Teller
 
 SECOND_S = 1.0
@@ -28,7 +29,8 @@ Picks = Callable[[], tuple[NDArray[np.float64], NDArray[np.bool_]]]  # when each
 class Pace:
     """How long the measuring windows are, and how long each condition may take before its claim has failed."""
 
-    window_s: float = 8.0
+    window_s: float = 8.0  # where the two arms are compared
+    side_window_s: float = 5.0  # where one arm serves, or nothing new is shown
     ttl_s: float = 5.0
     learn_deadline_s: float = 25.0
     switch_deadline_s: float = 15.0
@@ -51,6 +53,7 @@ class Stage:
     report: Report = field(default_factory=Report)
     phases: list[Phase] = field(default_factory=list)
     share_before: float = float("nan")  # of `gray`, in its service's adaptive traffic, before it turned slow
+    slow_s: float = float("nan")  # the p99 of its service's latency, before it turned slow
 
     # What the client saw.
 
@@ -78,6 +81,11 @@ class Stage:
         mine = answers.where(service=0, arm=arm)
         return float(self._by_gray(mine).mean()) if len(mine) else float("nan")
 
+    def slow_share(self, answers: Answers, arm: Arm) -> float:
+        """What share of one arm's requests for the gray backend's service took longer than 99 % did before."""
+        mine = answers.where(service=0, arm=arm)
+        return float((mine.latency_s > self.slow_s).mean()) if len(mine) else float("nan")
+
     async def gray_share_passes(
         self, start: float, deadline_s: float, *, above: float | None = None, below: float | None = None
     ) -> float | None:
@@ -88,6 +96,21 @@ class Stage:
             return mine.intended_s, self._by_gray(mine)
 
         return await self._first_second(picks, start, deadline_s, above, below)
+
+    async def gray_weight_halves(self, start: float, deadline_s: float) -> float | None:
+        """How long after `start` the brain's weights give the gray backend less than half of what they do now."""
+
+        async def weight_share() -> float:
+            service = await self.brain.service(self.load.services[0])
+            mine = next(e for e in service["endpoints"] if e["address"] == self.gray.address)
+            return share(service, mine, "weight")
+
+        before = await weight_share()
+
+        async def halved() -> bool:
+            return await weight_share() < before / 2
+
+        return self.load.now() - start if await until(halved, deadline_s, "", must=False) else None
 
     async def adaptive_share_passes(
         self, start: float, deadline_s: float, *, above: float | None = None, below: float | None = None

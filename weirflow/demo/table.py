@@ -24,7 +24,7 @@ def by_phase(report: Report) -> Table:
     table.add_column("phase")
     table.add_column("service")
     for arm in ("static", "adaptive"):
-        for what in ("p50", "p99", "failed"):
+        for what in ("p50", "p90", "p99", "failed"):
             table.add_column(f"{arm}\n{what}", justify="right")
     last = None
     for row in report.rows:
@@ -64,8 +64,11 @@ def whole(report: Report) -> Text:
     return Text(f"{report.requests} requests, {report.failed} failed, in {report.took_s:.0f} s{late}.", style="bold")
 
 
-def diff(services: Iterable[Mapping[str, Any]]) -> Table:
-    """What a decision would change: each endpoint's share of its service now and as proposed, and why."""
+def diff(services: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> Table:
+    """What a decision would change: each endpoint's share of its service now and as proposed, and why.
+
+    `names` by address: what to call an endpoint.
+    """
     table = Table(title="What would change: shares of each service's requests", title_justify="left")
     for heading in ("service", "endpoint"):
         table.add_column(heading, no_wrap=True)
@@ -76,7 +79,8 @@ def diff(services: Iterable[Mapping[str, Any]]) -> Table:
         for e in service["endpoints"]:
             style = "" if moves(service, e) else "dim"
             now, then = share(service, e, "static_weight"), share(service, e, "proposed")
-            table.add_row(service["name"], e["address"], f"{now:.1%}", f"{then:.1%}", e["reason"], style=style)
+            name = names.get(e["address"], e["address"])
+            table.add_row(service["name"], name, f"{now:.1%}", f"{then:.1%}", e["reason"], style=style)
         table.add_section()
     return table
 
@@ -103,7 +107,8 @@ def milliseconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
 
-def _cells(f: Figures) -> tuple[str, str, str]:
+def _cells(f: Figures) -> tuple[str, ...]:
     if not f.requests:
-        return "", "", ""
-    return milliseconds(f.p50_ms), milliseconds(f.p99_ms), f"{f.failed} of {f.requests}"
+        return "", "", "", ""
+    quantiles = (milliseconds(q) for q in (f.p50_ms, f.p90_ms, f.p99_ms))
+    return *quantiles, f"{f.failed} of {f.requests}"
