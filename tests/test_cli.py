@@ -22,6 +22,7 @@ from weirflow import __version__, log
 from weirflow.admin import Admin
 from weirflow.cli import app
 from weirflow.config.build import Admin as Section
+from weirflow.recording import Recorder, invented
 from weirflow.staged import StagedOperations, example_decision, example_endpoint, example_service
 
 ROOT = Path(__file__).parent.parent
@@ -299,6 +300,28 @@ def test_bootstrap_asks_where_the_brain_is_when_the_file_leaves_it_open(tmp_path
     file = tmp_path / "mesh.yaml"
     file.write_text("nodes: [{name: a}]\nservices: [{name: s, endpoints: ['x:1']}]\nxds: {port: 0}\n")
     assert "say with --xds where that Envoy reaches it" in weirflow("bootstrap", "a", "--mesh", str(file), code=2)
+
+
+# Recordings.
+
+
+def test_record_inspect_takes_the_newest_run_of_a_folder_and_tells_what_it_covers(tmp_path):
+    calls = invented.run(4)
+    start = next(calls)
+    settings, topology = start.argument.settings, start.argument.topology
+    recorder = Recorder(tmp_path / "run-1", settings=settings, topology=topology, now=start.now, on_problem=pytest.fail)
+    for call in calls:
+        invented.tell(recorder, call)
+    recorder.close()
+    assert "coverage" in weirflow("record", "inspect", str(tmp_path))
+    assert json.loads(weirflow("record", "inspect", str(tmp_path), "-o", "json"))["sound"] is True
+    for part in (tmp_path / "run-1").rglob("*.parquet"):
+        part.write_bytes(b"x" * 100)
+    assert "damaged" in weirflow("record", "inspect", str(tmp_path), code=1)
+
+
+def test_record_inspect_of_something_else_says_so(tmp_path):
+    assert "is no recording and holds none" in weirflow("record", "inspect", str(tmp_path), code=1)
 
 
 # The command itself.

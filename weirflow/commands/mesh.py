@@ -71,7 +71,7 @@ def validate(
 
 
 def bootstrap(
-    node: Annotated[str, typer.Argument(help="A node that FILE names.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="A node that FILE names.")],
     file: Annotated[Path, typer.Option("--mesh", metavar="FILE", help="The mesh file.")] = MESH_FILE,
     xds: Annotated[
         str | None, typer.Option("--xds", metavar="HOST:PORT", help="Where that Envoy reaches the brain.")

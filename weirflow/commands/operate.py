@@ -26,8 +26,8 @@ def status(admin: AdminOption = DEFAULT_ADMIN, token_file: TokenOption = None, o
 
 
 def explain(
-    service: Annotated[str, typer.Argument(help="A service of the mesh.")],
-    endpoint: Annotated[str | None, typer.Argument(help="One of its addresses.")] = None,
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of the mesh.")],
+    endpoint: Annotated[str | None, typer.Argument(metavar="ENDPOINT", help="One of its addresses.")] = None,
     admin: AdminOption = DEFAULT_ADMIN,
     token_file: TokenOption = None,
     output: FormOption = Form.TEXT,
@@ -72,8 +72,10 @@ def rollback(
 
 
 def mode(
-    service: Annotated[str, typer.Argument(help="A service of the mesh.")],
-    mode: Annotated[Mode, typer.Argument(help="What learned state may do.")],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of the mesh.")],
+    mode: Annotated[
+        Mode, typer.Argument(metavar="MODE", help="What learned state may do: static, shadow or adaptive.")
+    ],
     share: Annotated[
         float | None, typer.Option("--share", min=0, max=100, help="Percent of its traffic on the adaptive arm.")
     ] = None,

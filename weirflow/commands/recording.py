@@ -20,23 +20,28 @@ def _group() -> None:
 
 @record.command()
 def inspect(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A recording, as `recording.folder` names it.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A recording, or a folder of them: then its newest.")
+    ],
     output: FormOption = Form.TEXT,
 ) -> None:
     """Tell what a recording covers.
 
-    Gaps, clock skew and drops included. Exit 1 when it cannot be used.
+    Gaps, clock skew and drops included. Exit 1 when it cannot be replayed from start to end.
     """
     from weirflow.plain import plain
-    from weirflow.recording import RecordingError
-    from weirflow.recording.inspect import inspect as look
+    from weirflow.recording import RecordingError, newest
+    from weirflow.recording import inspect as looking
 
     try:
-        found = look(folder)
+        found = looking.inspect(newest(folder))
     except RecordingError as error:
         complain(str(error))
         raise typer.Exit(FAILED) from error
     if output is Form.JSON:
-        print_json(plain(found))
+        print_json(plain(looking.to_dict(found)))
     else:
-        show(text(found))
+        for line in looking.render(found).splitlines():
+            show(text(line))
+    if not found.sound:
+        raise typer.Exit(FAILED)

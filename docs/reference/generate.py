@@ -1,0 +1,210 @@
+"""Writes the reference pages that say what the code says: mesh-yaml.md, cli.md and metrics.md, and the JSON Schema.
+
+    python docs/reference/generate.py
+
+tests/test_reference.py fails while a page differs from what this makes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.testing import CliRunner
+
+from weirflow.cli import app
+from weirflow.config import schema
+from weirflow.metrics import FAMILIES
+
+HERE = Path(__file__).parent
+MADE = "<!-- Made by docs/reference/generate.py: change the code, not this page. -->\n\n"
+
+
+def pages() -> dict[Path, str]:
+    """Every file and what it has to hold."""
+    return {
+        HERE / "mesh-yaml.md": mesh_yaml(),
+        HERE / "cli.md": cli(),
+        HERE / "metrics.md": metrics(),
+        schema.FILE: schema.text(),
+    }
+
+
+# mesh.yaml
+
+MESH_INTRO = """\
+# mesh.yaml
+
+One file says what Weirflow runs: the static rules in Envoy's own words, and how much of them may be learned.
+[deploy/mesh.yaml](../../deploy/mesh.yaml) is a small one. `weirflow validate` tells every mistake at once,
+`weirflow config show` prints the file with all defaults, and `weirflow/config/mesh.schema.json` is its JSON Schema: in
+most editors, a first line `# yaml-language-server: $schema=PATH` completes and checks as you type.
+
+* The file is YAML 1.2: `no`, `on` and `n` are text. Keys that are not listed here are errors.
+* Durations are text with a unit (`250ms`, `5s`, `1m`, `1h`), sizes likewise (`512MiB`, `10GiB`). A bare number is an
+  error.
+* Relative paths start at the folder of the mesh file.
+* A `SIGHUP` reads the file again. A file with a mistake changes nothing: the old configuration stays whole.
+"""
+
+
+def mesh_yaml() -> str:
+    """The page of every key."""
+    made = schema.schema()
+    out = [MADE + MESH_INTRO, "## The file\n", *_table(made, made)]
+    for path, name in _sections(made, made, ""):
+        section = _object(made["$defs"][name])
+        out += [f"\n## {path}\n", section["description"] + "\n", *_table(section, made)]
+    return "\n".join(out) + "\n"
+
+
+def _object(section: dict[str, Any]) -> dict[str, Any]:
+    """The mapping form of a section that may also be written short."""
+    return next((s for s in section.get("anyOf", []) if "properties" in s), section)
+
+
+def _sections(section: dict[str, Any], made: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Path and definition of every section below this one, depth first, in the order of the file."""
+    for key, node in section["properties"].items():
+        path = f"{prefix}.{key}" if prefix else key
+        for name, suffix in _references(node):
+            yield path + suffix, name
+            yield from _sections(_object(made["$defs"][name]), made, path + suffix)
+
+
+def _references(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Definitions that a value is made of, and how they are written in a path: `[]` in a list, `.NAME` in a mapping."""
+    for inner, suffix in ((node, ""), (node.get("items", {}), "[]"), (node.get("additionalProperties"), ".NAME")):
+        if not isinstance(inner, dict):
+            continue
+        for candidate in (inner, *inner.get("anyOf", [])):
+            name = candidate.get("$ref", "").rpartition("/")[2]
+            if name.endswith("Section"):
+                yield name, suffix
+
+
+def _table(section: dict[str, Any], made: dict[str, Any]) -> Iterator[str]:
+    yield "| key | value | default | |"
+    yield "| --- | --- | --- | --- |"
+    for key, node in section["properties"].items():
+        default = "**required**" if key in section.get("required", []) else _default(node)
+        yield f"| `{key}` | {_kind(node, made)} | {default} | {_meaning(node, made)} |"
+
+
+def _meaning(node: dict[str, Any], made: dict[str, Any]) -> str:
+    """The description of a key; where it is word for word that of its section, the models leave it to that."""
+    target = made["$defs"].get(node.get("$ref", "").rpartition("/")[2], {})
+    return str(node.get("description") or target.get("description", ""))
+
+
+def _default(node: dict[str, Any]) -> str:
+    if "default" not in node or node["default"] in ([], {}):
+        return ""
+    value = node["default"]
+    if value is None:
+        return "none"
+    words = ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)
+    return f"`{words.lower() if isinstance(value, bool) else words}`"
+
+
+def _kind(node: dict[str, Any], made: dict[str, Any]) -> str:
+    """What may be written there, in words."""
+    if "$ref" in node:
+        target = made["$defs"][node["$ref"].rpartition("/")[2]]
+        return _kind(target, made) if "properties" not in _object(target) else "section"
+    if "anyOf" in node:
+        return _kind(next(n for n in node["anyOf"] if n.get("type") != "null"), made)
+    if "enum" in node:
+        return ", ".join(f"`{v}`" for v in node["enum"])
+    if "$comment" in node:
+        return f"duration, {node['$comment']}"
+    match node.get("type"):
+        case "array":
+            return f"list of {_kind(node['items'], made)}".replace("list of section", "list of sections")
+        case "object" | ["object", "null"]:
+            return "sections by name"
+        case "string":
+            return "size" if "512MiB" in node.get("examples", []) else "text"
+        case "boolean":
+            return "`true` or `false`"
+        case number:
+            return ("whole number" if number == "integer" else "number") + _range(node)
+
+
+def _range(node: dict[str, Any]) -> str:
+    words = [
+        f"{word} {node[key]:g}"
+        for key, word in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "at most"),
+            ("exclusiveMaximum", "below"),
+        )
+        if key in node
+    ]
+    return ", " + ", ".join(words) if words else ""
+
+
+# The commands
+
+CLI_INTRO = """\
+# Commands
+
+Exit status: 0 done; 1 found something, or failed; 2 wrong usage, or a mesh file that is not accepted; 3 no brain
+answers. `-o json` prints one JSON document on the standard output; complaints go to the standard error.
+
+`status`, `explain`, `freeze`, `rollback` and `mode` speak to the admin API of a mesh that runs. It listens on loopback
+(`admin` in [mesh.yaml](mesh-yaml.md)); `--admin` or `WEIRFLOW_ADMIN` names another. By hand, it is
+`curl http://127.0.0.1:9901/status`, `/explain/SERVICE`, `/explain/SERVICE/ENDPOINT`, `/audit`, `/metrics`, `/healthz`,
+and `curl -H 'Content-Type: application/json' -d '{"service": "orders", "mode": "adaptive"}' .../mode` (or `/freeze`
+with `{"on": true}`, `/rollback` with `{}`).
+"""
+
+
+def cli() -> str:
+    """The page of every command: its own help."""
+    out = [MADE + CLI_INTRO]
+    for words in _commands(typer.main.get_command(app), ()):
+        out.append(f"## {' '.join(('weirflow', *words))}\n\n```text\n{_help(words)}```\n")
+    return "\n".join(out)
+
+
+def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield words
+        return
+    for name, sub in inner.items():
+        yield from _commands(sub, (*words, name))
+
+
+def _help(words: tuple[str, ...]) -> str:
+    # The same on every machine: no colour, 100 columns, and none of the caller's addresses as defaults.
+    env: dict[str, str | None] = {name: None for name in os.environ if name.startswith("WEIRFLOW_")}
+    result = CliRunner().invoke(app, [*words, "--help"], env=env, terminal_width=100, max_content_width=100)
+    return result.output.lstrip("\n")
+
+
+# The metrics
+
+METRICS_INTRO = """\
+# Metrics
+
+Served at `/metrics` of the admin API. One collector reads the last decision when it is scraped; what is unknown is
+absent, never 0. Labels are bounded by the mesh file: nothing that a request carries becomes a label.
+"""
+
+
+def metrics() -> str:
+    """The page of every metric."""
+    out = [MADE + METRICS_INTRO, "| name | type | labels | |", "| --- | --- | --- | --- |"]
+    out += [f"| `{f.name}` | {f.kind} | {', '.join(f'`{label}`' for label in f.labels)} | {f.help} |" for f in FAMILIES]
+    return "\n".join(out) + "\n"
+
+
+if __name__ == "__main__":
+    for file, content in pages().items():
+        file.write_text(content)
