@@ -11,7 +11,6 @@ ends and the static rules serve. Ticks that were missed are skipped, never queue
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,8 +108,8 @@ class Driver:
 
     def _failed(self, verb: str, error: Exception, now: float) -> None:
         """A fault in the brain: told to the operator and to the recording. In a replay the same fault is a crash."""
-        self.counters.problem(f"the brain failed on {verb}: {error!r}" + "; not renewed" * (verb == "tick"))
-        log.error("brain failed", verb=verb, exc_info=error)
+        self.counters.problem(f"failed on {verb}: {error!r}")
+        log.error("failed", verb=verb, exc_info=error)
         if self.recorder is not None:
             self.recorder.failed(verb, repr(error), now)
 
@@ -136,7 +135,7 @@ class Driver:
             log.warning("alert", kind=alert.kind, opened=alert.opened, summary=alert.summary, **alert.labels)
         return decision
 
-    async def run(self, on_tick: Callable[[Decision | None], None] = lambda _: None) -> None:
+    async def run(self) -> None:
         """Tick until cancelled, at whole multiples of the period. A late tick skips those it missed."""
         due = self.clock.now() + self.tick_s
         while True:
@@ -148,7 +147,11 @@ class Driver:
             if skipped > 0:
                 self.counters.ticks_skipped += skipped
                 self._told("overran", skipped)
-            on_tick(self.tick())
+            try:
+                self.tick()
+            except Exception as error:  # of the recorder, the wires or ourselves: the next tick may fare better
+                self.counters.tick_errors += 1
+                self._failed("driver", error, self.clock.now())
             due += (skipped + 1) * self.tick_s
             await self._checkpoint_when_due()
 

@@ -33,6 +33,7 @@ from weirflow.config import ConfigError, load
 from weirflow.config.build import Config
 from weirflow.fleet import Fleet
 from weirflow.live import Driver
+from weirflow.log import configure as configure_log
 from weirflow.recording import Recorder
 
 log = structlog.get_logger("weirflow")
@@ -231,7 +232,9 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 async def serve(path: Path, clock: Clock, on_ready: Callable[[Running], Awaitable[None] | None] | None = None) -> int:
     """Run the mesh of a file until SIGTERM or SIGINT; SIGHUP reads the file again. ConfigError when it is refused."""
-    running = Running(path, load(path), clock)
+    config = load(path)
+    configure_log(config.logging.level, config.logging.format)
+    running = Running(path, config, clock)
     stopping, reloading = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

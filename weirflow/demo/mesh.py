@@ -32,7 +32,7 @@ SERVICES: Mapping[str, tuple[BackendSpec, ...]] = {
         BackendSpec("checkout-3", workers=2, service_ms=30, seed=23),
     ),
 }
-RATES_PER_S: Mapping[str, float] = {"catalog": 200.0, "checkout": 100.0}
+RATES_PER_S: Mapping[str, float] = {"catalog": 240.0, "checkout": 60.0}
 
 
 def document(
@@ -44,6 +44,7 @@ def document(
     ttl_s: float = 5.0,
     adaptive: Mapping[str, Any] | None = None,
     recording: str | None = None,
+    part_s: float = 60.0,
     tell_arm: bool = True,
 ) -> dict[str, Any]:
     """A mesh file: services by name to addresses, nodes by name to worker threads; `/NAME` leads to service NAME."""
@@ -59,7 +60,7 @@ def document(
         "logging": {"level": "info"},
     }
     if recording is not None:
-        out["recording"] = {"folder": recording}
+        out["recording"] = {"folder": recording, "part": f"{part_s:g}s"}
     return out
 
 
