@@ -27,7 +27,7 @@ async def shadow(stage: Stage) -> None:
     stage.tell.heading(1, "Shadow: everything is decided, nothing is applied.")
     with stage.tell.waiting("learning what each endpoint bears"):
         await until(lambda: _decided(stage), stage.pace.learn_deadline_s, "every service is past learning")
-    seen = await stage.window("shadow", stage.pace.side_window_s)
+    seen = await stage.window("shadow", stage.pace.window_s)
     services = await _decided(stage)
     stage.tell.show(diff(services, {b.address: b.name for b in stage.backends}))
     would = [e for s in services for e in s["endpoints"] if moves(s, e)]
@@ -51,7 +51,7 @@ async def adaptive(stage: Stage) -> None:
         took = await stage.adaptive_share_passes(start, stage.pace.switch_deadline_s, above=SERVES)
         # The weights start from the operator's and move in steps. Measure once they are near what is proposed.
         await until(lambda: _near(stage), stage.pace.settle_deadline_s, "", must=False)
-    seen = await stage.window("adaptive")
+    seen = await stage.window("adaptive", stage.pace.window_s)
     stage.share_before = stage.share_of_gray(seen)
     stage.slow_s = float(np.quantile(seen.where(service=0).latency_s, 0.99))
     stage.time("time to switch", took, "from the command until the adaptive arm serves 80 % of a second's traffic")
@@ -85,7 +85,7 @@ async def gray(stage: Stage) -> None:
     stage.claim(f"traffic is diverted from {name} within {bound:g} s", took is not None, seconds(took))
     with stage.tell.waiting("letting the cut go on: it comes in steps"):
         await stage.gray_share_passes(fault, stage.pace.divert_deadline_s, below=before / 3)
-    seen = await stage.window("gray")
+    seen = await stage.window("gray", stage.pace.gray_window_s)
     why = next(e for e in (await stage.brain.service(service))["endpoints"] if e["address"] == stage.gray.address)
     stage.tell.line(f"$ weirflow explain {service} {stage.gray.address}", "bold")
     stage.tell.line(why["reason"])
@@ -120,7 +120,7 @@ async def killed(stage: Stage) -> None:
     stage.tell.line(f"$ kill -KILL {stage.brain.pid}", "bold")
     with stage.tell.waiting("waiting for the lease to end"):
         gone = await stage.adaptive_share_passes(start, stage.pace.ttl_s + 5, below=1e-9)
-    seen = await stage.measure("brain dead", start, stage.load.now() + stage.pace.side_window_s)
+    seen = await stage.measure("brain dead", start, stage.load.now() + stage.pace.window_s)
     last = seen.where(arm=Arm.ADAPTIVE)
     took = float((last.intended_s + last.late_s).max()) - start if len(last) else 0.0
     stage.time("time to fall back", took if gone else None, "from SIGKILL to the last request on the adaptive arm")
@@ -143,7 +143,7 @@ async def back(stage: Stage) -> None:
         took = await stage.adaptive_share_passes(start, stage.pace.return_deadline_s, above=SERVES)
     stage.time("time to return", took, "from its start until the adaptive arm serves 80 % of a second's traffic")
     stage.claim("the adaptive arm serves again, without a command", took is not None, seconds(took))
-    await stage.window("brain back", stage.pace.side_window_s)
+    await stage.window("brain back", stage.pace.window_s)
 
 
 PHASES = (shadow, adaptive, gray, recovery, killed, back)

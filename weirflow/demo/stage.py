@@ -29,8 +29,8 @@ Picks = Callable[[], tuple[NDArray[np.float64], NDArray[np.bool_]]]  # when each
 class Pace:
     """How long the measuring windows are, and how long each condition may take before its claim has failed."""
 
-    window_s: float = 8.0  # where the two arms are compared
-    side_window_s: float = 5.0  # where one arm serves, or nothing new is shown
+    window_s: float = 6.0
+    gray_window_s: float = 10.0  # where the arms are compared: the holdout's few requests must tell them apart
     ttl_s: float = 5.0
     learn_deadline_s: float = 25.0
     switch_deadline_s: float = 15.0
@@ -57,10 +57,10 @@ class Stage:
 
     # What the client saw.
 
-    async def window(self, name: str, length_s: float | None = None) -> Answers:
+    async def window(self, name: str, length_s: float) -> Answers:
         """Measure from now on, for the length of a window."""
         start = self.load.now()
-        return await self.measure(name, start, start + (length_s or self.pace.window_s))
+        return await self.measure(name, start, start + length_s)
 
     async def measure(self, name: str, start: float, end: float) -> Answers:
         """Make [start, end) a phase of the report, wait for its end and return its answers."""

@@ -31,7 +31,7 @@ from weirflow.demo.teller import Teller
 
 SEED = 2
 FULL = Pace()
-BRISK = Pace(window_s=4.0, side_window_s=2.0, ttl_s=2.0)
+BRISK = Pace(window_s=2.5, ttl_s=3.0)
 """For the tests: the same story in shorter windows."""
 
 
