@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -157,6 +157,7 @@ class Columns:
     """Arrays of one length, a row per thing. Subclasses declare each with `column(dtype)`."""
 
     @classmethod
+    @cache
     def dtypes(cls) -> dict[str, np.dtype[Any]]:
         """Column name to dtype, in the order declared."""
         return {f.name: f.metadata["dtype"] for f in fields(cls) if "dtype" in f.metadata}
