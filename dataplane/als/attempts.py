@@ -53,3 +53,6 @@ class Attempts(Columns):
             weight=nothing,
             probability=nothing,
         )
+
+
+NO_ATTEMPTS = Attempts.empty()

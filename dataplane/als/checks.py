@@ -44,7 +44,7 @@ def sound(entries: Entries, dropped: Counter[str]) -> Mask:
     keep = _plausible(entries)
     if keep.all():
         return keep
-    suspects = np.flatnonzero(~keep)
+    suspects = (~keep).nonzero()[0]
     keep[suspects] = True
     for reason, columns, test in REASONS:
         for name in columns:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataplane.als.attempts import Attempts
+from dataplane.als.attempts import NO_ATTEMPTS, Attempts
 from dataplane.als.recent import Recent
 from dataplane.contract import Ints, Outcome
 
@@ -29,12 +29,12 @@ class Join:
         self._ends = Recent(_SLOTS, 2 * HOLD_S)
         self._outcome = np.zeros(_SLOTS, dtype=np.int8)
         self._duration_ns = np.zeros(_SLOTS, dtype=np.int64)
-        self._held = Attempts.empty()
+        self._held = NO_ATTEMPTS
         self._since = np.empty(0)
 
     def ended(self, request: Ints, outcome: NDArray[np.int8], duration_ns: Ints, now: float) -> None:
         """Remember bad downstream entries. Shapes (n,); requests without an id (0) explain nothing."""
-        known = np.flatnonzero(request)
+        known = request.nonzero()[0]
         slots = self._ends.slots(request[known])
         self._ends.put(request[known], now)
         self._outcome[slots] = outcome[known]

@@ -144,7 +144,7 @@ _STATUS_ROWS = np.array([[_by_status(done, s) for s in range(STATUS_MAX + 1)] fo
 def classify(flags: NDArray[np.uint64], status: NDArray[np.int64], finished: NDArray[np.bool_]) -> NDArray[np.int8]:
     """The row of `TABLE` that each entry matches. Shapes (n,); `status` within 0 to STATUS_MAX."""
     rows = _STATUS_ROWS[finished.view(np.int8), status]
-    flagged = np.flatnonzero(flags)
+    flagged = flags.nonzero()[0]
     if len(flagged):
         theirs = flags[flagged]
         undecided = np.ones(len(flagged), dtype=bool)

@@ -70,7 +70,7 @@ class Places:
     def find(self, target: Ints, route: Ints) -> Place:
         """The place of each entry. A refused request may name no cluster: then its route tells the service."""
         service, endpoint, arm = (self._target[target, i] for i in range(3))
-        nameless = np.flatnonzero(service == NO_CLUSTER)
+        nameless = (service == NO_CLUSTER).nonzero()[0]
         if len(nameless):
             service[nameless] = self._route[route[nameless], 1]
             arm[nameless] = self._route[route[nameless], 2]

@@ -67,7 +67,7 @@ class Duplicates:
         rows = np.arange(len(slots), dtype=np.int32)
         self._first[slots[::-1]] = rows[::-1]  # NumPy keeps the last of several writes: here the first row
         first = self._first[slots]
-        later = np.flatnonzero(first != rows)
+        later = (first != rows).nonzero()[0]
         if len(later):
             same = fingerprints[first[later]] == fingerprints[later]
             fresh[later[same]] = False

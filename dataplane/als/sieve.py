@@ -7,13 +7,14 @@ ended well: its attempts tell it) is left out without a word.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataplane.als import checks
-from dataplane.als.attempts import Attempts
+from dataplane.als.attempts import NO_ATTEMPTS, Attempts
 from dataplane.als.entries import ABSENT, COLUMNS, Entries, Ints, Kind
 from dataplane.als.join import Join
 from dataplane.als.offset import Offset
@@ -44,7 +45,7 @@ class Batch:
         """The rows that a mask names; the same batch when it names all."""
         if chosen.all():
             return self
-        index = np.flatnonzero(chosen)
+        index = chosen.nonzero()[0]
         return Batch(self.rows[:, index], self.meaning[index], Place(*(column[index] for column in self.place)))
 
 
@@ -63,17 +64,18 @@ class Sieve:
         dropped: Counter[str] = Counter(malformed=entries.malformed, flood=entries.flooded)
         out: list[Requests | Felt | Dropped] = []
         self.offset.flushed(now)
-        unexplained = Attempts.empty()
-        explained = Attempts.empty()
+        unexplained = explained = NO_ATTEMPTS
         if entries.count:
             batch = self._understand(self._new(entries, dropped, now), places, dropped)
             upstream = batch.column("kind") == Kind.UPSTREAM_END
-            felt = self._felt(batch.take(~upstream), now)
-            if len(felt):
-                out.append(felt)
-            attempts = batch.take(upstream)
-            open_end = attempts.meaning == UNEXPLAINED
-            unexplained, explained = _attempts(attempts.take(open_end)), _attempts(attempts.take(~open_end))
+            if not upstream.all():
+                out += self._felt(batch.take(~upstream), now)
+                batch = batch.take(upstream)
+            open_end = batch.meaning == UNEXPLAINED
+            if open_end.any():
+                unexplained = _attempts(batch.take(open_end))
+                batch = batch.take(~open_end)
+            explained = _attempts(batch)
         settled = self._join.settle(unexplained, now)
         whole = Attempts.concat([explained, settled]) if len(settled) else explained
         if len(whole):
@@ -86,7 +88,7 @@ class Sieve:
     def _new(self, entries: Entries, dropped: Counter[str], now: float) -> Ints:
         """The sound entries that are neither stale nor seen before."""
         keep = checks.sound(entries, dropped)
-        rows = entries.rows if keep.all() else entries.rows[:, np.flatnonzero(keep)]
+        rows = entries.rows if keep.all() else entries.rows[:, keep]
         arrival, start, duration = rows[: _AT["duration_ns"] + 1]
         delay_s: Floats = (arrival - start - duration) * 1e-9
         fresh = self.offset.fresh(delay_s, now)
@@ -133,15 +135,15 @@ class Sieve:
         dropped["no_endpoint"] += int(np.count_nonzero(nowhere))
         return batch.take(~(unknown | nowhere))
 
-    def _felt(self, batch: Batch, now: float) -> Felt:
-        """The bad ends among the downstream entries; they are remembered to explain attempts."""
+    def _felt(self, batch: Batch, now: float) -> Iterator[Felt]:
+        """The bad ends among the downstream entries, if any; they are remembered to explain attempts."""
         batch = batch.take(batch.meaning != Outcome.OK)
         n = len(batch.meaning)
         if not n:
-            return Felt.empty()
+            return
         outcome = np.where(batch.meaning == UNEXPLAINED, np.int8(Outcome.CANCELLED), batch.meaning)
         self._join.ended(batch.column("request"), outcome, batch.column("duration_ns"), now)
-        return Felt.of(
+        yield Felt.of(
             started_s=batch.column("start_ns") * 1e-9,
             duration_s=batch.column("duration_ns") * 1e-9,
             service=batch.place.service,
@@ -156,7 +158,7 @@ def _attempts(batch: Batch) -> Attempts:
     """The columns of attempts. In the upstream log requests and responses trade places: the response's body is told as
     the request's and the other way round (Envoy 1.40)."""
     if not len(batch.meaning):
-        return Attempts.empty()
+        return NO_ATTEMPTS
     first_rx = batch.column("first_rx_ns")
     return Attempts.of(
         request=batch.column("request"),

@@ -34,13 +34,13 @@ class Tries:
         self._open(attempts.request[failed], attempts.start_ns[failed], now)
         if self._recent.idle(now):
             return number, first_ns
-        rows = np.flatnonzero(self._recent.holds(attempts.request, now))
+        rows = self._recent.holds(attempts.request, now).nonzero()[0]
         if not len(rows):
             return number, first_ns
         rows = rows[np.lexsort((attempts.start_ns[rows], attempts.request[rows]))]
         keys, starts, bad = attempts.request[rows], attempts.start_ns[rows], failed[rows]
         is_head = np.concatenate([[True], keys[1:] != keys[:-1]])
-        heads, request = np.flatnonzero(is_head), np.cumsum(is_head) - 1  # which head each row follows
+        heads, request = is_head.nonzero()[0], np.cumsum(is_head) - 1  # which head each row follows
         slots = self._recent.slots(keys[heads])
         remembered = np.where(starts > self._first_ns[slots][request], self._failures[slots][request], 0)
         before = np.cumsum(bad) - bad
