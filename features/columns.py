@@ -27,7 +27,7 @@ class EndpointFeatures:
     p90_s: Floats
     p99_s: Floats
     samples: Floats  # decayed count behind the figures above
-    total: Ints  # attempts ever
+    total: Ints  # of those that teach, ever
     in_flight: Floats  # newest load report of each fresh node, summed; NaN when no node is fresh
     stuck_s: Floats  # how long requests have been open with none finishing; 0 when none are
     age_s: Floats  # since the endpoint joined
@@ -36,7 +36,10 @@ class EndpointFeatures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServiceFeatures:
-    """Shape (service_slots, 2) each unless said: one column per Arm. What requests felt like, retries included."""
+    """Shape (service_slots, 2) each unless said: one column per Arm. What requests felt like, retries included.
+
+    Rates, shares and quantiles decay four times slower than an endpoint's (`features.store.FELT_HALF_LIVES`).
+    """
 
     requests_per_s: Floats
     p50_s: Floats
@@ -57,10 +60,10 @@ class NodeFeatures:
     report_age_s: Floats  # since its last load report; inf when there was none
     attempts_age_s: Floats  # since its last finished attempt; inf when there was none
     issued_per_s: Floats  # by its load reports: what the access log should have brought
-    seen_per_s: Floats  # by the access log: what it did bring
+    seen_per_s: Floats  # by the access log: what it did bring of attempts that were sent
     fresh: NDArray[np.bool_]  # reported within the stale time, and the log agrees with the reports
-    picks: Ints  # shape (nodes, service_slots): picks on the adaptive arm, ever, by load reports' `issued`
-    dropped: Ints  # log entries that nobody learned from, ever
+    picks: Ints  # shape (nodes, service_slots): picks on the adaptive arm in this run, by load reports' `issued`
+    dropped: Ints  # log entries that nobody learned from, in this run
 
 
 @dataclass(frozen=True, slots=True, eq=False)

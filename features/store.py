@@ -28,6 +28,19 @@ class FeatureStore:
 
     `half_life_s`: how fast what is known of endpoints and nodes decays; what services felt decays four times slower.
     `stale_after_s`: a node silent for longer is unknown.
+
+    >>> from dataplane.contract import Endpoint, Node, Service
+    >>> shop = Service(0, "shop", (Endpoint(0, "10.0.0.1:80"), Endpoint(1, "10.0.0.2:80")))
+    >>> store = FeatureStore(Topology(1, (shop,), (Node(0, "edge"),)), half_life_s=3.0)
+    >>> rng = np.random.default_rng(7)
+    >>> none = {name: np.zeros(100) for name in Requests.dtypes()}
+    >>> for second in range(10):
+    ...     took = rng.exponential(0.05, 100)
+    ...     row = {"duration_s": took, "felt_s": took, "endpoint": np.repeat([0, 1], [80, 20])}
+    ...     store.told(Requests.of(**none | row), now=second + 0.5)
+    >>> seen = store.freeze(now=10.0).endpoints
+    >>> seen.rate_per_s.round(), seen.p99_s.round(2)
+    (array([81., 20.]), array([0.21, 0.21]))
     """
 
     def __init__(self, topology: Topology, half_life_s: float = 3.0, stale_after_s: float = 3.0) -> None:

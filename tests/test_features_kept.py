@@ -1,0 +1,120 @@
+"""Features over a restart: kept by name, faded by the time away, refused when foreign."""
+
+import numpy as np
+import pytest
+
+from dataplane.contract import Arm, Endpoint, Node, Outcome, Service, Topology
+from features.dialogue import CART, SHOP, START, A, B, C, Told, alike, figures
+from weirflow import checkpoint
+
+RENUMBERED = Topology(
+    version=1,
+    services=(
+        Service(0, "cart", (Endpoint(0, "10.0.1.1:80"),)),
+        Service(1, "search", (Endpoint(1, "10.0.2.1:80"),)),
+        Service(2, "shop", (Endpoint(3, "10.0.0.9:80"), Endpoint(2, "10.0.0.1:80"))),  # b is gone, another is new
+    ),
+    nodes=(Node(0, "edge-1"),),
+)
+
+
+def ran_for_a_minute():
+    told, rng = Told(), np.random.default_rng(4)
+    for tenth in range(600):
+        at = (tenth + 0.5) / 10
+        told.attempts(at, A, n=10, took=rng.exponential(0.05, 10))
+        told.attempts(at, B, n=5, took=rng.exponential(0.05, 5), outcome=Outcome.ERROR)
+        told.attempts(at, C, n=20, took=rng.exponential(0.01, 20), arm=Arm.STATIC)
+        told.felt(at, Outcome.ERROR)
+    told.freeze(60.0)
+    return told
+
+
+def through_a_file(state):
+    return checkpoint.decode(checkpoint.encode(state))
+
+
+def test_a_restored_store_knows_what_the_old_one_knew():
+    old = ran_for_a_minute()
+    new = Told(start=START + 60.0)
+    new.store.restore(through_a_file(old.store.state()), START + 60.0)
+    before, after = old.freeze(61.0), new.freeze(1.0)
+    assert alike(before.endpoints, after.endpoints)
+    for name, array in figures(before.services).items():
+        assert np.array_equal(array, getattr(after.services, name), equal_nan=True), name
+
+
+def test_a_state_finds_its_owners_by_name_in_a_run_with_other_numbers():
+    old = ran_for_a_minute()
+    new = Told(RENUMBERED, start=START + 60.0)
+    new.store.restore(through_a_file(old.store.state()), START + 60.0)
+    before, after = old.freeze(60.0), new.freeze(0.0)
+    for name, array in figures(after.endpoints).items():
+        if name not in ("in_flight", "stuck_s"):
+            assert array[[2, 0]].tolist() == figures(before.endpoints)[name][[A, C]].tolist(), name
+    assert after.endpoints.total[[1, 3]].tolist() == [0, 0]
+    assert after.endpoints.age_s[[1, 3]].tolist() == [0, 0]
+    assert np.array_equal(after.services.p99_s[[2, 0]], before.services.p99_s[[SHOP, CART]], equal_nan=True)
+    assert after.services.failure_cost_s[[2, 0]].tolist() == before.services.failure_cost_s[[SHOP, CART]].tolist()
+    assert after.services.total[1].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("away_s", [0.0, 1.0, 6.0])
+def test_time_away_fades_the_evidence_and_bends_no_rate(away_s):
+    old = ran_for_a_minute()
+    samples = old.endpoints(60.0).samples
+    back = 60.0 + away_s
+    new = Told(start=START + back)
+    new.store.restore(through_a_file(old.store.state()), START + back)
+    seen = new.endpoints(0.0)
+    assert seen.samples == pytest.approx(samples * 2 ** (-away_s / 3.0))
+    assert seen.rate_per_s == pytest.approx([100, 50, 200], rel=0.02)
+    assert seen.age_s.tolist() == [back] * 3
+    assert new.services(0.0).requests_per_s[CART, Arm.STATIC] == pytest.approx(200, rel=0.02)
+
+
+def test_a_clock_that_is_behind_in_the_next_run_ages_nothing():
+    old = ran_for_a_minute()
+    before = old.freeze(60.0)
+    new = Told(start=START - 500.0)
+    new.store.restore(through_a_file(old.store.state()), START - 500.0)
+    after = new.freeze(0.0)
+    for name in ("rate_per_s", "samples", "latency_s", "p99_s"):
+        assert np.allclose(getattr(after.endpoints, name), getattr(before.endpoints, name), equal_nan=True), name
+    assert np.allclose(after.services.requests_per_s, before.services.requests_per_s)
+    assert (after.endpoints.age_s >= 0).all()
+    assert (after.endpoints.quiet_s >= 0).all()
+    new.attempts(0.0, A, n=1000, took=5.0)
+    assert new.endpoints(0.0).p50_s[A] == pytest.approx(5.0, rel=0.02)
+
+
+def test_a_restored_store_goes_on_learning():
+    old = ran_for_a_minute()
+    new = Told(start=START + 60.0)
+    new.store.restore(old.store.state(), START + 60.0)
+    for tenth in range(50):
+        new.attempts((tenth + 0.5) / 10, A, n=10, took=0.5)
+    seen = new.endpoints(5.0)
+    assert seen.rate_per_s[A] == pytest.approx(100, rel=0.02)
+    assert seen.latency_s[A] > 0.3
+
+
+def test_a_foreign_state_is_refused_and_changes_nothing():
+    told = ran_for_a_minute()
+    good = told.store.state()
+    before = told.endpoints(60.0)
+    other = Told(half_life_s=9.0).store.state()
+    for bad in (
+        {},
+        {"kind": "somebody else's"},
+        other,
+        good | {"endpoint_names": good["endpoint_names"] * 2},
+        good | {"endpoint_names": [["shop"]]},
+        good | {"service_names": None},
+        good | {"endpoints": good["endpoints"] | {"sketch": {}}},
+        good | {"services": good["endpoints"]},
+        good | {"now": "yesterday"},
+    ):
+        with pytest.raises(ValueError, match=r"."):
+            told.store.restore(bad, START + 60.0)
+        assert alike(told.endpoints(60.0), before)
