@@ -109,16 +109,20 @@ def test_a_node_that_starts_is_given_everything_in_the_order_in_which_it_asks(wo
     assert connected(world)
 
 
-def test_an_endpoints_request_waits_until_the_clusters_are_answered(world):
+def test_endpoints_do_not_wait_for_the_answer_to_clusters_for_envoy_answers_when_they_are_warm(world):
     book = Playbook(Stream(0, "n1", world, ttl_s=TTL_S))
     assert (
         book
         >> Ask("CDS")
         << Sends("CDS", "e.1", *ALL)
         >> Ask("EDS", ALL)
+        << Sends("EDS", "e.1", *ALL)
+        >> Ask("LDS")
+        >> Ack("EDS")
+        << Says("EDS", "e.1")
         >> Ack("CDS")
         << Says("CDS", "e.1")
-        << Sends("EDS", "e.1", *ALL)
+        << Sends("LDS", "e.1", "in")
     )
 
 
@@ -430,12 +434,12 @@ def test_a_reload_adds_clusters_before_routes_and_takes_clusters_away_after_them
         connected(world)
         >> Push(after)
         << Sends("CDS", "e.2+leaving", *both)
-        >> Ack("CDS")
-        << Says("CDS", "e.2+leaving")
         >> Ack("EDS", both)
         << Sends("EDS", "e.2", "new", "new~adaptive")
         >> Ack("EDS")
         << Says("EDS", "e.2")
+        >> Ack("CDS")
+        << Says("CDS", "e.2+leaving")
         << Sends("RDS", "e.2", "in")
         >> Ack("RDS")
         << Says("RDS", "e.2")
@@ -452,10 +456,25 @@ def test_a_cluster_that_changed_gets_its_endpoints_again_for_it_warms_until_they
         connected(world)
         >> Push(after)
         << Sends("CDS", "e.2", *ALL)
-        >> Ack("CDS")
-        << Says("CDS", "e.2")
         << Sends("EDS", "e.1", "web", "web~adaptive")
         >> Ack("EDS")
+        >> Ack("CDS")
+        << Says("CDS", "e.2")
+    )
+
+
+def test_a_cluster_that_changed_while_its_endpoints_were_on_the_way_gets_them_once_more(world, registry):
+    weighed = world.then(plan=plan(1, web=(1, 3)))
+    rules = mesh(replace(service("web"), connect_timeout_s=9.0), service("api"))
+    assert (
+        connected(world)
+        >> Push(weighed)
+        << Sends("EDS", "e.2", "web~adaptive")
+        >> Push(weighed.then(mesh=rules, topology=registry.topology(rules)))
+        << Sends("CDS", "e.2", *ALL)
+        >> Ack("EDS")
+        << Says("EDS", "e.2")
+        << Sends("EDS", "e.2", "web", "web~adaptive")
     )
 
 
@@ -495,8 +514,8 @@ SERVICES = ("a", "b", "c")
 class AnyStory(RuleBasedStateMachine):
     """An Envoy as the page describes one, which answers when it likes, against snapshots that come when they like.
 
-    It holds what it accepted, asks for the endpoints of its clusters and the routes of its listeners, refuses now and
-    then, and may be started anew.
+    It holds what it accepted, asks for the endpoints of its clusters and the routes of its listeners, answers clusters
+    once they are warm, refuses now and then, and may be started anew.
     """
 
     def __init__(self):
@@ -511,7 +530,10 @@ class AnyStory(RuleBasedStateMachine):
     def start_anew(self):
         self.book = Playbook(Stream(0, "n1", self.snapshot, ttl_s=TTL_S))
         self.held = {kind.value: {} for kind in ORDER}
+        self.warm = set()  # clusters that had endpoints since they came
+        self.cold = set()  # clusters that came or changed, and had none since
         self.open = {}
+        self.taken = None  # the clusters that were applied last
         self.asked = set()
         self.refused = set()
 
@@ -524,14 +546,16 @@ class AnyStory(RuleBasedStateMachine):
             self.do(Ask(kind.value, self.names(kind)))
 
     @rule(data=st.data())
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self.answerable())
     def accept(self, data):
-        self.accept_one(data.draw(st.sampled_from(sorted(self.open))))
+        self.accept_one(data.draw(st.sampled_from(self.answerable())))
 
     @rule(data=st.data())
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self.answerable())
     def refuse(self, data):
-        kind = data.draw(st.sampled_from(sorted(self.open)))
+        kind = data.draw(st.sampled_from(self.answerable()))
+        if kind == "CDS" and self.taken == self.open[kind]:
+            return  # it is applied already
         said = self.open.pop(kind)
         self.refused.add((kind, said.version, said.names))
         self.do(Nack(kind, "no"))
@@ -558,15 +582,14 @@ class AnyStory(RuleBasedStateMachine):
         # A node that refused clusters at its start is served what works, so there a route may lead nowhere.
         if not any(kind in ("CDS", "EDS") for kind, _, _ in self.refused):
             for cluster in self.routed():
-                assert cluster in self.held["CDS"]
-                assert cluster in self.held["EDS"]
+                assert cluster in self.warm
 
     @invariant()
     def no_key_turns_traffic_to_a_cluster_without_endpoints(self):
         for layer in self.held["RTDS"].values():
             for key in layer.layer.fields:
                 name = key.removeprefix("weirflow.adaptive.") + "~adaptive"
-                assert name in self.held["EDS"] or name not in self.routed()
+                assert name in self.warm or name not in self.routed()
 
     def teardown(self):
         """However it began: a node that refuses nothing comes to hold the snapshot, in a bounded number of steps."""
@@ -575,7 +598,7 @@ class AnyStory(RuleBasedStateMachine):
         for _ in range(40):
             for kind in ORDER:
                 self.ask(kind)
-            for kind in sorted(self.open):
+            for kind in self.answerable():
                 self.accept_one(kind)
         for kind in ("CDS", "EDS", "LDS", "RDS"):
             assert self.book.stream.settled(Kind(kind)), f"{kind} did not converge"
@@ -590,16 +613,37 @@ class AnyStory(RuleBasedStateMachine):
             return tuple(sorted(self.held[parents[kind]]))
         return ("weirflow",) if kind == "RTDS" else ()
 
+    def answerable(self):
+        waits = self.cold and "CDS" in self.open and self.taken == self.open["CDS"]
+        return [kind for kind in sorted(self.open) if not (kind == "CDS" and waits)]
+
     def accept_one(self, kind):
+        if kind == "CDS" and self.taken != self.open[kind]:
+            self.take_clusters()
+            return
         self.open.pop(kind)
-        bodies = self.book.bodies[kind]
-        self.held[kind] = dict(bodies) if kind in WHOLE else self.held[kind] | bodies
-        for name in self.held["EDS"].keys() - self.held["CDS"].keys():
-            del self.held["EDS"][name]
+        if kind != "CDS":
+            bodies = self.book.bodies[kind]
+            self.held[kind] = dict(bodies) if kind in WHOLE else self.held[kind] | bodies
+        if kind == "EDS":
+            self.warm |= self.held["CDS"].keys() & bodies.keys()
+            self.cold -= bodies.keys()
         self.do(Ack(kind, self.names(kind)))
-        for child, parent in (("EDS", "CDS"), ("RDS", "LDS")):
-            if kind == parent and child in self.asked and child not in self.open:
-                self.do(Ack(child, self.names(child)))
+        if kind == "LDS":
+            self.ask_for_more("RDS")
+
+    def take_clusters(self):
+        """Apply them; the answer waits until they are warm."""
+        self.taken = self.open["CDS"]
+        before, after = self.held["CDS"], self.book.bodies["CDS"]
+        self.held["CDS"] = dict(after)
+        self.warm &= after.keys()
+        self.cold = {name for name in after if before.get(name) != after[name] or name in self.cold}
+        self.ask_for_more("EDS")
+
+    def ask_for_more(self, kind):
+        if kind in self.asked and kind not in self.open:
+            self.do(Ack(kind, self.names(kind)))
 
     def do(self, line):
         for output in self.book.carry_out(line):

@@ -34,18 +34,21 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the node said of a response. `news`: it had not said so before. `changed`: names that it holds anew."""
+    """What the node said of a response. `news`: it had not said so before."""
 
     sent: Sent
     accepted: bool
     news: bool
-    changed: frozenset[str] = frozenset()
     detail: str = ""
 
 
 @dataclass(slots=True)
 class Channel:
-    """The state of one kind. `kept` is the version that the node brought along from an earlier stream, if any."""
+    """The state of one kind.
+
+    `kept` is the version that the node brought along from an earlier stream, if any; `held` what it has accepted on
+    this one; `again` names what it needs once more although it may hold it.
+    """
 
     kind: Kind
     asked: bool = False
@@ -57,6 +60,7 @@ class Channel:
     acked_version: str = ""
     open: Sent | None = None
     held: dict[str, Rendered] = field(default_factory=dict)
+    again: frozenset[str] = frozenset()
     refused_version: str = ""
     refused_names: frozenset[str] = frozenset()
     refused_detail: str = ""
@@ -97,14 +101,13 @@ class Channel:
             self.refused_detail = request.error_detail.message
             return Answer(sent, accepted=False, news=True, detail=self.refused_detail)
         # [ACK]: the node holds what was sent.
-        changed = frozenset(name for name, r in sent.resources.items() if self.held.get(name) != r)
         # [Deleting Resources]: an LDS or CDS response deletes what it does not have; others delete nothing.
         self.held = {**({} if self.kind in WHOLE else self.held), **sent.resources}
         news = self.acked_version != sent.version
         self.acked_version = sent.version
         if self.refused_version != sent.version:
             self.refused_version, self.refused_names, self.refused_detail = "", frozenset(), ""
-        return Answer(sent, accepted=True, news=news, changed=changed)
+        return Answer(sent, accepted=True, news=news)
 
     def _subscribe(self, requested: Any) -> None:
         """[How the client specifies what resources to return]: the newest names are the whole subscription.
@@ -140,7 +143,7 @@ class Channel:
         wanted = self.wanted(goal)
         if self.kind in WHOLE:
             return self.held == wanted
-        return all(self.held.get(name) == r for name, r in wanted.items())
+        return all(self.held.get(name) == r and name not in self.again for name, r in wanted.items())
 
     def lacking(self, version: str, goal: Mapping[str, Rendered]) -> dict[str, Rendered] | None:
         """What to send now so that the node comes to hold `goal`; None when there is nothing to send.
@@ -157,10 +160,14 @@ class Channel:
                 return None
             return wanted
         parked = self.refused_names if self.refused_version == version else frozenset()
-        out = {name: r for name, r in wanted.items() if self.held.get(name) != r and name not in parked}
+        out = {
+            name: r
+            for name, r in wanted.items()
+            if name not in parked and (self.held.get(name) != r or name in self.again)
+        }
         return out or None
 
-    def forget(self, names: frozenset[str]) -> None:
-        """Note that the node needs these again although they have not changed."""
-        for name in names:
-            self.held.pop(name, None)
+    def send(self, sent: Sent, nonce: str) -> None:
+        """Note that this goes out now."""
+        self.open, self.nonce, self.sent_version = sent, nonce, sent.version
+        self.again -= sent.resources.keys()

@@ -2,9 +2,9 @@
 
 `Channel` knows the rules within a kind. This file knows those between kinds, and the lease:
 
-* Make before break [Eventual consistency considerations]: each kind in `ORDER` waits for the answer to those before it;
-  a listener or a route waits until every cluster that it may name stands with its endpoints; and a cluster that is to
-  go stays until the node has taken routes that no longer name it.
+* Make before break [Eventual consistency considerations]: kinds are sent in `ORDER` and wait as `WAITS_FOR` has it; a
+  listener or a route waits until every cluster that it may name stands with its endpoints; and a cluster that is to go
+  stays until the node has taken routes that no longer name it.
 * The runtime layer is leased, never given: it has a TTL [TTL, SotW TTL], only `renew` sends or prolongs it, and only
   while the node holds the endpoints of every cluster that its keys turn traffic to. A new stream is first told that
   nothing is leased.
@@ -23,8 +23,8 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
 
 from dataplane.contract import NO_PLAN, Verdict
-from dataplane.xds.channel import Answer, Channel, Sent
-from dataplane.xds.kinds import KIND_OF, ORDER, TYPE_URL, Kind
+from dataplane.xds.channel import Channel, Sent
+from dataplane.xds.kinds import KIND_OF, ORDER, TYPE_URL, WAITS_FOR, Kind
 from dataplane.xds.resources import LAYER, Rendered
 from dataplane.xds.snapshot import Snapshot
 
@@ -45,6 +45,7 @@ class Stream:
         self._nonces = 0
         self._renewed_at = NEVER
         self._due = False  # a renewal that has not gone out yet
+        self._parting: dict[str, Rendered] = {}  # endpoints of clusters that the snapshot has no more, but the node has
 
     def on_request(self, request: Any, now: float) -> list[Output]:
         """Take a DiscoveryRequest: what to send now, and the verdict when it is an answer that is news."""
@@ -62,11 +63,20 @@ class Stream:
             # too, with the names that it wants by then.
             return []
         answer = channel.hear(request)
-        verdicts = self._answered(kind, answer) if answer is not None else []
+        verdicts = []
+        if answer is not None and answer.news:
+            version, plan = answer.sent.version, answer.sent.plan
+            verdicts = [Verdict(self.node, kind.value, version, answer.accepted, plan, answer.detail)]
         return verdicts + self._advance(now)
 
     def on_snapshot(self, snapshot: Snapshot, now: float) -> list[Output]:
         """Bring the node to this snapshot. It prolongs no lease."""
+        clusters = self._channels[Kind.CDS]
+        there = clusters.held.keys() | (clusters.open.resources.keys() if clusters.open is not None else ())
+        before = {**self._parting, **self._snapshot.parts[Kind.EDS].resources}
+        after = snapshot.parts[Kind.EDS].resources
+        # A cluster on its way to the node warms until it has endpoints, even if it is to go again.
+        self._parting = {name: r for name, r in before.items() if name in there and name not in after}
         self._snapshot = snapshot
         return self._advance(now)
 
@@ -92,25 +102,15 @@ class Stream:
             for kind, c in self._channels.items()
         }
 
-    def _answered(self, kind: Kind, answer: Answer) -> list[Output]:
-        if kind is Kind.CDS and answer.accepted:
-            # [Resource warming]: a cluster that was added or changed warms until an assignment is supplied after it,
-            # even though the endpoints are the same.
-            self._channels[Kind.EDS].forget(answer.changed)
-        if not answer.news:
-            return []
-        version, plan = answer.sent.version, answer.sent.plan
-        return [Verdict(self.node, kind.value, version, answer.accepted, plan, answer.detail)]
-
     def _advance(self, now: float) -> list[Output]:
-        """Send what the node lacks, in order: a kind waits while one before it is unanswered."""
+        """Send what the node lacks, in order."""
         out = []
         for kind in ORDER:
+            if any(self._channels[earlier].open is not None for earlier in WAITS_FOR[kind]):
+                continue
             response = self._next_layer(now) if kind is Kind.RTDS else self._next(kind)
             if response is not None:
                 out.append(response)
-            if self._channels[kind].open is not None:
-                break
         return out
 
     def _next(self, kind: Kind) -> Output | None:
@@ -119,7 +119,14 @@ class Stream:
             return None
         version, goal = self._goal(kind)
         found = channel.lacking(version, goal)
-        return None if found is None else self._send(kind, Sent(version, self._snapshot.plan_version, found))
+        if found is None:
+            return None
+        if kind is Kind.CDS:
+            # [Resource warming]: a cluster that is added or changed warms until an assignment is supplied after it,
+            # even though the endpoints are the same.
+            changed = frozenset(name for name, r in found.items() if channel.held.get(name) != r)
+            self._channels[Kind.EDS].again |= changed
+        return self._send(kind, Sent(version, self._snapshot.plan_version, found))
 
     def _next_layer(self, now: float) -> Output | None:
         """The runtime layer: leased, bare, or not now."""
@@ -147,6 +154,8 @@ class Stream:
     def _mine(self, kind: Kind) -> Mapping[str, Rendered]:
         """The snapshot's resources of a kind that are meant for this node."""
         found = self._snapshot.parts[kind].resources
+        if kind is Kind.EDS:
+            return {**self._parting, **found} if self._parting else found
         if kind is not Kind.LDS:
             return found
         accepts = self._snapshot.accepts.get(self.name, frozenset())
@@ -179,11 +188,9 @@ class Stream:
 
     def _send(self, kind: Kind, sent: Sent, ttl_s: float | None = None) -> Output:
         self._nonces += 1
-        channel = self._channels[kind]
-        channel.nonce, channel.open, channel.sent_version = str(self._nonces), sent, sent.version
-        response = discovery_pb2.DiscoveryResponse(
-            version_info=sent.version, type_url=TYPE_URL[kind], nonce=channel.nonce
-        )
+        nonce = str(self._nonces)
+        self._channels[kind].send(sent, nonce)
+        response = discovery_pb2.DiscoveryResponse(version_info=sent.version, type_url=TYPE_URL[kind], nonce=nonce)
         for r in sent.resources.values():
             body = any_pb2.Any(type_url=TYPE_URL[kind], value=r.value)
             if ttl_s is not None:

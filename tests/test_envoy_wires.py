@@ -1,0 +1,429 @@
+"""The wires against real Envoy: what it accepts, where it sends requests, and what it tells.
+
+Every wait is for a condition, with a deadline. Time here is the real one, for so is Envoy's.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import Counter
+from dataclasses import replace
+
+import aiohttp
+import numpy as np
+import pytest
+
+from dataplane.contract import Arm, Felt, InFlight, Outcome, Plan, Presence, Requests, ServicePlan, Verdict
+from dataplane.envoy.bootstrap import bootstrap
+from dataplane.envoy.process import EnvoyError, EnvoyProcess
+from dataplane.mesh import (
+    EndpointSpec,
+    ListenerSpec,
+    Mesh,
+    NodeSpec,
+    OutlierSpec,
+    Registry,
+    RetrySpec,
+    RouteSpec,
+    ServiceSpec,
+)
+from dataplane.server import Server
+from dataplane.xds import weights
+
+pytestmark = [pytest.mark.envoy, pytest.mark.timeout(60)]
+
+TTL_S = 2.0
+DEADLINE_S = 8.0
+
+
+class Backend:
+    """Answers every request with its own name; `status`, and `gate` (closed: it hangs), can be turned."""
+
+    def __init__(self, name):
+        self.name, self.status, self.served, self.hanging = name, 200, 0, 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.address = ""
+
+    async def start(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def _serve(self, reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                self.hanging += 1
+                await self.gate.wait()
+                self.hanging -= 1
+                self.served += 1
+                body = self.name.encode()
+                writer.write(b"HTTP/1.1 %d .\r\ncontent-length: %d\r\n\r\n%s" % (self.status, len(body), body))
+        writer.close()
+
+    def stop(self):
+        self.gate.set()
+        self._server.close()
+
+
+class World:
+    """A server, its Envoys and backends, and all that was told."""
+
+    def __init__(self):
+        self.telemetry, self.events = [], []
+        self.backends, self.envoys = {}, {}
+        self.registry = Registry()
+        self.epochs = itertools.count()
+        self.versions = itertools.count(1)
+        self.server = None
+        self.port = 0
+        self.http = None
+
+    async def backend(self, name):
+        self.backends[name] = await Backend(name).start()
+        return self.backends[name]
+
+    async def service(self, name, *backends, zones=(), **rules):
+        found = [await self.backend(b) for b in backends]
+        zones = zones or [""] * len(found)
+        return ServiceSpec(
+            name, tuple(EndpointSpec(b.address, 1, z) for b, z in zip(found, zones, strict=True)), **rules
+        )
+
+    def mesh(self, *services, nodes=("n1",), retry=None):
+        return Mesh(
+            nodes=tuple(NodeSpec(n) for n in nodes),
+            listeners=(ListenerSpec("in", "127.0.0.1", 0),),
+            routes=tuple(RouteSpec(f"to-{s.name}", s.name, prefix=f"/{s.name}", retry=retry) for s in services),
+            services=services,
+        )
+
+    async def serve(self, mesh):
+        """Start a server; on the same port as the last one, if there was one."""
+        self.rules = mesh
+        self.topology = self.registry.topology(mesh)
+        epoch = f"epoch-{next(self.epochs)}"
+        self.server = Server(
+            mesh, self.topology, self.telemetry.append, self.events.append, time.time, ttl_s=TTL_S, epoch=epoch
+        )
+        self.port = await self.server.start(f"127.0.0.1:{self.port}")
+
+    async def start(self, *services, nodes=("n1",), retry=None):
+        await self.serve(self.mesh(*services, nodes=nodes, retry=retry))
+        for node in self.rules.nodes:
+            self.envoys[node.name] = EnvoyProcess(bootstrap(node, f"127.0.0.1:{self.port}"))
+            await self.envoys[node.name].start()
+        for node in self.rules.nodes:
+            await self.envoys[node.name].ready()
+            listeners = await self.envoys[node.name].listeners()
+            setattr(self, node.name, f"http://127.0.0.1:{listeners['in']}")
+
+    def plan(self, share=100.0, limits=None, **weights_by_service):
+        """A plan with the next version: weights in the order of each service's endpoints."""
+        services = {}
+        for name, given in weights_by_service.items():
+            service = self.topology.service(name)
+            ids = [e.id for e in service.endpoints]
+            services[service.id] = ServicePlan(share, dict(zip(ids, given, strict=True)), limits or {})
+        return Plan(next(self.versions), services)
+
+    async def publish(self, plan):
+        """Publish, and wait until every node has the weights and the lease."""
+        self.server.publish(plan)
+        for node in self.envoys:
+            await self.until(lambda node=node: self.in_force(node, plan))
+
+    async def in_force(self, node, plan):
+        keys = await self.envoys[node].runtime()
+        stream = self.server._nodes[node].peer.stream
+        return stream.settled("EDS") and stream.settled("RTDS") and any("adaptive" in key for key in keys)
+
+    async def get(self, path, base=None):
+        """Who served it, or the status when it failed."""
+        async with self.http.get((base or self.n1) + path) as response:
+            body = await response.text()
+            return body if response.status == 200 else response.status
+
+    async def split(self, path, count, base=None, at_once=1):
+        left = iter(range(count))
+        out = Counter()
+
+        async def client():
+            for _ in left:
+                out[await self.get(path, base)] += 1
+
+        await asyncio.gather(*(client() for _ in range(at_once)))
+        return out
+
+    async def until(self, reached, deadline_s=DEADLINE_S):
+        """Wait until `reached` is true; what it returned."""
+        async with asyncio.timeout(deadline_s):
+            while True:
+                found = reached()
+                found = await found if asyncio.iscoroutine(found) else found
+                if found:
+                    return found
+                await asyncio.sleep(0.01)
+
+    def told(self, kind):
+        return kind.concat([b for b in self.telemetry if isinstance(b, kind)])
+
+    def verdicts(self, kind=None, node=0):
+        return [e for e in self.events if isinstance(e, Verdict) and e.node == node and kind in (None, e.kind)]
+
+    async def stop(self):
+        for envoy in self.envoys.values():
+            await envoy.stop()
+        if self.server is not None:
+            await self.server.stop()
+        for backend in self.backends.values():
+            backend.stop()
+
+
+@pytest.fixture
+async def world():
+    found = World()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200)) as found.http:
+        try:
+            yield found
+        finally:
+            await found.stop()
+
+
+async def test_envoy_accepts_everything_and_tells_what_it_carried(world):
+    rules = {"outliers": OutlierSpec(), "policy": "ROUND_ROBIN"}
+    await world.start(
+        await world.service("web", "a", "b", zones=("here", "there"), **rules),
+        await world.service("api", "c", http2=False, policy="RANDOM"),
+        retry=RetrySpec(per_try_timeout_s=1.0),
+    )
+    assert world.events[0] == Presence(0, connected=True)
+    assert [(v.kind, v.accepted) for v in world.verdicts()] == [
+        (kind, True) for kind in ("RTDS", "CDS", "EDS", "LDS", "RDS")
+    ]
+    await world.until(lambda: InFlight in map(type, world.telemetry))  # a node counts from its first report on
+    assert await world.split("/web", 10) == {"a": 5, "b": 5}
+    world.backends["c"].status = 503
+    assert await world.get("/api") == 503
+
+    # Ten good attempts, and the two of the failed request: its retry failed as well.
+    attempts = await world.until(lambda: len(found := world.told(Requests)) >= 12 and found)
+    web, api = world.topology.service("web"), world.topology.service("api")
+    good = attempts.take(attempts.service == web.id)
+    assert sorted(good.endpoint) == sorted([e.id for e in web.endpoints] * 5)
+    assert set(good.outcome) == {Outcome.OK}
+    assert set(good.arm) == {Arm.STATIC}
+    assert set(good.weight) == {1}
+    assert set(good.probability) == {0.5}
+    assert list(attempts.take(attempts.service == api.id).status) == [503, 503]
+
+    felt = await world.until(lambda: len(found := world.told(Felt)) and found)
+    assert list(felt.service) == [api.id]
+    assert list(felt.status) == [503]
+    reports = await world.until(lambda: world.told(InFlight).issued.sum() >= 12 and world.told(InFlight))
+    assert reports.issued[reports.service == web.id].sum() == 10
+    assert reports.failed[reports.service == api.id].sum() == 2
+    assert world.server.status()["nodes"]["n1"]["dropped"] == {}
+    assert abs(world.server.status()["nodes"]["n1"]["clock_offset_s"]) < 1.0
+
+
+async def test_weights_are_in_force_with_the_ack_and_zones_do_not_change_the_split(world):
+    await world.start(await world.service("web", "a", "b", "c", zones=("here", "here", "there")))
+    await world.publish(world.plan(web=(100, 100, 200)))
+    assert await world.split("/web", 400) == {"a": 100, "b": 100, "c": 200}
+
+    # From the very ACK on, and not up to a second later: `update_merge_window` is 0 there.
+    seen = len(world.verdicts("EDS"))
+    world.server.publish(world.plan(web=(100, 800, 100)))
+    await world.until(lambda: len(world.verdicts("EDS")) > seen)
+    assert (await world.split("/web", 100))["b"] == pytest.approx(80, abs=2)
+
+    stamped = await world.until(lambda: len(found := world.told(Requests)) >= 500 and found)
+    assert Counter(zip(stamped.plan.tolist(), stamped.weight.tolist(), strict=True))[(1, 200)] == 200
+    assert stamped.probability[stamped.weight == 800][0] == np.float32(0.8)
+
+
+async def test_the_share_is_kept_to_its_decimals(world):
+    await world.start(await world.service("web", "a", "b"))
+    await world.publish(world.plan(share=80.0, web=(1, 1)))
+    arms = (await world.split("/web", 1000, at_once=8)) and world.told
+    stamped = await world.until(lambda: len(found := arms(Requests)) >= 1000 and found)
+    assert np.mean(stamped.arm == Arm.ADAPTIVE) == pytest.approx(0.8, abs=0.06)  # 4.7 sigma
+
+    await world.publish(world.plan(share=0.5, web=(1, 1)))
+    await world.split("/web", 2000, at_once=8)
+    stamped = await world.until(lambda: len(found := world.told(Requests)) >= 3000 and found)
+    assert 1 <= np.count_nonzero(stamped.arm[1000:] == Arm.ADAPTIVE) <= 30  # 10 expected
+
+
+async def test_the_lease_ends_with_the_renewals_and_no_request_fails(world):
+    await world.start(await world.service("web", "a", "b"))
+    plan = world.plan(web=(1, 10_000))
+    await world.publish(plan)
+    seen = Counter()
+    renewed_until = time.monotonic() + 1.5 * TTL_S
+    gone_at = None
+    while gone_at is None:
+        assert time.monotonic() < renewed_until + 2 * TTL_S, "the lease outlived its time"
+        if time.monotonic() < renewed_until:
+            world.server.publish(plan)
+            last = time.monotonic()
+        seen += await world.split("/web", 20)
+        if "weirflow.adaptive.web" not in await world.envoys["n1"].runtime():
+            gone_at = time.monotonic()
+    assert gone_at > renewed_until, "renewals did not prolong the lease"
+    assert gone_at - last == pytest.approx(TTL_S, abs=0.5)
+    assert set(seen) <= {"a", "b"}
+    assert seen["a"] < 0.2 * seen["b"]
+
+    after = await world.split("/web", 200)
+    assert 50 < after["a"] < 150, "the static cluster serves, by the operator's weights"
+    await world.publish(plan)
+    assert (await world.split("/web", 50))["b"] >= 49, "and a lease that had ended can be had again"
+
+
+async def test_a_refused_weight_is_parked_at_its_node_and_mended_by_the_next_plan(world, monkeypatch):
+    """Fault case 7."""
+    await world.start(await world.service("web", "a", "b"), nodes=("n1", "n2"))
+    await world.publish(world.plan(web=(100, 300)))
+    with monkeypatch.context() as broken:
+        broken.setattr(weights, "in_force", lambda service, plan: np.array([0, 7]))
+        bad = world.server._snapshot.then(plan=world.plan(web=(5, 6)))
+    n1 = world.server._nodes["n1"]
+    world.server._carry_out(n1, n1.peer, n1.peer.stream.on_snapshot(bad, world.server._steady()))
+    refused = await world.until(lambda: [v for v in world.verdicts("EDS") if not v.accepted])
+    assert refused[0].version == bad.parts["EDS"].version
+    assert "load_balancing_weight" in refused[0].detail or "LoadBalancingWeight" in refused[0].detail
+    assert await world.split("/web", 100) == {"a": 25, "b": 75}, "the last accepted weights serve on"
+    assert "weight" in world.server.status()["nodes"]["n1"]["kinds"]["EDS"]["parked"].lower()
+    assert world.server.status()["nodes"]["n2"]["nacks"] == 0
+    for _ in range(3):
+        world.server.publish(world.server._snapshot.plan)
+    assert len([v for v in world.verdicts("EDS") if not v.accepted]) == 1, "it is not sent again"
+
+    world.server._snapshot = bad
+    await world.publish(world.plan(web=(100, 900)))
+    for base in (world.n1, world.n2):
+        assert await world.split("/web", 100, base) == {"a": 10, "b": 90}
+    assert world.server.status()["nodes"]["n1"]["kinds"]["EDS"]["parked"] == ""
+
+
+async def test_leased_limits_are_enforced_and_go_with_the_lease(world):
+    await world.start(await world.service("web", "a"))
+    backend = world.backends["a"]
+    await world.publish(world.plan(web=(1,), limits={"max_requests": 2}))
+    backend.gate.clear()
+    requests = [asyncio.create_task(world.get("/web")) for _ in range(10)]
+    await world.until(lambda: sum(r.done() for r in requests) == 8 and backend.hanging == 2)
+    backend.gate.set()
+    assert Counter(await asyncio.gather(*requests)) == {503: 8, "a": 2}
+    rejected = await world.until(lambda: len(found := world.told(Felt)) >= 8 and found)
+    assert set(rejected.outcome) == {Outcome.REJECTED}
+
+    async def ended():
+        return not any("max_requests" in key for key in await world.envoys["n1"].runtime())
+
+    await world.until(ended)
+    assert await world.split("/web", 40, at_once=10) == {"a": 40}
+
+
+async def test_two_nodes_are_served_from_one_snapshot_and_told_apart(world):
+    await world.start(await world.service("web", "a", "b"), nodes=("n1", "n2"))
+    await world.publish(world.plan(web=(100, 300)))
+    for base in (world.n1, world.n2):
+        assert await world.split("/web", 40, base) == {"a": 10, "b": 30}
+    stamped = await world.until(lambda: len(found := world.told(Requests)) >= 80 and found)
+    assert np.bincount(stamped.node).tolist() == [40, 40]
+    await world.until(lambda: {b.node_id for b in world.telemetry if isinstance(b, InFlight)} == {0, 1})
+
+
+async def test_a_server_that_comes_back_finds_its_nodes_and_they_converge(world):
+    await world.start(await world.service("web", "a", "b"))
+    await world.publish(world.plan(web=(100, 300)))
+    before = world.server._snapshot.parts["EDS"].version
+    await world.server.stop()
+    assert (await world.split("/web", 40)).total() == 40, "a node without us serves on"
+    world.events.clear()
+
+    await world.serve(world.rules)
+    await world.until(lambda: len(world.verdicts("RDS")) == 1)
+    versions = {v.kind: v.version for v in world.verdicts()}
+    assert all(version.startswith("epoch-1.") for version in versions.values())
+    assert versions["EDS"] != before
+    after = await world.split("/web", 200)
+    assert 50 < after["a"] < 150, "the lease of the earlier run is over: the new one knows nothing yet"
+    await world.publish(world.plan(web=(300, 100)))
+    assert await world.split("/web", 40) == {"a": 30, "b": 10}
+
+
+async def test_a_hung_endpoint_is_seen_before_any_request_ends(world):
+    await world.start(await world.service("web", "a", "b", policy="ROUND_ROBIN"))
+    world.backends["a"].gate.clear()
+    requests = [asyncio.create_task(world.get("/web")) for _ in range(8)]
+    hung = world.topology.service("web").endpoints[0].id
+
+    def open_at_the_hung():
+        reports = [b for b in world.telemetry if isinstance(b, InFlight)]
+        return len(reports) and reports[-1].in_flight[reports[-1].endpoint == hung].sum() == 4
+
+    await world.until(open_at_the_hung)
+    assert hung not in world.told(Requests).endpoint
+    world.backends["a"].gate.set()
+    assert Counter(await asyncio.gather(*requests)) == {"a": 4, "b": 4}
+
+
+async def test_a_push_for_one_service_leaves_the_schedule_of_another_alone(world):
+    await world.start(await world.service("web", "a", "b", "c", "d"), await world.service("api", "e", "f"))
+    base = {"web": (600, 200, 100, 100)}
+    await world.publish(world.plan(**base, api=(100, 100)))
+    before = (await world.envoys["n1"].stats("cluster.web~adaptive.update_attempt")).popitem()[1]
+    seen = Counter()
+    for n in range(40):  # a request or two between any two pushes: a schedule that was restarted would starve c and d
+        await world.publish(world.plan(**base, api=(100, 101 + n)))
+        seen[await world.get("/web")] += 1
+    assert seen == {"a": 24, "b": 8, "c": 4, "d": 4}
+    assert (await world.envoys["n1"].stats("cluster.web~adaptive.update_attempt")).popitem()[1] == before
+
+
+async def test_a_reload_and_a_new_member_fail_no_request(world):
+    web = await world.service("web", "a", "b")
+    await world.start(web, await world.service("old", "c"))
+    stopped = asyncio.Event()
+    seen = Counter()
+
+    async def load():
+        while not stopped.is_set():
+            seen[await world.get("/web")] += 1
+
+    loads = [asyncio.create_task(load()) for _ in range(4)]
+    new = await world.service("new", "d")
+    # The same path, led to other clusters; a changed cluster; one gone.
+    rules = world.mesh(replace(web, connect_timeout_s=2.0), new)
+    rules = replace(rules, routes=(RouteSpec("to-web", "new", prefix="/web"), RouteSpec("rest", "web", prefix="/")))
+    topology = world.registry.topology(rules)
+    world.server.replace(rules, topology)
+    await world.until(lambda: seen["d"] > 50)
+    grown = replace(new, endpoints=(*new.endpoints, EndpointSpec((await world.backend("e")).address)))
+    world.server.moved(world.registry.topology(replace(rules, services=(rules.services[0], grown))))
+    await world.until(lambda: seen["e"] > 50)
+    stopped.set()
+    await asyncio.gather(*loads)
+    assert set(seen) == {"a", "b", "d", "e"}
+    stats = await world.envoys["n1"].stats("cluster")
+    assert stats["cluster_manager.warming_clusters"] == 0
+    assert not any(name.startswith("cluster.old") and value for name, value in stats.items() if "membership" in name)
+
+
+async def test_a_node_that_the_mesh_does_not_name_is_refused_and_told_why(world):
+    await world.start(await world.service("web", "a"))
+    stranger = EnvoyProcess(bootstrap(NodeSpec("stranger"), f"127.0.0.1:{world.port}"))
+    try:
+        await stranger.start()
+        await world.until(lambda: world.server.status()["faults"].get("unknown node"))
+        with pytest.raises(EnvoyError, match="node 'stranger' is not in the mesh: add it to `nodes`"):
+            await stranger.ready(deadline_s=0.5)
+        assert await world.get("/web") == "a"
+    finally:
+        await stranger.stop()
