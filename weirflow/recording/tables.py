@@ -48,19 +48,21 @@ class Names:
     def column(self, name: str, ids: NDArray[Any]) -> Any:
         """The names of these integers as an Arrow dictionary of those in use; null where an integer has none."""
         names = self._by_column[name]
-        # Slot 0 stands for all that have no name.
-        slots = np.where((ids >= 0) & (ids < len(names)), ids, -1).astype(np.int64) + 1
-        used = np.flatnonzero(np.bincount(slots, minlength=1))
+        slots = ids.astype(np.intp)
+        slots[(slots < 0) | (slots >= len(names))] = len(names)  # one slot for all that have no name
+        seen = np.zeros(len(names) + 1, np.bool_)
+        seen[slots] = True
+        used = np.flatnonzero(seen)
         index = np.zeros(len(names) + 1, np.int32)
         index[used] = np.arange(len(used), dtype=np.int32)
-        dictionary = pa.array([None if i == 0 else names[i - 1] for i in used], pa.string())
-        indices = index[slots]
-        if dictionary.null_count == 0:
-            return pa.DictionaryArray.from_arrays(pa.array(indices), dictionary)
+        called = [names[i] if i < len(names) else None for i in used.tolist()]
+        indices = index.take(slots)
         # A null belongs to the indices, not to the dictionary: readers disagree about the latter.
-        nameless = np.flatnonzero(dictionary.is_null().to_numpy(zero_copy_only=False))
-        mask = np.isin(indices, nameless)
-        return pa.DictionaryArray.from_arrays(pa.array(indices, mask=mask), dictionary.fill_null(""))
+        mask = None
+        if None in called:
+            mask = np.array([c is None for c in called], np.bool_).take(indices)
+        dictionary = pa.array([c or "" for c in called], pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(indices, mask=mask), dictionary)
 
 
 def _named(topology: Topology) -> Iterator[tuple[str, int, str]]:
