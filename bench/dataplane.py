@@ -8,7 +8,7 @@ nginx answers; Envoys, wrk, nginx and brain share the machine's cores.
 * Throughput: requests a second, with over without. At least 0.9.
 
 Turns go without, with, with, without: what drifts in a machine hits both alike. Each such round gives one ratio; the
-interval is over rounds. The two turns without of a round are the control: when they differ by more than a twentieth on
+figure is their median. The two turns without of a round are the control: when they differ by more than a twentieth on
 average, the machine was not quiet enough, and the result says `noisy`. The brain idles during the turns without.
 """
 
@@ -24,7 +24,7 @@ from statistics import mean
 
 from bench import plain
 from bench.load_tools import cpu_s, free_ports, nginx, wrk
-from bench.result import CannotRunError, Figure, Result, interval, say, show
+from bench.result import CannotRunError, Figure, Result, middle, say, show
 from dataplane.envoy.process import EnvoyError, EnvoyProcess
 from dataplane.mesh import EndpointSpec, ListenerSpec, Mesh, NodeSpec, RouteSpec, ServiceSpec
 from weirflow.demo.processes import NeverHappenedError, Running, running, until
@@ -97,8 +97,7 @@ async def compare(parts: Running, without: EnvoyProcess, port_without: int, roun
         say(f"round {n + 1} of {rounds}: {us[0]:.1f} us of CPU a request without, {us[1]:.1f} us with")
     ratios = {key: [_mean(b, key) / _mean(a, key) for a, b in pairs] for key in ("cpu_us", "per_s")}
     control = [abs(getattr(a[0], key) / getattr(a[1], key) - 1) for a, _ in pairs for key in ratios]
-    cpu, throughput = interval(ratios["cpu_us"]), interval(ratios["per_s"])
-    seen = await parts.brain.status()
+    cpu, throughput = middle(ratios["cpu_us"]), middle(ratios["per_s"])
     return Result(
         "dataplane",
         [
@@ -122,7 +121,7 @@ async def compare(parts: Running, without: EnvoyProcess, port_without: int, roun
                 side: {key: round(mean(_mean(pair[i], key) for pair in pairs), 3) for key in Turn.__slots__}
                 for i, side in enumerate(("without", "with"))
             },
-            "wires": seen["process"].get("wires"),
+            "ratios": {key: [round(r, 4) for r in values] for key, values in ratios.items()},
         },
     )
 
@@ -144,8 +143,8 @@ def _mean(turns: list[Turn], key: str) -> float:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each turn; a round has four")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn; a round has four")
     told = parser.parse_args()
     try:
         show(asyncio.run(measure(told.rounds, told.seconds)))

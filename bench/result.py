@@ -13,9 +13,9 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from math import comb
+from statistics import median
 from typing import Any
-
-import numpy as np
 
 
 class CannotRunError(Exception):
@@ -80,20 +80,22 @@ class Result:
         }
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of repeated values and its 95 % interval, by Student's t. NaN bounds for fewer than two.
+def middle(values: Sequence[float]) -> tuple[float, float, float]:
+    """The median of repeated values, and an interval that holds the true one with 95 % confidence, or nearly.
 
-    >>> interval([1.0, 1.0, 1.0])
-    (1.0, 1.0, 1.0)
+    The k-th smallest and k-th largest of n values, k as large as the sign test allows: no shape of the noise is
+    assumed, and a burst that spoils one value moves nothing. Below 6 values the interval is their span, and less sure.
+
+    >>> middle([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 9.0])
+    (1.3, 1.0, 9.0)
     """
-    v = np.asarray(values, dtype=np.float64)
-    if len(v) < 2:
-        return float(v.mean()), float("nan"), float("nan")
-    # The 97.5 % point of Student's t for n - 1 degrees of freedom; beyond ten the normal's is near enough.
-    points = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-    t = points[len(v) - 2] if len(v) - 2 < len(points) else 2.0
-    half = t * float(v.std(ddof=1)) / len(v) ** 0.5
-    return float(v.mean()), float(v.mean()) - half, float(v.mean()) + half
+    ordered = sorted(values)
+    n, k, tail = len(ordered), 0, 0.5 ** len(ordered)
+    while 2 * tail <= 0.05 and k < n // 2:
+        k += 1
+        tail += comb(n, k) * 0.5**n
+    k = max(k, 1)
+    return median(ordered), ordered[k - 1], ordered[n - k]
 
 
 def show(result: Result) -> None:
