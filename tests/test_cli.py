@@ -86,7 +86,7 @@ def nobody(unused_tcp_port) -> dict[str, str]:
 def test_status_shows_weights_shares_arms_gain_and_nodes(mesh):
     said = mesh.weirflow("status")
     lines = [" ".join(line.split()) for line in said.splitlines()]
-    assert "mesh.yaml · tick 42, 250ms ago · plan 7, leased for 5s · recording recording, 900 attempts" in lines
+    assert "mesh.yaml · tick 42, 250ms ago · plan 7, lease of 5s · recording recording, 900 attempts" in lines
     assert "orders adaptive 95% of its traffic on learned weights weights follow capacity" in lines
     assert "10.0.0.2:8080 b 1 11 4 50.0% → 10.0% 9 7.0 280ms 610ms 0.1% 6 p50 28 times its peers' [step_down]" in lines
     assert "static (holdout) 4.0 20ms 600ms 1.0% 400" in lines

@@ -22,7 +22,7 @@ def _restored():
 def test_the_console_form_keeps_a_hostile_name_on_its_line():
     out = io.StringIO()
     log.configure("info", "console", out)
-    structlog.get_logger("t").info("commanded", service=HOSTILE)
+    structlog.get_logger("t").info(HOSTILE, service=HOSTILE)
     assert out.getvalue().count("\n") == 1
     assert "\x1b" not in out.getvalue()
 

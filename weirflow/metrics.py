@@ -112,7 +112,7 @@ class MeshCollector(Collector):
                 families[name].add_metric(labels, float(value))  # type: ignore[attr-defined]
 
         status, decision = self._operations.status(), self._operations.decision()
-        _process(put, status, self._operations.now())
+        _process(put, status, decision, self._operations.now())
         _nodes(put, status, decision)
         if decision is not None:
             put("weirflow_frozen", decision.frozen)
@@ -124,7 +124,7 @@ class MeshCollector(Collector):
         yield from families.values()
 
 
-def _process(put: Put, status: Mapping[str, Any], now: float) -> None:
+def _process(put: Put, status: Mapping[str, Any], decision: Decision | None, now: float) -> None:
     driver = _part(status, "driver")
     put("weirflow_build_info", 1, str(status.get("version", "")))
     put("weirflow_config_reload_successful", not _part(status, "config").get("reload_error"))
@@ -134,6 +134,8 @@ def _process(put: Put, status: Mapping[str, Any], now: float) -> None:
     put("weirflow_tick_duration_seconds", driver.get("last_tick_s"))
     put("weirflow_lease_ttl_seconds", _part(status, "xds").get("ttl_s"))
     renewed = driver.get("renewed_at")
+    if renewed is None and decision is not None and decision.plan is not None:
+        renewed = decision.now
     if renewed is not None:
         put("weirflow_lease_renewed_timestamp_seconds", renewed)
         put("weirflow_lease_age_seconds", max(0.0, now - renewed))

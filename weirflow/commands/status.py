@@ -40,9 +40,7 @@ def _head(answer: Json, process: Json, decision: Json) -> Text:
         age = (answer.get("now") or 0) - decision["now"]
         parts.append(f"tick {decision.get('tick')}, {seconds(max(age, 0.0))} ago")
         ttl = (process.get("xds") or {}).get("ttl_s")
-        lease = (
-            f"plan {plan.get('version')}, leased for {seconds(ttl)}" if plan else "no plan: nothing learned is leased"
-        )
+        lease = f"plan {plan.get('version')}, lease of {seconds(ttl)}" if plan else "no plan: nothing learned is leased"
         parts.append(lease)
         if decision.get("frozen"):
             parts.append("FROZEN by an operator")
