@@ -168,6 +168,25 @@ def test_a_tcp_log_is_no_entries(reader: Reader) -> None:
 
 
 @each_reader
+def test_of_two_fields_of_one_choice_the_last_holds(reader: Reader) -> None:
+    http = als_pb2.StreamAccessLogsMessage()
+    http.http_logs.log_entry.add().response.response_code.value = 200
+    tcp = als_pb2.StreamAccessLogsMessage()
+    tcp.tcp_logs.log_entry.add()
+    first, last = http.SerializeToString(), tcp.SerializeToString()
+    assert [len(read(reader, m) or []) for m in (first + last, last + first, first + first)] == [0, 1, 2]
+    port, named, pipe = varint(3 << 3) + varint(80), wire(4, b"http"), wire(2, wire(1, b"/run/x"))
+    for parts, expected in [
+        (wire(1, port + named), b"\0\0\0\0\0\0"),
+        (wire(1, named + port), b"\0\0\x50\0\0\0"),
+        (wire(1, port) + pipe, b"\0\0\0\0\0\0"),
+        (pipe + wire(1, port), b"\0\0\x50\0\0\0"),
+    ]:
+        (row,) = read(reader, in_message(wire(13, parts))) or []
+        assert row["target"] == expected
+
+
+@each_reader
 def test_times_beyond_int64_are_held_at_its_ends(reader: Reader) -> None:
     entry = accesslog_pb2.HTTPAccessLogEntry()
     entry.common_properties.start_time.seconds = 253_402_300_799  # the year 9999, the proto's last
@@ -196,6 +215,7 @@ def test_a_flag_that_the_proto_does_not_know_is_still_seen(reader: Reader) -> No
         (lambda m: m + b"\x24", "the end of no group"),
         (lambda m: m + b"\x23" * 200 + b"\x24" * 200, "groups too deep"),
     ],
+    ids=lambda x: x.replace(" ", "-") if isinstance(x, str) else "",
 )
 def test_damage_anywhere_ends_the_whole_message(reader: Reader, damage: Callable[[bytes], bytes], what: str) -> None:
     whole = scribe.message([scribe.attempt("web", "10.0.0.1:80", 1.0, 0.1)] * 3)

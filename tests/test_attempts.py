@@ -143,7 +143,7 @@ def test_a_flush_with_nothing_to_tell_tells_nothing(log: Log) -> None:
 
 
 def test_what_was_told_is_not_overwritten_by_what_comes_next(log: Log) -> None:
-    first = rows(log.wrote(log.tried(0, 0.1, bytes_in=1, bytes_out=2)).flush(0.2))
+    (first,) = log.wrote(log.tried(0, 0.1, bytes_in=1, bytes_out=2)).flush(0.2)
     before = {name: getattr(first, name).copy() for name in Requests.dtypes()}
     log.wrote(log.tried(1, 0.5, B, status=500, bytes_in=3, bytes_out=4)).flush(1.6)
     for name, column in before.items():

@@ -24,7 +24,7 @@ class Recent:
         """`slots`: a power of two."""
         self._mask = slots - 1
         self._keys = np.zeros(slots, dtype=np.int64)
-        self._at = np.full(slots, -np.inf)
+        self._at = np.zeros(slots)
         self._window_s = window_s
         self._newest = -np.inf
 
@@ -35,7 +35,7 @@ class Recent:
     def holds(self, keys: Ints, now: float) -> Mask:
         """Which keys are remembered."""
         slots = self.slots(keys)
-        held: Mask = (self._keys[slots] == keys) & (self._at[slots] >= now - self._window_s)
+        held: Mask = (self._keys[slots] == keys) & (keys != 0) & (self._at[slots] >= now - self._window_s)
         return held
 
     def put(self, keys: Ints, now: float) -> None:

@@ -15,7 +15,7 @@ from dataplane.contract import Ints, Outcome
 
 WINDOW_S = 30.0
 """How long a failure is remembered: twice Envoy's default route timeout, within which its retries must end."""
-_SLOTS = 1 << 14
+_SLOTS = 1 << 16
 
 
 class Tries:
