@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from operator import add
 from typing import Any
 
 from dataplane.contract import ADAPTIVE_SUFFIX, Arm, InFlight, Topology
@@ -25,7 +26,6 @@ COUNT_MAX = 10**9
 """In one interval on one endpoint: beyond it a counter has wrapped, as Envoy's gauges do when they fall below 0."""
 _INTERVAL_S = 0.5
 _INTERVAL_MAX_S = 3600.0
-_COUNTS = ("total_requests_in_progress", "total_issued_requests", "total_successful_requests", "total_error_requests")
 
 
 def read_report(request: Any, node: int, topology: Topology) -> tuple[InFlight, Mapping[str, int]]:
@@ -38,21 +38,28 @@ def read_report(request: Any, node: int, topology: Topology) -> tuple[InFlight, 
     rejected: Counter[str] = Counter()
     services = {s.name: s.id for s in topology.services}
     rows: dict[tuple[int, int, Arm], list[int]] = {}
-    for name, endpoint in _endpoints(request):
-        base = name.removesuffix(ADAPTIVE_SUFFIX)
-        service = services.get(base, -1)
-        host = endpoint.address.socket_address
-        id_ = topology.addresses.get((service, host_port(host.address, host.port_value)), -1)
-        counts = [getattr(endpoint, field) for field in _COUNTS]
-        if service < 0:
-            rejected["unknown_cluster"] += 1
-        elif id_ < 0:
-            rejected["unknown_endpoint"] += 1
-        elif max(counts) > COUNT_MAX:
-            rejected["absurd_count"] += 1
-        else:
-            key = (service, id_, Arm.STATIC if base == name else Arm.ADAPTIVE)
-            rows[key] = [a + b for a, b in zip(rows.get(key, [0] * len(counts)), counts, strict=True)]
+    for cluster in request.cluster_stats:
+        name = cluster.cluster_name.removesuffix(ADAPTIVE_SUFFIX)
+        arm = Arm.STATIC if name == cluster.cluster_name else Arm.ADAPTIVE
+        service = services.get(name, -1)
+        for endpoint in _endpoints(cluster):
+            host = endpoint.address.socket_address
+            id_ = topology.addresses.get((service, host_port(host.address, host.port_value)), -1)
+            counts = [
+                endpoint.total_requests_in_progress,
+                endpoint.total_issued_requests,
+                endpoint.total_successful_requests,
+                endpoint.total_error_requests,
+            ]
+            if service < 0:
+                rejected["unknown_cluster"] += 1
+            elif id_ < 0:
+                rejected["unknown_endpoint"] += 1
+            elif max(counts) > COUNT_MAX:
+                rejected["absurd_count"] += 1
+            else:
+                before = rows.setdefault((service, id_, arm), [0, 0, 0, 0])
+                before[:] = map(add, before, counts)
     places, counts_by_row = list(rows), list(rows.values())
     report = InFlight.report(
         node,
@@ -68,14 +75,11 @@ def read_report(request: Any, node: int, topology: Topology) -> tuple[InFlight, 
     return report, dict(rejected)
 
 
-def _endpoints(request: Any) -> Iterator[tuple[str, Any]]:
-    """Cluster name and UpstreamEndpointStats of every endpoint in the report."""
-    for cluster in request.cluster_stats:
-        if cluster.cluster_name == CONTROL_CLUSTER:
-            continue
+def _endpoints(cluster: Any) -> Iterator[Any]:
+    """Every UpstreamEndpointStats of a ClusterStats; none of our own control streams."""
+    if cluster.cluster_name != CONTROL_CLUSTER:
         for locality in cluster.upstream_locality_stats:
-            for endpoint in locality.upstream_endpoint_stats:
-                yield cluster.cluster_name, endpoint
+            yield from locality.upstream_endpoint_stats
 
 
 def _interval_s(request: Any) -> float:
