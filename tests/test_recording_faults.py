@@ -327,6 +327,33 @@ def test_a_folder_that_is_deleted_under_it_stops_the_recording(tmp_path: Path) -
     assert not (tmp_path / "r").exists()
 
 
+def test_a_deletion_that_cannot_be_announced_deletes_nothing_and_costs_no_closed_part(tmp_path: Path) -> None:
+    problems: list[str] = []
+    recorder = recorder_at(tmp_path / "r", problems, keep_bytes=1)
+    (tmp_path / "r" / "recording.json").rename(tmp_path / "aside")
+    for call in invented.run(24):
+        invented.tell(recorder, call)
+    recorder.close()
+    (tmp_path / "aside").rename(tmp_path / "r" / "recording.json")
+    assert len(problems) == 1
+    assert "recording.json: is missing" in problems[0]
+    assert whole(tmp_path / "r") == 2
+
+
+def test_an_older_run_that_cannot_be_changed_is_left_as_it_is(tmp_path: Path, good: Path) -> None:
+    older = Path(shutil.copytree(good, tmp_path / "older"))
+    before = sorted(f.name for f in older.iterdir())
+    problems: list[str] = []
+    recorder = recorder_at(tmp_path / "r", problems, keep_bytes=1, older=[older])
+    (older / f".recording.json.{os.getpid()}.new").mkdir()  # in the way of the announcement
+    for call in invented.run(24):
+        invented.tell(recorder, call)
+    recorder.close()
+    (older / f".recording.json.{os.getpid()}.new").rmdir()
+    assert not problems
+    assert sorted(f.name for f in older.iterdir()) == before
+
+
 def test_a_folder_that_cannot_be_made_is_a_problem_told_and_not_an_exception(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     problems: list[str] = []

@@ -253,6 +253,14 @@ def test_a_failure_that_was_recorded_is_expected_to_come_again() -> None:
         assert str(found) == f"{path}: recorded 'ZeroDivisionError()', replayed 'no error'"
 
 
+def test_a_failure_of_the_driver_is_none_of_the_brain() -> None:
+    assert (
+        replay(Told(HEARD, Call(1.0, "failed", Failure("driver", "OSError()")), DECIDED), lambda *_: Fragile()) is None
+    )
+    with pytest.raises(ZeroDivisionError):
+        replay(Told(HEARD, Call(1.0, "failed", Failure("driver", "OSError()"))), lambda *_: Fragile("heard"))
+
+
 @pytest.mark.parametrize(
     ("recorded", "replayed", "path"),
     [

@@ -3,7 +3,7 @@
 The state is a nested dict of NumPy arrays, numbers, strings, booleans, None and lists. There is no pickle, so a
 file can at worst be wrong, never run. The file:
 
-    magic, 8 bytes | format, u32 | length of the body, u64 | SHA-256 of all the rest, 32 bytes | body
+    magic, 8 bytes | format, u32 | SHA-256 of all the rest, 32 bytes | body
 
 and the body is the length of the tree (u64), the tree as JSON, and the arrays' bytes end to end. In the tree a dict is
 `{"d": {...}}` and an array `{"a": [dtype, shape, offset]}`, so no key of the state's can be taken for ours.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 from pathlib import Path
@@ -30,7 +31,7 @@ MAX_BYTES = 1 << 28  # a mesh of 100,000 endpoints needs a tenth of it
 MAX_DEPTH = 64
 
 _MAGIC = b"WEIRFLOW"
-_HEAD = struct.Struct("<8sIQ")
+_HEAD = struct.Struct("<8sI")
 _PREFIX = _HEAD.size + hashlib.sha256().digest_size
 _LENGTH = struct.Struct("<Q")
 _KINDS = "biufcSU"  # dtypes whose bytes are their value: no objects, no addresses
@@ -74,7 +75,7 @@ def encode(state: dict[str, Any]) -> bytes:
     blobs: list[bytes] = []
     tree = json.dumps(_pack(state, blobs, [0], "state", 0), separators=(",", ":")).encode()
     body = b"".join([_LENGTH.pack(len(tree)), tree, *blobs])
-    head = _HEAD.pack(_MAGIC, FORMAT, len(body))
+    head = _HEAD.pack(_MAGIC, FORMAT)
     if len(head) + len(body) > MAX_BYTES:
         raise ValueError(f"the state has {len(body)} bytes, more than the {MAX_BYTES} that a checkpoint may have")
     return head + hashlib.sha256(head + body).digest() + body
@@ -84,12 +85,12 @@ def decode(data: bytes) -> dict[str, Any]:
     """The state in the bytes of a checkpoint file. ValueError, with the reason, for anything else."""
     if len(data) < _PREFIX:
         raise ValueError(f"is cut short: {len(data)} bytes")
-    magic, version, length = _HEAD.unpack_from(data)
+    magic, version = _HEAD.unpack_from(data)
     if magic != _MAGIC:
         raise ValueError("is not a Weirflow checkpoint")
     head, digest, body = data[: _HEAD.size], data[_HEAD.size : _PREFIX], data[_PREFIX:]
     # The sum is tested before the version is believed: a flipped bit there is damage, not a file from the future.
-    if len(body) != length or hashlib.sha256(head + body).digest() != digest:
+    if hashlib.sha256(head + body).digest() != digest:
         raise ValueError("is damaged: its checksum does not match")
     if version != FORMAT:
         raise ValueError(f"has format {version}; this Weirflow reads format {FORMAT}")
@@ -141,13 +142,10 @@ def _unpack(tree: Any, blobs: memoryview) -> Any:
     dtype = np.dtype(str(code))
     if dtype.kind not in _KINDS or any(not isinstance(n, int) or n < 0 for n in [*shape, offset]):
         raise ValueError(f"no array is {tree['a']}")
-    count = 1
-    for n in shape:  # Python's integers: a product that overflows is absurd, not small
-        count *= n
-    if offset + count * dtype.itemsize > len(blobs):
-        raise ValueError(f"an array of {count} {dtype} is claimed, beyond the end of the file")
+    count = math.prod(shape)  # Python's integers: a product that overflows is absurd, not small
     if count * dtype.itemsize == 0:
         return np.zeros(shape, dtype)
+    # Refuses whatever would lie beyond the end, before anything is allocated.
     return np.frombuffer(blobs, dtype, count, offset).reshape(shape).copy()
 
 

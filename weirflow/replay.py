@@ -28,6 +28,8 @@ _METHODS = {
     "overran": "overran",
 }
 
+_OF_THE_BRAIN = {*_METHODS, "tick"}  # other failures were the driver's, and taught the brain nothing
+
 BrainFactory = Callable[[Topology, Settings], Any]  # makes a `brain.Brain`, or whatever has its verbs
 
 
@@ -69,10 +71,10 @@ def replay(recording: Calls, brain_factory: BrainFactory) -> Difference | None:
             brain = brain_factory(call.argument.topology, call.argument.settings)
         elif call.verb == "decided":
             found = difference(call.argument, json.loads(to_json(brain.tick(call.now).to_dict())))
-        elif call.verb == "failed":
+        elif call.verb == "failed" and call.argument.verb in _OF_THE_BRAIN:
             found = _failed(brain, call, raised_before)
-        else:
-            raised = _tell(brain, call, expect_error=after is not None and after.verb == "failed")
+        elif call.verb != "failed":
+            raised = _tell(brain, call, expect_error=_told_of(after, call.verb))
         if found is not None:
             path, recorded, replayed = found
             tick = call.argument["tick"] if call.verb == "decided" else None
@@ -103,6 +105,11 @@ def difference(recorded: Any, replayed: Any, path: str = "") -> tuple[str, Any, 
     same = recorded == replayed and isinstance(recorded, bool) == isinstance(replayed, bool)
     both_nan = recorded != recorded and replayed != replayed  # NaN alone is unlike itself
     return None if same or both_nan else (path, recorded, replayed)
+
+
+def _told_of(after: Call | None, verb: str) -> bool:
+    """Whether the next call says that the brain raised on this one."""
+    return after is not None and after.verb == "failed" and after.argument.verb == verb
 
 
 def _tell(brain: Any, call: Call, *, expect_error: bool) -> bool:

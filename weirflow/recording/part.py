@@ -53,6 +53,7 @@ class Part:
         self._folder = folder
         self._open: dict[str, tuple[Sink, Any]] = {}
         self._rows = dict.fromkeys(STREAMS, 0)
+        self._landed = False
 
     def write(self, stream: str, table: Any) -> None:
         """Write a table as row groups. OSError when the disk refuses."""
@@ -78,12 +79,15 @@ class Part:
         sync_folder(self._folder)
         manifest = seal({"format": FORMAT, "part": self.number, **span, "files": files})
         write_whole(self._folder / manifest_name(self.number), [manifest])
+        self._landed = True
         telemetry = sum(sink.size for stream, (sink, _) in self._open.items() if stream in TELEMETRY)
         everything = sum(sink.size for sink, _ in self._open.values()) + len(manifest)
         return Landed(self.number, telemetry, everything - telemetry)
 
     def abandon(self) -> None:
-        """Remove what there is of the part, if that can still be done, and give its space back."""
+        """Remove what there is of the part, if that can still be done, and give its space back. A landed part stays."""
+        if self._landed:
+            return
         with contextlib.suppress(OSError):
             (self._folder / manifest_name(self.number)).unlink()  # first: a manifest never outlives its files
         for stream, (sink, _) in self._open.items():

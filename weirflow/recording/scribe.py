@@ -37,7 +37,7 @@ class Scribe:
         keep_bytes: int | None,
         older: Sequence[Path],
     ) -> None:
-        """Begin a recording in a folder that holds none, else FileExistsError. `about` goes into the header."""
+        """Begin a recording in a new or empty folder, else FileExistsError. `about` goes into the header."""
         self.kept = Kept(keep_bytes, folder, older)
         self.parts = 0  # closed
         self.attempts = 0  # in closed parts
@@ -45,11 +45,11 @@ class Scribe:
         self._part_s, self._part_rows = part_s, part_rows
         self._names = Names()
         self._names.learn(start.topology)
-        self._now = start
+        self._context = start  # the settings and the topology as they are now
         self._seq = 0
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / HEADER).exists():
-            raise FileExistsError(0, "holds a recording already; every run needs a folder of its own", str(folder))
+        if any(folder.iterdir()):
+            raise FileExistsError(0, "the folder is not empty; every run needs a folder of its own", str(folder))
         header = {"format": FORMAT, **about, "started": now, "parts_from": 1, "telemetry_from": 1}
         write_whole(folder / HEADER, [seal(header)])
         self._begin(now)
@@ -66,7 +66,7 @@ class Scribe:
         if isinstance(argument, Topology):
             self._moved(argument)
         elif isinstance(argument, Settings):
-            self._now = calls.Start(argument, self._now.topology)
+            self._context = calls.Start(argument, self._context.topology)
         kind, rows, who, state = type(argument).__name__, 0, note or "", None
         if isinstance(argument, Decision):
             self._rows.decided(self._seq, now, argument)
@@ -95,10 +95,10 @@ class Scribe:
     def _begin(self, now: float) -> None:
         self._part = Part(self._folder, self.parts + 1)
         self._rows = Rows(self._part, self._names)
-        self._span = {"first_call": self._seq + 1, "from": now, "context": calls.plain(self._now)}
+        self._span = {"first_call": self._seq + 1, "from": now, "context": calls.plain(self._context)}
 
     def _moved(self, topology: Topology) -> None:
         if self._names.contradicts(topology):
             self._rows.flush()  # what was told before keeps the names of its time
         self._names.learn(topology)
-        self._now = calls.Start(self._now.settings, topology)
+        self._context = calls.Start(self._context.settings, topology)
