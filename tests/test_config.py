@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import jsonschema
@@ -83,6 +83,31 @@ def test_sections_that_are_named_and_empty_are_the_defaults_of_the_program():
 def test_every_setting_of_the_brain_can_be_written_in_the_file(group, section):
     keys = schema.schema()["$defs"][f"{section.capitalize()}Section"]["properties"]
     assert [f.name.removesuffix("_s") for f in fields(group)] == list(keys)
+
+
+EVERYTHING_ELSE = """\
+xds: {ttl: 20s}
+adaptive:
+  mode: adaptive
+  share: 80
+  tick: 2s
+  services: {orders: {mode: static, share: 7}}
+  learning: {half_life: 4s, min_samples: 31, min_time: 6s, prior_samples: 11, error_exponent: 3, stale_after: 4s}
+  guard: {floor_share_of_mean: 0.06, cap_share_of_mean: 6, step_up: 1.6, step_down: 0.2, deadband: 0.2,
+          push_interval: 2s, picks_per_cycle: 4, drain_factor: 3, drain_interval: 6s, weight_mean: 99,
+          trouble_share: 0.6}
+  proof: {window: 3m, min_requests: 99, negative_for: 31s, steps_percent: [80, 0], retry_after: 11m}
+"""
+
+
+def test_no_setting_of_the_brain_is_out_of_the_files_reach():
+    """Every field is given another value than its default; one that the build forgets would still have it."""
+    made, default = asdict(build(check_text(SMALLEST + EVERYTHING_ELSE, FILE)).settings), asdict(Settings())
+    for group in ("learning", "guard", "proof"):
+        made |= {f"{group}.{k}": v for k, v in made.pop(group).items()}
+        default |= {f"{group}.{k}": v for k, v in default.pop(group).items()}
+    assert [key for key in default if made[key] == default[key]] == []
+    assert made["lease_ttl_s"] == 20.0
 
 
 def test_everything_written_reaches_the_program(tmp_path):

@@ -19,7 +19,7 @@ from dataplane.mesh import (
     ServiceSpec,
 )
 from weirflow.config.check import Checked
-from weirflow.config.model import Document
+from weirflow.config.model import Document, XdsSection
 from weirflow.config.problems import Problem
 from weirflow.config.rules import OutlierSection, RetrySection, RouteSection, ServiceSection
 from weirflow.config.tuning import AdaptiveSection
@@ -96,7 +96,7 @@ def build(checked: Checked) -> Config:
     return Config(
         file=checked.file,
         mesh=_mesh(document),
-        settings=_settings(document.adaptive),
+        settings=_settings(document.adaptive, document.xds),
         xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
         admin=Admin(document.admin.address, document.admin.port, token, tuple(document.admin.hosts)),
         recording=Recording(recording, document.recording.part, document.recording.keep),
@@ -165,7 +165,7 @@ def _outliers(outliers: OutlierSection) -> OutlierSpec:
     )
 
 
-def _settings(adaptive: AdaptiveSection) -> Settings:
+def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
     learning, guard, proof = adaptive.learning, adaptive.guard, adaptive.proof
     return Settings(
         mode=adaptive.mode,
@@ -173,6 +173,7 @@ def _settings(adaptive: AdaptiveSection) -> Settings:
         modes={name: o.mode for name, o in adaptive.services.items() if o.mode is not None},
         shares={name: o.share for name, o in adaptive.services.items() if o.share is not None},
         tick_s=adaptive.tick,
+        lease_ttl_s=xds.ttl,  # said once in the file: the data plane leases by it, the brain reckons with it
         learning=Learning(
             half_life_s=learning.half_life,
             min_samples=learning.min_samples,
