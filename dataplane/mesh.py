@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from dataplane.contract import ADAPTIVE_SUFFIX, Arm, Endpoint, Node, Service, Topology
 
-
 ARM_HEADER = "x-weirflow-arm"  # "static" or "adaptive", on the answers of a route that tells its arm
 
 
