@@ -38,7 +38,7 @@ from weirflow.recording import Recording, read
 
 BAR_POINTS = 2.0
 SERVICES = {2.0: 16, 30.0: 2, 300.0: 1}  # requests a second: how many services of that rate
-SERVICE_MS = (1.0, 2.0, 2.0, 4.0)
+SERVICE_MS = (1.0, 2.0, 4.0, 8.0)
 NODE = "bench"
 SWING_S = 20.0  # one endpoint slow for this long, then not for as long
 SWING_FACTOR = 3.0
@@ -64,7 +64,7 @@ class Tally:
 
 async def measure(live_s: float, frozen_s: float) -> Result:
     """Run both stretches, then read the recording."""
-    names = {f"r{rate:g}-{i}": rate for rate, count in SERVICES.items() for i in range(count)}
+    names = {f"r{rate:g}-{i:02d}": rate for rate, count in SERVICES.items() for i in range(count)}
     specs = [BackendSpec(f"b{i}", workers=200, service_ms=ms, sigma=0.3, seed=i) for i, ms in enumerate(SERVICE_MS)]
     with tempfile.TemporaryDirectory(prefix="weirflow-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -115,16 +115,17 @@ def tallies(recording: Recording, marks: tuple[float, float, float]) -> dict[tup
     shares: dict[int, dict[int, np.ndarray]] = {}  # by plan version, then service
     for call in recording.calls():
         stretch = "live" if call.now < frozen else "frozen"
-        if call.verb == "moved":
-            rate_of = {s.id: float(s.name.removeprefix("r").partition("-")[0]) for s in call.argument.services}
-            members = {s.id: np.array([e.id for e in s.endpoints]) for s in call.argument.services}
-        elif call.verb == "decided" and (plan := call.argument.plan) is not None:
-            for service, decided in plan.services.items():
-                weights = np.array([decided.weights[int(e)] for e in members[service]], dtype=float)
-                shares.setdefault(plan.version, {})[service] = weights / weights.sum()
+        if call.verb == "started":  # the mesh never changes, so nothing is moved later
+            topology = call.argument.topology
+            rate_of = {s.id: float(s.name.removeprefix("r").partition("-")[0]) for s in topology.services}
+            members = topology.members
+        elif call.verb == "decided" and (plan := call.argument["plan"]) is not None:
+            for service, decided in plan["services"].items():
+                weights = np.array([decided["weights"][str(e)] for e in members[int(service)]], dtype=float)
+                shares.setdefault(plan["version"], {})[int(service)] = weights / weights.sum()
             if start <= call.now < end:
-                for view in call.argument.services:
-                    out[rate_of[view.id], stretch].pushes += view.pushed
+                for view in call.argument["services"]:
+                    out[rate_of[view["id"]], stretch].pushes += view["pushed"]
         elif call.verb == "told" and isinstance(call.argument, Requests) and start <= call.now < end:
             mine = call.argument.take((call.argument.arm == Arm.ADAPTIVE) & (call.argument.endpoint >= 0))
             for (service, plan), picks in Counter(zip(mine.service.tolist(), mine.plan.tolist(), strict=True)).items():
