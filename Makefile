@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 
-.PHONY: help demo test check bench setup setup-dev lock format clean
+.PHONY: help demo test check bench docs setup setup-dev lock format clean
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -34,6 +34,9 @@ check: setup-dev          ## format, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup-dev           ## make the reference pages and the JSON Schema anew from the code
+	$(BIN)/python docs/reference/generate.py
 
 format: setup-dev         ## put the format right
 	$(BIN)/ruff format .

@@ -38,6 +38,7 @@ class Counters:
     tick_errors: int = 0
     told_errors: int = 0
     last_tick_s: float = 0.0  # how long the last tick took
+    renewed_at: float | None = None  # the brain's time when the lease was renewed last
     problems: list[str] = field(default_factory=list)  # what an operator has to know, newest last, at most 20
 
     def problem(self, message: str) -> None:
@@ -131,6 +132,7 @@ class Driver:
             self.recorder.decided(decision, now)
         if decision.plan is not None and self.dataplane is not None:
             self.dataplane.publish(decision.plan)
+            self.counters.renewed_at = now
         for alert in decision.alerts:
             log.warning("alert", kind=alert.kind, opened=alert.opened, summary=alert.summary, **alert.labels)
         return decision

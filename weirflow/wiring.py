@@ -27,6 +27,7 @@ from dataplane.contract import Plan, ServicePlan, Topology
 from dataplane.mesh import Mesh, Registry
 from dataplane.server import Server
 from weirflow import discovery
+from weirflow.addresses import join
 from weirflow.admin import Admin
 from weirflow.clock import Clock
 from weirflow.config import ConfigError, load
@@ -87,8 +88,8 @@ class Running:
             epoch=self.epoch,
         )
         self.driver.dataplane = self.server
-        xds_port = await self.server.start(f"{config.xds.address}:{config.xds.port}")
-        self.xds_address = f"{config.xds.address}:{xds_port}"
+        xds_port = await self.server.start(join(config.xds.address, config.xds.port))
+        self.xds_address = join(config.xds.address, xds_port)
         down.push_async_callback(self.server.stop)
         self.admin = Admin(self, config.admin)
         self.admin_address = await self.admin.start()
