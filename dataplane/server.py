@@ -334,7 +334,7 @@ class Server:
             self._on_event(event)
         except Exception:
             self._faults["listener"] += 1
-            log.exception("an event was not taken", event=event)
+            log.exception("an event was not taken", what=event)
 
     def _steady(self) -> float:
         """Real seconds for the lease: Envoy counts its TTL in them."""

@@ -492,6 +492,18 @@ def test_routes_wait_while_the_clusters_that_they_need_are_refused(world, regist
     )
 
 
+def test_clusters_refused_with_those_that_leave_are_not_sent_again_without_them(world, registry):
+    rules = mesh(service("web"), service("new"))
+    assert (
+        connected(world)
+        >> Push(world.then(mesh=rules, topology=registry.topology(rules)))
+        << Sends("CDS", "e.2+leaving", *ALL, "new", "new~adaptive")
+        >> Nack("CDS", "no")
+        << Says("CDS", "e.2+leaving", "no")
+        >> Ack("RDS", ())  # asks for no routes any more: none of them is in the way
+    )
+
+
 def test_a_first_start_with_a_cluster_refused_serves_what_works(world):
     book = Playbook(Stream(0, "n1", world, ttl_s=TTL_S))
     assert (

@@ -21,6 +21,10 @@ from dataplane.xds.kinds import WHOLE, Kind
 from dataplane.xds.resources import Rendered
 
 WILDCARD = "*"
+LEAVING = "+leaving"
+"""Ends the version of a response that still has clusters which the snapshot has no more (see `stream`)."""
+DETAIL_CHARS = 2000
+"""What is kept of a node's words: they go to logs and to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +99,17 @@ class Channel:
         if request.HasField("error_detail"):
             # [NACK], [ACK and NACK semantics summary]: error_detail is what tells a NACK; versions do not. The node
             # goes on with what it held.
-            before = self.refused_names if self.refused_version == sent.version else frozenset()
-            self.refused_version = sent.version
+            before = self.refused_names if self._parks(sent.version) else frozenset()
+            self.refused_version = sent.version.removesuffix(LEAVING)
             self.refused_names = before | frozenset(sent.resources)
-            self.refused_detail = request.error_detail.message
+            self.refused_detail = request.error_detail.message[:DETAIL_CHARS] or "refused without a word"
             return Answer(sent, accepted=False, news=True, detail=self.refused_detail)
         # [ACK]: the node holds what was sent.
         # [Deleting Resources]: an LDS or CDS response deletes what it does not have; others delete nothing.
         self.held = {**({} if self.kind in WHOLE else self.held), **sent.resources}
         news = self.acked_version != sent.version
         self.acked_version = sent.version
-        if self.refused_version != sent.version:
+        if not self._parks(sent.version):
             self.refused_version, self.refused_names, self.refused_detail = "", frozenset(), ""
         return Answer(sent, accepted=True, news=news)
 
@@ -156,16 +160,20 @@ class Channel:
         if self.kind in WHOLE:
             # [Grouping Resources into Responses]: all of them or none. The first request is answered even when there
             # is nothing for this node, for it waits for the word.
-            if self.refused_version == version or (self.sent_version and self.held == wanted):
+            if self._parks(version) or (self.sent_version and self.held == wanted):
                 return None
             return wanted
-        parked = self.refused_names if self.refused_version == version else frozenset()
+        parked = self.refused_names if self._parks(version) else frozenset()
         out = {
             name: r
             for name, r in wanted.items()
             if name not in parked and (self.held.get(name) != r or name in self.again)
         }
         return out or None
+
+    def _parks(self, version: str) -> bool:
+        """Whether the node has refused this version, be it with or without the clusters that are to leave after it."""
+        return self.refused_version == version.removesuffix(LEAVING)
 
     def send(self, sent: Sent, nonce: str) -> None:
         """Note that this goes out now."""

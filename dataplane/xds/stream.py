@@ -23,7 +23,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
 
 from dataplane.contract import NO_PLAN, Verdict
-from dataplane.xds.channel import Channel, Sent
+from dataplane.xds.channel import LEAVING, Channel, Sent
 from dataplane.xds.kinds import KIND_OF, ORDER, TYPE_URL, WAITS_FOR, Kind
 from dataplane.xds.resources import LAYER, Rendered
 from dataplane.xds.snapshot import Snapshot
@@ -168,7 +168,7 @@ class Stream:
             leaving = {name: r for name, r in self._channels[kind].held.items() if name not in mine}
             routed = all(self._channels[k].settled(self._mine(k)) for k in (Kind.LDS, Kind.RDS))
             if leaving and not routed:
-                return version + "+leaving", {**mine, **leaving}
+                return version + LEAVING, {**mine, **leaving}
         return version, mine
 
     def _may_route(self, channel: Channel) -> bool:
