@@ -96,11 +96,12 @@ def _table(columns: Iterable[str], *, left: Iterable[str] = ()) -> Table:
 
 
 def _endpoints(service: Json, *, shadow: bool, wide: bool) -> Table:
-    in_force = "would be" if shadow else "weight"
-    share = "share would be" if shadow else "share"
-    columns = ["endpoint", "zone", "yours", in_force, "wanted", share, "capacity/s", "rate/s", "p50", "p99", "errors"]
+    # In shadow nothing moves: what is worth seeing is what the brain wants, as a weight and as the share it would be.
+    wanted, share = ("would be", "share would be") if shadow else ("wanted", "share")
+    columns = ["endpoint", "zone", "yours", "weight", wanted, share, "capacity/s", "rate/s", "p50", "p99", "errors"]
     table = _table([*columns, "open", *(["why"] if wide else [])], left=("endpoint", "zone", "why"))
     yours = sum(e["static_weight"] for e in service["endpoints"]) or 1
+    proposed = sum(e["proposed"] for e in service["endpoints"]) or 1
     for e in service["endpoints"]:
         table.add_row(
             text(e["address"]),
@@ -108,7 +109,7 @@ def _endpoints(service: Json, *, shadow: bool, wide: bool) -> Table:
             number(e["static_weight"]),
             number(e["weight"]),
             number(e["proposed"]),
-            f"{percent(e['static_weight'] / yours)} → {percent(e['share'])}",
+            f"{percent(e['static_weight'] / yours)} → " + percent(e["proposed"] / proposed if shadow else e["share"]),
             number(e["capacity"]),
             number(e["rate_per_s"], 1),
             seconds(e["p50_s"]),
