@@ -10,7 +10,7 @@ import sys
 
 from bench.result import say
 
-BENCHES = ("ingest", "dataplane", "fallback", "split")
+BENCHES = ("ingest", "features", "recording", "dataplane", "fallback", "split")
 
 
 def main(wanted: list[str]) -> int:
