@@ -6,6 +6,7 @@ Case numbers are those of the project's list of faults; each test fails when the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,11 +14,12 @@ import pytest
 
 from brain.brain import Brain
 from brain.decision import Decision
-from brain.settings import Mode, Settings
+from brain.settings import Guard, Learning, Mode, Settings
 from dataplane.contract import Arm, Endpoint, Node, Service, Topology
 from dataplane.simulated.drive import run
 from dataplane.simulated.endpoint import Behaviour, Fault
 from dataplane.simulated.mesh import Load, SimulatedMesh
+from models.base import Prediction
 
 ADAPTIVE = Settings(mode=Mode.ADAPTIVE)
 FOREVER = 1e9
@@ -181,6 +183,7 @@ def test_case_12_an_endpoint_that_fails_fast_gets_less_and_never_more(status: in
     assert world.shares(40, 60, Arm.ADAPTIVE)[0] < 0.05
     world.live(120)
     assert weights(world.decisions[-1])[0] >= 85
+    assert_bounded_steps(world.decisions)
 
 
 def test_case_12_an_endpoint_that_fails_half_of_its_requests_fast_gets_less() -> None:
@@ -206,6 +209,22 @@ def test_case_14_at_2_requests_a_second_every_endpoint_keeps_its_floor_share_for
     for start in (10, 210, 410):
         assert min(world.shares(start, start + 200)) >= floor
     assert sum(d.services[0].pushed for d in lived) < 60
+
+
+def test_case_14_a_policy_that_would_push_every_second_cannot_starve_an_endpoint() -> None:
+    jumpy = replace(ADAPTIVE, guard=Guard(deadband=0.0), learning=Learning(prior_samples=0.0))
+    world = World(*healthy(4), rate=2.0, seed=24, settings=jumpy, weights=[6, 2, 1, 1])
+    world.brain._capacity.predict_many = lambda: noise(world.mesh.now)  # type: ignore[method-assign]
+    lived = world.live(610)
+    assert min(world.shares(10, 610, Arm.ADAPTIVE)) >= ADAPTIVE.guard.floor_share_of_mean / 4
+    for before, after in pairwise([d.now for d in lived if d.services[0].pushed]):
+        assert world.adaptive(before - 0.5, after) >= 30, "3 cycles of 10 picks or more"
+
+
+def noise(now: float) -> Prediction:
+    """Certain of something else every second: the light endpoints are a little better, then a little worse."""
+    value = np.array([6.0, 2.0, 1.0, 1.0]) * np.where(int(now) % 2, 1.0, [1.0, 1.0, 1.3, 0.8])
+    return Prediction(value, value, value, np.full(4, 1e9))
 
 
 def test_case_14_a_slow_endpoint_on_a_quiet_service_keeps_its_floor_share_as_well() -> None:
@@ -269,6 +288,7 @@ def test_a_hung_endpoint_is_cut_within_seconds_though_nothing_of_it_ends() -> No
     assert "none finished" in world.decisions[-1].services[0].endpoints[0].reason
     world.live(110)
     assert weights(world.decisions[-1])[0] >= 85
+    assert_bounded_steps(world.decisions)
 
 
 @pytest.mark.parametrize("rate", [60.0, 300.0, 600.0])

@@ -23,7 +23,7 @@ from dataplane.contract import (
     Telemetry,
     Topology,
     Verdict,
-)  # fmt: skip
+)
 from dataplane.simulated.endpoint import Behaviour, Fault
 from dataplane.simulated.mesh import Load, SimulatedMesh
 from dataplane.simulated.picks import picker
