@@ -143,8 +143,8 @@ def _mean(turns: list[Turn], key: str) -> float:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn; a round has four")
+    parser.add_argument("--rounds", type=int, default=14)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each turn; a round has four")
     told = parser.parse_args()
     try:
         show(asyncio.run(measure(told.rounds, told.seconds)))
