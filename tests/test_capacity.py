@@ -39,7 +39,7 @@ def learn(capacity, *endpoints, now=0.0):
 
 def told(**changed):
     """What a new model says of one endpoint that is healthy but for this."""
-    return learn(Capacity(1), HEALTHY | changed).value[0]
+    return learn(Capacity(1, lanes=1), HEALTHY | changed).value[0]
 
 
 def test_it_is_throughput_plus_one_over_latency():
@@ -67,6 +67,22 @@ def test_it_finds_the_service_rate_of_a_queue_at_any_load(load):
     assert told(**measured) == pytest.approx(mu, rel=0.1)
 
 
+@pytest.mark.parametrize("load", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("lanes", [1, 4, 16])
+def test_an_endpoint_of_many_lanes_is_so_many_queues_side_by_side(lanes, load):
+    """Each lane an M/M/1 queue of 100/s with its part of the arrivals: R = 1 / (mu - lambda), exactly."""
+    mu, arrivals = 100.0, 100.0 * load
+    measured = {"ok_per_s": lanes * arrivals, "latency_s": 1 / (mu - arrivals)}
+    assert learn(Capacity(1, lanes=lanes), HEALTHY | measured).value[0] == pytest.approx(lanes * mu)
+
+
+def test_a_slow_endpoint_of_many_lanes_is_given_up_by_its_speed_and_not_kept_by_its_traffic():
+    slow = learn(Capacity(1, lanes=8), HEALTHY | {"latency_s": 0.2}).value[0]
+    fast = learn(Capacity(1, lanes=8), HEALTHY).value[0]
+    blind = told(latency_s=0.2) / told()
+    assert slow / fast < blind
+
+
 def test_an_endpoint_that_fails_fast_is_never_worth_more_for_it():
     """A thousand refusals a millisecond long, beside a few good answers: no good sign."""
     healthy = told()
@@ -81,21 +97,21 @@ def test_an_endpoint_that_only_fails_bears_nothing_though_it_has_no_latency():
 
 
 def test_nobody_knows_what_an_untouched_endpoint_bears():
-    prediction = learn(Capacity(2), HEALTHY, UNTOUCHED)
+    prediction = learn(Capacity(2, lanes=1), HEALTHY, UNTOUCHED)
     assert np.isfinite(prediction.value[0])
     assert np.isnan([prediction.value[1], prediction.low[1], prediction.high[1]]).all()
     assert prediction.count[1] == 0
 
 
 def test_attempts_of_unknown_latency_move_nothing():
-    capacity = Capacity(1)
+    capacity = Capacity(1, lanes=1)
     learn(capacity, HEALTHY, now=0.0)
     blind = learn(capacity, HEALTHY | {"latency_s": np.nan, "latency_sd_s": np.nan, "total": 2000}, now=1.0)
     assert blind.value[0] == told()
 
 
 def test_a_hang_takes_it_down_within_two_ticks_before_any_request_ends():
-    capacity = Capacity(1)
+    capacity = Capacity(1, lanes=1)
     log = [learn(capacity, HEALTHY, now=0.0).value[0]]
     for now in (1.0, 2.0, 3.0):
         log.append(learn(capacity, HEALTHY | {"in_flight": 8.0, "stuck_s": now}, now=now).value[0])
@@ -103,7 +119,7 @@ def test_a_hang_takes_it_down_within_two_ticks_before_any_request_ends():
 
 
 def test_a_hang_is_seen_at_an_endpoint_that_never_answered():
-    prediction = learn(Capacity(1), UNTOUCHED | {"in_flight": 3.0, "stuck_s": 2.0})
+    prediction = learn(Capacity(1, lanes=1), UNTOUCHED | {"in_flight": 3.0, "stuck_s": 2.0})
     assert prediction.value[0] == pytest.approx(0.5)
     assert prediction.count[0] == 3
     assert prediction.low[0] < 0.25 < 1.0 < prediction.high[0]
@@ -114,7 +130,7 @@ def test_requests_that_are_merely_under_way_are_no_hang():
 
 
 def test_when_a_hang_is_over_what_was_known_before_is_still_known():
-    capacity = Capacity(1)
+    capacity = Capacity(1, lanes=1)
     learn(capacity, HEALTHY, now=0.0)
     learn(capacity, HEALTHY | {"in_flight": 8.0, "stuck_s": 2.0}, now=2.0)
     assert learn(capacity, HEALTHY, now=3.0).value[0] == pytest.approx(100.0)
@@ -148,7 +164,7 @@ def test_at_one_request_a_second_a_recovered_endpoint_is_believed_well_within_a_
     """To 60 % of the 34 a second that it bears when well; its share, and so its evidence, would grow on the way."""
     believed_after = []
     for seed in range(40):
-        run = at_its_floor(np.random.default_rng(seed), 60, 110, Capacity(1))
+        run = at_its_floor(np.random.default_rng(seed), 60, 110, Capacity(1, lanes=1))
         values = np.array([learned for _, learned in run])
         assert values[30:60].max() < 0.6 * 34, seed
         believed_after.append(int(np.argmax(values[60:] > 0.6 * 34)) if values[60:].max() > 0.6 * 34 else 99)
@@ -157,16 +173,16 @@ def test_at_one_request_a_second_a_recovered_endpoint_is_believed_well_within_a_
 
 
 def test_at_one_request_a_second_the_estimate_does_not_jump_with_each_answer():
-    raw, remembered = np.log(list(at_its_floor(np.random.default_rng(1), 0, 600, Capacity(1)))[60:]).T
+    raw, remembered = np.log(list(at_its_floor(np.random.default_rng(1), 0, 600, Capacity(1, lanes=1)))[60:]).T
     assert np.std(remembered) < 0.6 * np.std(raw)
     assert np.std(np.diff(remembered)) < 0.25 * np.std(np.diff(raw))
-    forgetful = Capacity(1, memory_samples=0.0)
+    forgetful = Capacity(1, lanes=1, memory_samples=0.0)
     _, unremembered = np.log(list(at_its_floor(np.random.default_rng(1), 0, 600, forgetful))[60:]).T
     assert np.std(unremembered) > 0.9 * np.std(raw)
 
 
 def test_at_a_high_rate_the_newest_reading_rules():
-    capacity = Capacity(1)
+    capacity = Capacity(1, lanes=1)
     learn(capacity, HEALTHY, now=0.0)
     slow = HEALTHY | {"ok_per_s": 4.0, "latency_s": 0.5, "total": 1200}
     assert learn(capacity, slow, now=1.0).value[0] == pytest.approx(6.0, rel=0.65)
@@ -174,7 +190,7 @@ def test_at_a_high_rate_the_newest_reading_rules():
 
 
 def test_without_fresh_attempts_the_estimate_stays_and_its_count_fades_until_nothing_is_claimed():
-    capacity = Capacity(1, memory_half_life_s=20.0)
+    capacity = Capacity(1, lanes=1, memory_half_life_s=20.0)
     first = learn(capacity, HEALTHY | {"total": 64}, now=0.0)
     later = learn(capacity, HEALTHY | {"total": 64, "latency_s": 9.0}, now=20.0)
     assert later.value[0] == first.value[0]
@@ -183,7 +199,7 @@ def test_without_fresh_attempts_the_estimate_stays_and_its_count_fades_until_not
 
 
 def test_a_counter_that_began_again_is_evidence_and_not_a_debt():
-    capacity = Capacity(1)
+    capacity = Capacity(1, lanes=1)
     learn(capacity, HEALTHY, now=0.0)
     after = learn(capacity, HEALTHY | {"total": 500, "latency_s": 0.2, "ok_per_s": 5.0}, now=1.0)
     assert after.value[0] == pytest.approx(10.0, rel=0.2)
@@ -202,7 +218,7 @@ def test_the_interval_holds_the_truth_nine_times_in_ten_and_narrows_with_samples
                 "latency_s": took.mean(),
                 "latency_sd_s": took.std(),
             }
-            prediction = learn(Capacity(1), sample)
+            prediction = learn(Capacity(1, lanes=1), sample)
             held += prediction.low[0] <= 100.0 <= prediction.high[0]
         assert held / 400 > 0.87, n
         widths.append(prediction.high[0] / prediction.low[0])
@@ -215,7 +231,7 @@ number = st.floats(allow_nan=True, allow_infinity=True)
 @settings(max_examples=300)
 @given(st.lists(st.tuples(*[number] * 5, st.integers(0, 10**9), number, number), min_size=1, max_size=5))
 def test_no_input_at_all_makes_a_value_below_the_least_or_infinite(rows):
-    capacity = Capacity(1)
+    capacity = Capacity(1, lanes=1)
     for now, row in enumerate(rows):
         with np.errstate(all="raise", under="ignore"):
             prediction = learn(capacity, dict(zip(Capacity.columns, row, strict=True)), now=float(now))
@@ -224,7 +240,7 @@ def test_no_input_at_all_makes_a_value_below_the_least_or_infinite(rows):
 
 
 def test_growing_keeps_what_is_known():
-    capacity = Capacity(1)
+    capacity = Capacity(1, lanes=1)
     learn(capacity, HEALTHY, now=0.0)
     capacity.resize(3)
     prediction = learn(capacity, HEALTHY, UNTOUCHED, HEALTHY | {"latency_s": 0.04}, now=1.0)
@@ -234,10 +250,10 @@ def test_growing_keeps_what_is_known():
 
 def test_columns_of_another_length_are_refused_by_shape():
     with pytest.raises(ValueError, match="2 slots"):
-        learn(Capacity(2), HEALTHY)
+        learn(Capacity(2, lanes=1), HEALTHY)
 
 
 def test_parameters_that_cannot_be_are_refused():
-    for wrong in ({"error_exponent": 0.0}, {"memory_samples": -1.0}, {"memory_half_life_s": 0.0}):
+    for wrong in ({"error_exponent": 0.0}, {"lanes": 0.5}, {"memory_samples": -1.0}, {"memory_half_life_s": 0.0}):
         with pytest.raises(ValueError, match="above 0"):
             Capacity(1, **wrong)
