@@ -147,7 +147,7 @@ class Channel:
         wanted = self.wanted(goal)
         if self.kind in WHOLE:
             return self.held == wanted
-        return all(self.held.get(name) == r and name not in self.again for name, r in wanted.items())
+        return all(self.held.get(name) == r for name, r in wanted.items())
 
     def lacking(self, version: str, goal: Mapping[str, Rendered]) -> dict[str, Rendered] | None:
         """What to send now so that the node comes to hold `goal`; None when there is nothing to send.

@@ -24,15 +24,6 @@ class Kind(StrEnum):
 
 ORDER = (Kind.CDS, Kind.EDS, Kind.LDS, Kind.RDS, Kind.RTDS)
 
-WAITS_FOR: dict[Kind, tuple[Kind, ...]] = {
-    Kind.CDS: (),
-    Kind.EDS: (),  # not for CDS: Envoy acknowledges clusters only when they are warm, for which it needs endpoints
-    Kind.LDS: (Kind.CDS, Kind.EDS),
-    Kind.RDS: (Kind.CDS, Kind.EDS),
-    Kind.RTDS: (Kind.EDS,),
-}
-"""What must be answered before a kind is sent. The wire keeps the order in which we send."""
-
 WHOLE = frozenset({Kind.CDS, Kind.LDS})
 """Types whose every response is the whole state: what is absent is deleted ("Grouping Resources into Responses")."""
 

@@ -2,9 +2,9 @@
 
 `Channel` knows the rules within a kind. This file knows those between kinds, and the lease:
 
-* Make before break [Eventual consistency considerations]: kinds are sent in `ORDER` and wait as `WAITS_FOR` has it; a
-  listener or a route waits until every cluster that it may name stands with its endpoints; and a cluster that is to go
-  stays until the node has taken routes that no longer name it.
+* Make before break [Eventual consistency considerations]: kinds are sent in `ORDER`; a listener or a route waits until
+  every cluster that it may name stands with its endpoints; and a cluster that is to go stays until the node has taken
+  routes that no longer name it. Endpoints wait for nothing: Envoy answers clusters only when they are warm.
 * The runtime layer is leased, never given: it has a TTL [TTL, SotW TTL], only `renew` sends or prolongs it, and only
   while the node holds the endpoints of every cluster that its keys turn traffic to. A new stream is first told that
   nothing is leased.
@@ -24,7 +24,7 @@ from google.protobuf import any_pb2
 
 from dataplane.contract import NO_PLAN, Verdict
 from dataplane.xds.channel import LEAVING, Channel, Sent
-from dataplane.xds.kinds import KIND_OF, ORDER, TYPE_URL, WAITS_FOR, Kind
+from dataplane.xds.kinds import KIND_OF, ORDER, TYPE_URL, Kind
 from dataplane.xds.resources import LAYER, Rendered
 from dataplane.xds.snapshot import Snapshot
 
@@ -106,8 +106,6 @@ class Stream:
         """Send what the node lacks, in order."""
         out = []
         for kind in ORDER:
-            if any(self._channels[earlier].open is not None for earlier in WAITS_FOR[kind]):
-                continue
             response = self._next_layer(now) if kind is Kind.RTDS else self._next(kind)
             if response is not None:
                 out.append(response)
@@ -138,7 +136,8 @@ class Stream:
             found = channel.lacking(part.version, part.resources)
             return self._send(Kind.RTDS, Sent(part.version, plan, found)) if found else None
         until = self._renewed_at + self.ttl_s
-        stands = snapshot.leased <= self._channels[Kind.EDS].held.keys()
+        endpoints = self._channels[Kind.EDS]
+        stands = endpoints.open is None and snapshot.leased <= endpoints.held.keys()
         if self._due and now < until and stands and channel.refused_version != part.version:
             # [TTL]: "the management server resends the resource with a new TTL". The page also has a heartbeat, a
             # resource without a body; Envoy 1.40 acknowledges it and prolongs nothing (measured: the keys go at the
