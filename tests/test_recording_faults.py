@@ -176,6 +176,12 @@ def test_what_is_no_parquet_is_refused(broken: Path, garbage: bytes) -> None:
     only_fault(broken, 2, "attempts-00002.parquet", "")
 
 
+def test_other_rows_than_the_manifest_has_are_refused(broken: Path) -> None:
+    file = broken / "attempts-00002.parquet"
+    forge(broken, 2, "attempts", file.read_bytes(), rows=1)
+    only_fault(broken, 2, "attempts-00002.parquet", "rows where 1 were written")
+
+
 def test_other_columns_than_ours_are_refused(broken: Path) -> None:
     forge(broken, 2, "attempts", parquet(pa.table({"seq": [1]})), rows=1)
     only_fault(broken, 2, "attempts-00002.parquet", "has other columns than a attempts file of format 1")
@@ -373,15 +379,18 @@ def test_a_disk_that_hangs_bounds_what_waits_and_the_caller_never_does(
     real = files.Sink.write
     monkeypatch.setattr(files.Sink, "write", lambda sink, data: (hang.wait(60), real(sink, data))[1])
     problems: list[str] = []
-    recorder = recorder_at(tmp_path / "r", problems, part_rows=1000, backlog_bytes=1_000_000)
+    recorder = recorder_at(tmp_path / "r", problems, backlog_bytes=30_000_000)
     hang.clear()
-    batch = invented.batch(Requests, 500, RANDOM)
-    for i in range(1000):  # 35 MB if nothing bounded it
+    batch = invented.batch(Requests, 50_000, RANDOM)
+    for _ in range(3):  # a row group: the thread begins a file, and hangs
+        recorder.told(batch, invented.T0)
+    until(lambda: bool(list((tmp_path / "r").glob("*.open"))))
+    for i in range(1000):  # 5 GB if nothing bounded it
         recorder.told(batch, invented.T0 + i / 1000)
-        assert recorder.status()["backlog_bytes"] <= 1_000_000
+        assert recorder.status()["backlog_bytes"] <= 30_000_000
+    recorder.close(deadline_s=0.05)  # still hanging: closing gives up, too, and says no second word
     assert len(problems) == 1
     assert "the disk is too slow" in problems[0]
-    recorder.close(deadline_s=0.05)  # still hanging: closing gives up, too
     hang.set()
     recorder._thread.join(30)
     assert not list((tmp_path / "r").glob("*.open"))

@@ -159,10 +159,9 @@ def _fixed(stream: str) -> list[Column]:
 def encodings(stream: str) -> dict[str, Any]:
     """How pyarrow shall write a stream: arguments of a ParquetWriter.
 
-    Floats never go through a dictionary: it takes all NaNs for one and 0.0 for -0.0, and replay wants every bit. Split
-    by byte they press well. Integers are told by their differences, which costs less than looking each one up, and
-    which DuckDB and its likes can read. Statistics are kept of what one searches by; those of all columns would cost a
-    quarter of the time.
+    All of them keep every bit. Floats seldom repeat, so a dictionary is paid for in vain; split by byte they press
+    well. Integers are told by their differences, which costs less than looking each one up, and which DuckDB and its
+    likes can read. Statistics are kept of what one searches by; those of all columns would cost a quarter of the time.
     """
     columns = STREAMS[stream]
     names = [c.name for c in columns if pa.types.is_dictionary(c.type)]
