@@ -76,7 +76,8 @@ class _Attempts:
         self._before = rows
 
     def _clocks(self, part: ClosedPart, columns: dict[str, NDArray[Any]]) -> None:
-        offset = columns["now"] - (columns["started_s"] + columns["duration_s"])
+        with np.errstate(invalid="ignore", over="ignore"):  # what is no time is left out below
+            offset = columns["now"] - (columns["started_s"] + columns["duration_s"])
         for node in part.topology.nodes:
             of = offset[(columns["node_id"] == node.id) & np.isfinite(offset)]
             if len(of):

@@ -110,7 +110,7 @@ def render(report: Report) -> str:
     for by, counts in r.attempts_by.items():
         total = max(1, sum(counts.values()))
         lines += _table(f"attempts by {by}", [(k, f"{n} ({n / total:.1%})") for k, n in counts.items()])
-    clocks = [(c.node, _if(c.offset_s, "{:+.3f} s") + _if(c.drift_s, ", drift {:.3f} s") or "-") for c in r.clocks]
+    clocks = [(c.node, _if(c.offset_s, "{:+.4g} s") + _if(c.drift_s, ", drift {:.4g} s") or "-") for c in r.clocks]
     lines += _table("our clock less the node's (delivery included)", clocks)
     lines += _table("dropped log entries", [(n, _counts(reasons)) for n, reasons in r.dropped.items()])
     lines += _table("refused by nodes (NACK)", [(n, str(k)) for n, k in r.refused.items()])
