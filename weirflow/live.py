@@ -163,16 +163,17 @@ class Driver:
         """Take up the last checkpoint if there is a good one. Returns what happened, in words."""
         if self._checkpoint_path is None:
             return "no checkpoint is kept"
+        now = self.clock.now()  # once: the recording must tell a replay the very time that the brain was told
         try:
             state = checkpoint.load(self._checkpoint_path)
             if state is None:
                 return "no checkpoint yet: starting from the operator's weights"
-            self.brain.restore(state, self.clock.now())
+            self.brain.restore(state, now)
         except (checkpoint.CheckpointError, ValueError) as error:
             self.counters.problem(str(error))
             return f"{error}; starting from the operator's weights"
         if self.recorder is not None:
-            self.recorder.restored(state, self.clock.now())
+            self.recorder.restored(state, now)
         return f"restored from {self._checkpoint_path}"
 
     def save(self) -> None:

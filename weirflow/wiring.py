@@ -35,7 +35,7 @@ from weirflow.config.build import Config
 from weirflow.fleet import Fleet
 from weirflow.live import Driver
 from weirflow.log import configure as configure_log
-from weirflow.recording import Recorder
+from weirflow.recording import Recorder, runs
 
 log = structlog.get_logger("weirflow")
 
@@ -200,6 +200,7 @@ class Running:
             now=self.clock.now(),
             part_s=config.recording.part_s,
             keep_bytes=config.recording.keep_bytes,
+            older=runs(folder),
             on_problem=self._recording_problem,
             run=self.epoch,
         )
