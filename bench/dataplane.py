@@ -84,7 +84,9 @@ async def compare(parts: Running, without: EnvoyProcess, port_without: int, roun
         run = await wrk(port, 1, PATH)
         return (await envoy.stats(adaptive_picks)).get(adaptive_picks, 0.0) - before > 0.9 * run.requests
 
-    await until(warm, 40.0, "the adaptive arm carries the traffic")
+    if not await until(warm, 40.0, "", must=False):
+        service = await parts.brain.service(SERVICE)
+        raise CannotRunError(f"the adaptive arm never carried the traffic; {service['state']}: {service['reason']}")
     await wrk(port_without, 1, PATH)
     pairs: list[tuple[list[Turn], list[Turn]]] = []
     for n in range(rounds):
