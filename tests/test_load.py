@@ -166,7 +166,7 @@ async def test_connections_are_opened_ahead_and_used_in_turn() -> None:
         used[id(writer)] = used.get(id(writer), 0) + 1
         writer.write(OK)
 
-    async with a_server(answer) as port, Load([Stream("s", "n", port, 200)], rng(), ready=4) as load:
+    async with a_server(answer) as port, Load([Stream("s", "n", port, 200)], rng(), ready=4):
         async with asyncio.timeout(10):
             while len(used) < 4 or sum(used.values()) < 40:
                 await asyncio.sleep(0.02)
