@@ -186,7 +186,9 @@ class Server:
         return not self._snapshot.leased and all(peer.stream.settled(Kind.RTDS) for _, peer in self._peers())
 
     def status(self) -> dict[str, Any]:
-        """By node: connected, versions by kind, refusals, clock offset, log entries dropped; and faults of peers."""
+        """By node: connected, versions by kind, refusals, clock offset, what decodes its log,
+        entries whose clock was far off, entries dropped; and faults of peers.
+        """
         return {
             "nodes": {
                 name: {
@@ -194,6 +196,8 @@ class Server:
                     "kinds": node.peer.stream.status() if node.peer is not None else {},
                     "nacks": node.nacks,
                     "clock_offset_s": node.decoder.offset_s,
+                    "decoder": "compiled" if node.decoder.compiled else "plain",
+                    "skewed": node.decoder.skewed,
                     "dropped": dict(node.dropped),
                 }
                 for name, node in self._nodes.items()
