@@ -14,6 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from weirflow.demo import story
+from weirflow.demo.processes import NeverHappenedError
+from weirflow.demo.stage import Stage
+
 pytestmark = pytest.mark.envoy
 
 TAG = "WEIRFLOW_TEST_TAG"  # inherited by every process that the demo starts, whoever its parent is by then
@@ -80,6 +84,22 @@ async def test_the_demo_does_what_it_claims_and_leaves_nothing_behind(tmp_path: 
     for claim in report["claims"]:
         assert claim["sentence"].split(":")[0] in " ".join(shown.decode().split())
     assert tagged(tag) == []
+
+
+def test_one_claim_that_fails_or_a_story_that_breaks_off_is_named_and_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def claims_too_much(stage: Stage) -> None:
+        stage.claim("the moon is made of cheese", False, "0 of 1 moons")
+
+    async def breaks_off(stage: Stage) -> None:
+        raise NeverHappenedError("the sun rises: not within 1 s")
+
+    monkeypatch.setattr(story, "PHASES", (claims_too_much, breaks_off))
+    figures = tmp_path / "figures.json"
+    assert story.main(figures, brisk=True) == 1
+    broken = [c for c in json.loads(figures.read_text())["claims"] if not c["held"]]
+    assert [c["figure"] for c in broken] == ["0 of 1 moons", "the sun rises: not within 1 s"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's")
