@@ -450,3 +450,22 @@ async def test_a_node_that_the_mesh_does_not_name_is_refused_and_told_why(world)
         assert await world.get("/web") == "a"
     finally:
         await stranger.stop()
+
+
+async def test_a_drained_envoy_ends_what_is_open_before_it_leaves(world):
+    await world.start(await world.service("web", "a"))
+    backend, envoy = world.backends["a"], world.envoys["n1"]
+    backend.gate.clear()
+    request = asyncio.create_task(world.get("/web"))
+    await world.until(lambda: backend.hanging == 1)
+    leaving = asyncio.create_task(envoy.stop(drain_s=10.0))
+    await world.until(lambda: draining(envoy))
+    assert not leaving.done()
+    backend.gate.set()
+    assert await request == "a"
+    await leaving
+    assert envoy.returncode == 0
+
+
+async def draining(envoy):
+    return (await envoy._ask("/ready") or "").startswith("DRAINING")

@@ -271,9 +271,11 @@ async def test_a_reload_without_a_node_ends_its_stream_and_serves_a_new_one(serv
 
 async def test_a_port_that_is_taken_is_an_error_and_not_shared(server, told, registry):
     other = Server(MESH, registry.topology(MESH), told, told, lambda: 0.0, epoch="f")
-    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{server.port}: is it in use"):
-        await other.start(f"127.0.0.1:{server.port}")
-    await other.stop()
+    try:
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{server.port}: is it in use"):
+            await other.start(f"127.0.0.1:{server.port}")
+    finally:
+        await other.stop()
 
 
 async def test_stopping_twice_is_stopping_once(server, channel):
