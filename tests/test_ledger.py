@@ -30,7 +30,9 @@ def attempts(*rows, node=0):
 
 def stamped(ledger, *rows, offset_s=0.0, node=0):
     got = ledger.stamp(attempts(*rows, node=node), offset_s)
-    return list(zip(got.plan.tolist(), got.weight.tolist(), np.round(got.probability.astype(float), 4).tolist(), strict=True))
+    return list(
+        zip(got.plan.tolist(), got.weight.tolist(), np.round(got.probability.astype(float), 4).tolist(), strict=True)
+    )
 
 
 @pytest.fixture
