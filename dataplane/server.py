@@ -71,6 +71,7 @@ class _Peer:
         self.stream = stream
         self.task = task
         self.replaced = ""  # why it was ended by us
+        self._over = False
         self._waiting: deque[Any] = deque()
         self._wake = asyncio.Event()
 
@@ -85,12 +86,29 @@ class _Peer:
         self.task.cancel()
 
     async def write(self, context: Any) -> None:
-        """Write what is put, until cancelled."""
-        while True:
+        """Write what is put, until it is over."""
+        while not self._over:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
+            while self._waiting and not self._over:
                 await context.write(self._waiting.popleft().SerializeToString())
+
+    def wrote(self, writer: asyncio.Task[None]) -> None:
+        """The writer has ended: one that failed ends the stream. Asking tells asyncio that its failure was seen."""
+        if not writer.cancelled() and writer.exception() is not None and not self._over:
+            self.task.cancel()
+
+    async def finish(self, writer: asyncio.Task[None]) -> None:
+        """Let a write that is under way end: beside it gRPC takes no status, and the peer would wait for ever.
+
+        It ends when the peer reads or is gone, which keepalive sees to.
+        """
+        self._over = True
+        self._wake.set()
+        try:
+            await asyncio.wait({writer})
+        finally:
+            writer.cancel()
 
 
 class Server:
@@ -255,7 +273,7 @@ class Server:
         node.peer = peer
         self._tell_event(Presence(node.id, connected=True))
         writer = asyncio.create_task(peer.write(context))
-        writer.add_done_callback(lambda w: w.cancelled() or task.cancel())
+        writer.add_done_callback(peer.wrote)
         try:
             self._carry_out(node, peer, peer.stream.on_request(request, self._steady()))
             async for message in messages:
@@ -266,10 +284,10 @@ class Server:
                 raise
             raise rpc.RefusedError(grpc.StatusCode.ABORTED, peer.replaced, reason="replaced") from None
         finally:
-            writer.cancel()
             if node.peer is peer:
                 node.peer = None
                 self._tell_event(Presence(node.id, connected=False))
+            await peer.finish(writer)
 
     async def _als(self, messages: AsyncIterator[bytes], context: Any) -> None:
         node: _Node | None = None

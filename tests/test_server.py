@@ -198,6 +198,31 @@ async def test_a_bug_in_a_handler_ends_its_own_stream_only(server, channel, monk
     await connect(channel, "n2")
 
 
+async def test_a_stream_that_fails_lets_a_write_under_way_end_for_grpc_takes_no_status_beside_it(server, monkeypatch):
+    log, writing, written = [], asyncio.Event(), asyncio.Event()
+
+    async def messages():
+        yield ask(Kind.CDS, "n2").SerializeToString()
+        await writing.wait()
+        monkeypatch.setattr(server._nodes["n2"].peer.stream, "on_request", lambda *_: 1 / 0)
+        yield ask(Kind.EDS, names=["web"]).SerializeToString()
+
+    class Context:
+        async def write(self, _):
+            log.append("write begins")
+            writing.set()
+            await written.wait()
+            log.append("write ends")
+
+    stream = asyncio.create_task(server._ads(messages(), Context()))
+    await until(lambda: writing.is_set() and not server.status()["nodes"]["n2"]["connected"])
+    assert not stream.done()
+    written.set()
+    with pytest.raises(ZeroDivisionError):
+        await stream
+    assert log == ["write begins", "write ends"]
+
+
 async def test_load_reports_are_asked_for_by_endpoint_and_told_as_they_come(server, channel, told):
     call = Call(channel, LRS)
     await call.send(first_message(LRS, "n1"))
