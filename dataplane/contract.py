@@ -297,7 +297,9 @@ class ServicePlan:
 
     `share_percent` of its traffic goes to the adaptive arm; 0 means that nothing learned is applied and its key is not
     leased at all. `weights` holds a positive integer for every endpoint, `limits` runtime values by circuit breaker
-    field (`max_requests` and its likes). `reason` and `reasons` (by endpoint id) say why, in an operator's words.
+    field (`max_requests` and its likes). `bias` is the adaptive cluster's `active_request_bias`: with unequal weights
+    an endpoint is picked in proportion to weight / (open requests + 1) ** bias (Envoy's `LeastRequestLbConfig`).
+    `reason` and `reasons` (by endpoint id) say why, in an operator's words.
     """
 
     share_percent: float
@@ -305,6 +307,7 @@ class ServicePlan:
     limits: Mapping[str, int] = field(default_factory=dict)
     reason: str = ""
     reasons: Mapping[int, str] = field(default_factory=dict)
+    bias: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
