@@ -1,4 +1,4 @@
-"""The world that a pick has to cope with: endpoints whose speed and behaviour change with time, and the work that comes.
+"""The world that a pick has to cope with: endpoints whose speed and behaviour change, and the work that comes.
 
 A `Fleet` and a `Trace` are arrays, drawn once from a scenario and a seed. Every policy is then run over the very same
 ones, on real Envoy, in virtual time and by the bounds, so that a difference between two policies is the policies'.
@@ -6,11 +6,11 @@ ones, on real Envoy, in virtual time and by the bounds, so that a difference bet
 What an endpoint does with a request of `demand_s` that reaches it at time t, in this order:
 
 * while it hangs, nothing starts and nothing ends; requests pile up until the hang is over;
-* with `error_share`, by the request's own `luck`, it answers `status` after `after_s`, without work. Status 200 there is
-  the harder case: an empty body that looks like success;
+* with `error_share`, by the request's own `luck`, it answers `status` after `after_s`, without work. Status 200 there
+  is the harder case: an empty body that looks like success;
 * otherwise the request waits for one of `workers` in one queue, first come first served, and takes
-  `demand_s / speed`, with the speed in force when its work starts. `extra_s` is added to the answer and holds no worker,
-  as a slow network would.
+  `demand_s / speed`, with the speed in force when its work starts. `extra_s` is added to the answer and holds no
+  worker, as a slow network would.
 
 A client that gives up does not take its work away, unless that has not begun.
 """
