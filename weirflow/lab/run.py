@@ -1,0 +1,69 @@
+"""One run: a policy over a world that was drawn, on some engine, and what became of every request.
+
+Everything that a report tells is computed from runs. Policies are named as an operator of Envoy would name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dataplane.simulated.fleet import Fate, Fleet, Floats, Trace
+from weirflow.lab.scenario import Scenario
+
+STOCK = {
+    "round_robin": "round robin",
+    "random": "random",
+    "least_request": "least request, two choices (Envoy's default)",
+    "full_scan": "least request, full scan",
+    "cswrr": "client-side weighted round robin, by ORCA headers",
+    "least_request_outliers": "least request with outlier detection",
+}
+"""What ships in Envoy and needs no knowledge of the fleet."""
+TOLD = {
+    "round_robin_true": "round robin, weights set by hand to the true capacity at the start",
+    "least_request_true": "least request, weights set by hand to the true capacity at the start",
+}
+"""What ships in Envoy, with weights that only an oracle could set."""
+SIMULATED = {
+    "peak_ewma": "peak EWMA, two choices, failures priced as slow",
+    "prequal": "Prequal: probes, hot and cold",
+    "jsed_local": "join the shortest expected delay by the node's own queue and the true speed",
+}
+"""What does not run in stock Envoy: in the simulated mesh only."""
+WEIRFLOW = {"weirflow": "Weirflow, adaptive"}
+POLICIES = STOCK | TOLD | WEIRFLOW
+"""What runs on real Envoy."""
+BOUNDS = {
+    "central_queue": "one queue for all, fastest free worker first",
+    "jsed": "join the shortest expected delay, with full information",
+    "static_weights": "the best fixed split",
+}
+"""Physical bounds, computed over the trace that was run."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """What a policy had in force when, for those whose weights move. T moments, E endpoints."""
+
+    at_s: Floats  # (T,) since the start of the run
+    share: Floats  # (T, E) of traffic by weight; each row sums to 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A policy's run. `place` is its position within its seed's block: every other seed runs the block backwards."""
+
+    scenario: Scenario
+    policy: str
+    nodes: int
+    seed: int
+    engine: Literal["envoy", "simulated"]
+    fleet: Fleet
+    trace: Trace
+    fate: Fate
+    place: int = 0
+    weights: Weights | None = None
+    overhead: Mapping[str, float] = field(default_factory=dict)  # CPU shares, client lateness; by `weirflow.lab`
+    refused: str = ""  # why these figures may not be reported, "" when they may
