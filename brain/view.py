@@ -34,7 +34,15 @@ class View:
     capacity_high: Floats
     count: Floats  # samples behind the capacity
     error_share: Floats  # NaN without samples
+    service_s: Floats  # latency of an average request at an idle endpoint; NaN when not known
+    service_low_s: Floats  # of a 90 % interval
+    service_high_s: Floats
+    latency_s: Floats  # mean latency lately, queueing included; NaN without samples
+    rate_per_s: Floats  # attempts that finished lately
+    in_flight: Floats  # open now by the load reports; NaN when no node is fresh
+    lanes: float  # requests an endpoint of this service works on at once; NaN while nothing shows a queue
     ready: bool  # enough samples and time at this service for its figures to be acted on
+    disputed: bool = False  # its nodes contradict each other and nobody can say who is right: move nothing
 
 
 def look(
@@ -51,6 +59,13 @@ def look(
         capacity_high=prediction.high[members],
         count=prediction.count[members],
         error_share=endpoints.error_share[members],
+        service_s=endpoints.latency_s[members],
+        service_low_s=endpoints.latency_s[members] / 1.3,
+        service_high_s=endpoints.latency_s[members] * 1.3,
+        latency_s=endpoints.latency_s[members],
+        rate_per_s=endpoints.rate_per_s[members],
+        in_flight=endpoints.in_flight[members],
+        lanes=4.0,
         ready=ready,
     )
 

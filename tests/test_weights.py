@@ -11,6 +11,8 @@ from brain.view import View, prior_of
 from brain.weights import middle, propose
 from dataplane.contract import Endpoint, Service
 
+PER_ENDPOINT = ("service_s", "service_low_s", "service_high_s", "latency_s", "rate_per_s", "in_flight")
+
 
 def view(
     capacity: list[float], *, count: float | list[float] = 1e9, spread: float = 1.0, weights: list[int] | None = None,
@@ -29,6 +31,8 @@ def view(
         capacity_high=c * spread,
         count=np.broadcast_to(np.array(count, dtype=float), (n,)),
         error_share=np.full(n, np.nan),
+        **dict.fromkeys(PER_ENDPOINT, np.full(n, np.nan)),
+        lanes=np.nan,
         ready=ready,
     )
 
@@ -85,6 +89,7 @@ def test_whatever_a_model_predicts_the_proposal_is_positive(rows: list[tuple[flo
     v = view([r[0] for r in rows], weights=[int(r[4]) for r in rows])
     v = View(
         **{f: getattr(v, f) for f in ("service", "members", "prior", "in_force", "capacity", "error_share", "ready")},
+        **{f: getattr(v, f) for f in (*PER_ENDPOINT, "lanes")},
         capacity_low=np.array([r[1] for r in rows]),
         capacity_high=np.array([r[2] for r in rows]),
         count=np.array([r[3] for r in rows]),
