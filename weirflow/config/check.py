@@ -38,7 +38,7 @@ def check(file: FilePath) -> Checked:
 def check_text(text: str, file: FilePath) -> Checked:
     """Check text as if it were in that file."""
     source = parse(text, str(file))
-    document, found = structure(source)
+    document, found = structure(source, Document)
     found += source.problems
     if isinstance(source.data, dict):
         for looking in (_repeats(source), _references(source), overlaps(source)):

@@ -1,4 +1,5 @@
-"""The JSON Schema of a mesh file, for editors and for other people's checks. Shipped as `mesh.schema.json`.
+"""The JSON Schema of a mesh file, for editors and for other people's checks. Shipped as `mesh.schema.json`; the lab's
+scenario files have one of their own, made by the same hand.
 
 It is made from the models, so it cannot say anything else than they do. What it cannot express (durations in range,
 names that must exist) is left to `weirflow validate`.
@@ -10,26 +11,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from weirflow.config import units
 from weirflow.config.model import Document
 
 FILE = Path(__file__).with_name("mesh.schema.json")
+TITLE = "Weirflow mesh file"
 
 
-def schema() -> dict[str, Any]:
-    """The schema, as JSON Schema draft 2020-12."""
-    made = Document.model_json_schema()
+def schema(model: type[BaseModel] = Document, title: str = TITLE) -> dict[str, Any]:
+    """The schema of what a model describes, as JSON Schema draft 2020-12."""
+    made = model.model_json_schema()
     _tidy(made)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **made,
-        "title": "Weirflow mesh file",
-    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": title}
 
 
-def text() -> str:
-    """The schema as the shipped file has it."""
-    return json.dumps(schema(), indent=2) + "\n"
+def text(model: type[BaseModel] = Document, title: str = TITLE) -> str:
+    """The schema as its shipped file has it."""
+    return json.dumps(schema(model, title), indent=2) + "\n"
 
 
 def _tidy(node: Any) -> None:

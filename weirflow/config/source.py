@@ -32,12 +32,25 @@ _YAML_1_1 = re.compile(r"^%YAML[ \t]+1\.[01]\b", re.MULTILINE)
 Mark = tuple[int, int]  # line and column, from 1
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a file is for, as messages say it."""
+
+    name: str
+    smallest: str
+    begin: str
+
+
+MESH = Kind("mesh", "the smallest mesh has nodes, and services with endpoints", "begin with 'nodes:'")
+
+
 @dataclass
 class Source:
     """Plain data and where each piece of it stands. Repeated keys keep their first value and are in `problems`."""
 
     file: str
     text: str
+    kind: Kind = MESH
     data: Any = None
     keys: dict[Path, Mark] = field(default_factory=dict)
     values: dict[Path, Mark] = field(default_factory=dict)
@@ -68,21 +81,21 @@ class Source:
                 yield i, entry
 
 
-def read(file: FilePath) -> str:
-    """The text of a mesh file. ConfigError when it cannot be opened, is too large, or is not UTF-8."""
+def read(file: FilePath, kind: Kind = MESH) -> str:
+    """The text of a file. ConfigError when it cannot be opened, is too large, or is not UTF-8."""
     name = str(file)
     try:
         with file.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        _refuse(name, "no such file", "name the mesh file to read")
+        _refuse(name, "no such file", f"name the {kind.name} file to read")
     except IsADirectoryError:
-        _refuse(name, "is a directory", f"name a file in it, such as {file / 'mesh.yaml'}")
+        _refuse(name, "is a directory", f"name a file in it, such as {file / f'{kind.name}.yaml'}")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         _refuse(name, f"cannot be read: {reason}")
     if len(raw) > MAX_BYTES:
-        _refuse(name, f"is larger than {MAX_BYTES >> 20} MiB", "a mesh file is text that a person can read")
+        _refuse(name, f"is larger than {MAX_BYTES >> 20} MiB", f"a {kind.name} file is text that a person can read")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -92,12 +105,12 @@ def read(file: FilePath) -> str:
         _refuse(name, f"byte 0x{raw[error.start]:02x} is not UTF-8", "save the file as UTF-8", line, column)
 
 
-def parse(text: str, file: str) -> Source:
+def parse(text: str, file: str, kind: Kind = MESH) -> Source:
     """Read YAML text. ConfigError for a syntax error, which is told alone: nothing after it can be trusted."""
     directive = _YAML_1_1.search(text)
     if directive is not None:
         line = text.count("\n", 0, directive.start()) + 1
-        _refuse(file, "mesh files are YAML 1.2", "take the %YAML line out", line, 1)
+        _refuse(file, f"{kind.name} files are YAML 1.2", "take the %YAML line out", line, 1)
     yaml = YAML(typ="rt", pure=True)
     try:
         root = yaml.compose(text)
@@ -106,13 +119,13 @@ def parse(text: str, file: str) -> Source:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         _refuse(file, f"not YAML: {_syntax(error)}", "", line, column)
     except RecursionError:
-        _refuse(file, f"nested deeper than {MAX_DEPTH} levels", "a mesh file needs six")
+        _refuse(file, f"nested deeper than {MAX_DEPTH} levels", f"a {kind.name} file needs six")
     except (YAMLError, ValueError, KeyError, IndexError, AttributeError, TypeError, AssertionError) as error:
         # ruamel.yaml lets a few of its own mistakes out on malformed text; they are the text's fault all the same.
         _refuse(file, f"not YAML: {' '.join(str(error).split())[:200]}")
     if root is None:
-        _refuse(file, "is empty", "the smallest mesh has nodes, and services with endpoints")
-    source = Source(file, text)
+        _refuse(file, "is empty", kind.smallest)
+    source = Source(file, text, kind)
     source.data = _Builder(source).build(root, (), 0)
     return source
 
@@ -139,7 +152,8 @@ class _Builder:
         if self._built > MAX_VALUES:
             _refuse(self._source.file, f"holds more than {MAX_VALUES} values", "aliases (*name) multiply", *mark)
         if depth > MAX_DEPTH:
-            _refuse(self._source.file, f"nested deeper than {MAX_DEPTH} levels", "a mesh file needs six", *mark)
+            mend = f"a {self._source.kind.name} file needs six"
+            _refuse(self._source.file, f"nested deeper than {MAX_DEPTH} levels", mend, *mark)
         self._source.values[path] = mark
         if isinstance(node, MappingNode):
             return self._mapping(node, path, depth)

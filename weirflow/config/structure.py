@@ -4,37 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from weirflow.config.model import Document
 from weirflow.config.problems import MOST_PROBLEMS, Path, Problem, mend_of, shown
 from weirflow.config.source import Source
 
 _WORDS_FOR_TRUE_AND_FALSE = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
-def structure(source: Source) -> tuple[Document | None, list[Problem]]:
-    """The document, or None with what is wrong with its keys and values."""
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def structure(source: Source, model: type[Model]) -> tuple[Model | None, list[Problem]]:
+    """The data as this model, or None with what is wrong with its keys and values."""
     if not isinstance(source.data, dict):
-        message = f"a mesh file is a mapping of keys, not {_kind(source.data)}"
-        return None, [source.problem((), message, "begin with 'nodes:'")]
+        message = f"a {source.kind.name} file is a mapping of keys, not {_kind(source.data)}"
+        return None, [source.problem((), message, source.kind.begin)]
     try:
-        return Document.model_validate(source.data), []
+        return model.model_validate(source.data), []
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=True)
         # Not all of them: looking for near names takes long where a hostile file has a hundred thousand.
-        return None, [_problem(source, detail) for detail in details[: 2 * MOST_PROBLEMS]]
+        return None, [_problem(source, model, detail) for detail in details[: 2 * MOST_PROBLEMS]]
 
 
-def _problem(source: Source, detail: ErrorDetails) -> Problem:
+def _problem(source: Source, model: type[BaseModel], detail: ErrorDetails) -> Problem:
     path: Path = tuple(part for part in detail["loc"] if part != "[key]")
     kind, value, limits = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         return source.problem(
-            path, "unknown key", mend_of(path[-1], _known_keys(path[:-1]), kind="known keys"), key=True
+            path, "unknown key", mend_of(path[-1], _known_keys(model, path[:-1]), kind="known keys"), key=True
         )
     if kind == "missing":
         return source.problem(path, "is missing", f"give it {_a_value_for(path)}", key=True)
@@ -42,7 +44,7 @@ def _problem(source: Source, detail: ErrorDetails) -> Problem:
         message, mend = limits["message"], limits["mend"]
         return source.problem(path, message if _about_kind(message) else f"{shown(value)} {message}", mend)
     if kind in ("literal_error", "enum"):
-        return source.problem(path, f"{shown(value)} is not one of its values", mend_of(value, _choices(path)))
+        return source.problem(path, f"{shown(value)} is not one of its values", mend_of(value, _choices(model, path)))
     return source.problem(path, *_plain(kind, value, limits, detail["msg"]))
 
 
@@ -105,9 +107,9 @@ def _a_value_for(path: Path) -> str:
     )
 
 
-def _annotation(path: Path) -> Any:
-    """The type that the models give to what stands at this path, None when they know nothing of it."""
-    here: Any = Document
+def _annotation(model: type[BaseModel], path: Path) -> Any:
+    """The type that the model gives to what stands at this path, None when it knows nothing of it."""
+    here: Any = model
     for part in path:
         here = _model_or_container(here)
         if isinstance(here, type) and issubclass(here, BaseModel):
@@ -129,13 +131,13 @@ def _model_or_container(annotation: Any) -> Any:
     return annotation
 
 
-def _known_keys(path: Path) -> list[str]:
-    model = _annotation(path)
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+def _known_keys(model: type[BaseModel], path: Path) -> list[str]:
+    here = _annotation(model, path)
+    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
 
 
-def _choices(path: Path) -> list[str]:
-    annotation = _annotation(path)
+def _choices(model: type[BaseModel], path: Path) -> list[str]:
+    annotation = _annotation(model, path)
     if get_origin(annotation) is Literal:
         return [str(choice) for choice in get_args(annotation)]
     if isinstance(annotation, type) and issubclass(annotation, Enum):
