@@ -6,8 +6,7 @@ prints the port that the kernel chose on loopback and serves until it is killed.
 `x-backend`. `GET /__control` tells its state; `POST /__control` with any of `{"slow": 10, "error_share": 0.5, "hang":
 true}` changes its faults. `weirflow.demo.backends` starts and steers several.
 
-Imports nothing heavy: a process answers about 100 ms after it was started. It speaks as much of HTTP/1.1 as a proxy
-in front of it needs (keep-alive, bodies with a length), and refuses the rest aloud.
+Imports nothing heavy: a process answers about 100 ms after it was started.
 """
 
 from __future__ import annotations
@@ -16,16 +15,15 @@ import argparse
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from http import HTTPStatus
 from random import Random
-from typing import cast
 
 from weirflow.demo.desk import Desk, Faults
+from weirflow.demo.served import Served
 
 CONTROL = "/__control"
-MOST_HEAD_BYTES = 64 * 1024
-MOST_BODY_BYTES = 1024 * 1024
 
 
 def turned(faults: Faults, body: bytes) -> Faults:
@@ -39,57 +37,19 @@ def turned(faults: Faults, body: bytes) -> Faults:
     return replace(faults, **told)
 
 
-class Connection(asyncio.Protocol):
-    """One client connection: requests in order, one at a time, as HTTP/1.1 without pipelining has it."""
+class Connection(Served):
+    """One client connection, in front of the desk; the control page beside it."""
 
     def __init__(self, name: str, desk: Desk) -> None:
-        self.gone = False
-        self._name, self._desk = name, desk
-        self._buffer = b""
-        self._busy = False
-        self._close = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
-        self._transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is left to answer."""
-        self.gone = True
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes in; a whole request starts when the one before it has been answered."""
-        self._buffer += data
-        if not self._busy:
-            self._next()
+        super().__init__(name)
+        self._desk = desk
 
     def answer(self, status: int) -> None:
-        """Send a plain answer and take up what has come in meanwhile."""
-        self._send(status, b"ok\n" if status == HTTPStatus.OK else HTTPStatus(status).phrase.encode() + b"\n")
+        """Send a plain answer."""
+        self.send(status, b"ok\n" if status == HTTPStatus.OK else HTTPStatus(status).phrase.encode() + b"\n")
 
-    def _next(self) -> None:
-        head, found, rest = self._buffer.partition(b"\r\n\r\n")
-        if not found:
-            if len(head) > MOST_HEAD_BYTES:
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            return
-        lines = head.decode("latin-1").split("\r\n")
-        words = lines[0].split(" ")
-        headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
-        length = headers.get("content-length", "0")
-        if len(words) != 3 or not length.isdecimal():
-            self._refuse(HTTPStatus.BAD_REQUEST)
-        elif "transfer-encoding" in headers:
-            self._refuse(HTTPStatus.LENGTH_REQUIRED)
-        elif int(length) > MOST_BODY_BYTES:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        elif len(rest) >= int(length):
-            self._busy = True
-            self._buffer = rest[int(length) :]
-            self._close = headers.get("connection", "").lower() == "close" or words[2] == "HTTP/1.0"
-            self._route(words[0], words[1], rest[: int(length)])
-
-    def _route(self, method: str, path: str, body: bytes) -> None:
+    def asked(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> None:
+        """To the desk, or to the control page."""
         if path != CONTROL:
             self._desk.ask(self)
             return
@@ -97,31 +57,9 @@ class Connection(asyncio.Protocol):
             try:
                 self._desk.turn(turned(self._desk.faults, body))
             except ValueError as wrong:
-                self._send(HTTPStatus.BAD_REQUEST, f"{wrong}\n".encode())
+                self.send(HTTPStatus.BAD_REQUEST, f"{wrong}\n".encode())
                 return
-        self._send(HTTPStatus.OK, json.dumps(self._desk.state()).encode() + b"\n")
-
-    def _refuse(self, status: HTTPStatus) -> None:
-        """Answer and hang up: after a request that cannot be read, nobody knows where the next one starts."""
-        self._close = True
-        self.answer(status)
-
-    def _send(self, status: int, body: bytes) -> None:
-        if self._transport.is_closing():
-            return
-        self._transport.write(
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-            f"x-backend: {self._name}\r\n"
-            f"content-length: {len(body)}\r\n"
-            f"{'connection: close' + chr(13) + chr(10) if self._close else ''}\r\n".encode()
-            + body
-        )
-        self._busy = False
-        if self._close:
-            self._buffer = b""
-            self._transport.close()
-        elif self._buffer:
-            self._next()
+        self.send(HTTPStatus.OK, json.dumps(self._desk.state()).encode() + b"\n")
 
 
 async def serve(told: argparse.Namespace) -> None:
