@@ -180,15 +180,32 @@ async def running(
     program: Sequence[str] = PROGRAM,
     **more: Any,
 ) -> AsyncIterator[Running]:
+    """`running_on` a mesh file of the demo's kind: `services` by name to addresses, `more` as in `mesh.document`."""
+
+    def document(xds_port: int, admin_port: int) -> Mapping[str, Any]:
+        return mesh.document(services, nodes, xds_port, admin_port, **more)
+
+    async with running_on(folder, document, nodes, program=program) as parts:
+        yield parts
+
+
+@asynccontextmanager
+async def running_on(
+    folder: Path,
+    document: Callable[[int, int], Mapping[str, Any]],
+    nodes: Mapping[str, int],
+    *,
+    program: Sequence[str] = PROGRAM,
+) -> AsyncIterator[Running]:
     """Write a mesh file into `folder`, start the brain on it, then the Envoys; in the end stop all of them.
 
-    `services` by name to addresses, `nodes` by name to worker threads, `program` to start on the file instead of
-    `weirflow run`, `more` as in `mesh.document`. EnvoyError or
+    `document` makes the file from the xDS and the admin port; it has the listener `web`, and nodes that are not
+    spawned. `nodes` by name to worker threads, `program` to start on the file instead of `weirflow run`. EnvoyError or
     RuntimeError, with the last words of what did not start.
     """
     xds_port, admin_port = free_port(), free_port()
     file = folder / "mesh.yaml"
-    mesh.write(file, mesh.document(services, nodes, xds_port, admin_port, **more))
+    mesh.write(file, document(xds_port, admin_port))
     async with AsyncExitStack() as down:
         brain = Brain(file, admin_port, folder / "brain.log", program)
         down.push_async_callback(brain.stop)
