@@ -1,0 +1,207 @@
+"""The stock policies, each as a plain Envoy of its own: static configuration, and the members in a watched file.
+
+    async with stock("least_request", world, folder) as proxies:
+        proxies.ports
+
+One process per node, fresh for each run, so no policy inherits another's schedule or sees its requests in flight. What
+is not the policy's is the same for all, Weirflow included: no retries, the scenario's timeout, and circuit breakers
+that nothing reaches (`UNREACHED`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from dataplane.envoy.process import EnvoyProcess
+from dataplane.simulated.fleet import Fleet, Floats
+from dataplane.xds.resources import duration, split_address
+
+SERVICE = "lab"
+UNREACHED = 1_000_000
+"""Of each circuit breaker: nothing is refused, so that the policies differ by their picks alone."""
+WEIGHT_OF_THE_STRONGEST = 1000
+_LB = "type.googleapis.com/envoy.extensions.load_balancing_policies"
+_LEAST_REQUEST = {"@type": f"{_LB}.least_request.v3.LeastRequest"}
+_ROUND_ROBIN = {"@type": f"{_LB}.round_robin.v3.RoundRobin"}
+_PICKS: Mapping[str, dict[str, Any]] = {
+    "round_robin": _ROUND_ROBIN,
+    "random": {"@type": f"{_LB}.random.v3.Random"},
+    "least_request": _LEAST_REQUEST,
+    "full_scan": _LEAST_REQUEST | {"selection_method": "FULL_SCAN"},
+    "cswrr": {
+        "@type": f"{_LB}.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
+        "blackout_period": "2s",  # 10 s by default: shorter, so that a short run judges the policy and not its start
+        "weight_update_period": "1s",
+    },
+    "least_request_outliers": _LEAST_REQUEST,
+    "round_robin_true": _ROUND_ROBIN,
+    "least_request_true": _LEAST_REQUEST,
+}
+OUTLIERS = {
+    "consecutive_5xx": 5,
+    "interval": "1s",  # 10 s and 30 s by default: shorter, to act and to forgive within a run
+    "base_ejection_time": "5s",
+    "max_ejection_percent": 50,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where a policy runs: the fleet, its addresses, and how many nodes there are."""
+
+    fleet: Fleet
+    addresses: tuple[str, ...]
+    nodes: int
+    timeout_s: float
+    paths: tuple[str, ...]  # of the request classes
+
+    def members(self, at_s: float) -> list[int]:
+        """Who is a member at that time, by index."""
+        return np.flatnonzero((self.fleet.joins_s <= at_s) & (at_s < self.fleet.leaves_s)).tolist()
+
+    def changes_s(self) -> list[float]:
+        """When members come or go, after the start."""
+        moments = {*self.fleet.joins_s.tolist(), *self.fleet.leaves_s.tolist()}
+        return sorted(t for t in moments if 0 < t < np.inf)
+
+
+class Proxies(Protocol):
+    """The nodes of a run, whatever policy is in them. `pids` are their processes, by what to call them."""
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """Of each node's listener."""
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """Of each process whose CPU is to be watched."""
+
+    async def moved(self, at_s: float) -> None:
+        """Take up who is a member now."""
+
+    async def shares(self) -> Floats | None:
+        """The weights in force as shares, by endpoint; None for a policy whose weights do not move."""
+
+
+def true_weights(fleet: Fleet) -> list[int]:
+    """What an oracle would set by hand before the start: capacity as it is then, for those yet to come as well."""
+    capacity = fleet.workers * fleet.speed[:, 0]
+    return [max(1, round(w)) for w in capacity / capacity.max() * WEIGHT_OF_THE_STRONGEST]
+
+
+class Stock:
+    """The Envoys of one stock policy."""
+
+    def __init__(self, policy: str, world: World, folder: Path) -> None:
+        self._world, self._file, self._version = world, folder / "endpoints.json", 0
+        self._weights = true_weights(world.fleet) if policy.endswith("_true") else world.fleet.weight.tolist()
+        told = bootstraps(policy, world, self._file)
+        self.envoys = [EnvoyProcess(b, log=folder / f"node-{i}.log") for i, b in enumerate(told)]
+        self.ports: list[int] = []
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """Of each Envoy."""
+        return {e.name: e.pid for e in self.envoys}
+
+    async def moved(self, at_s: float) -> None:
+        """Write who is a member, and rename the file into place: what Envoy watches for."""
+        self._version += 1
+        new = self._file.with_suffix(".new")
+        found = assignment(self._world, self._world.members(at_s), self._weights)
+        new.write_text(json.dumps({"version_info": str(self._version), "resources": [found]}))
+        new.rename(self._file)
+
+    async def shares(self) -> Floats | None:
+        """Set once."""
+        return None
+
+
+@asynccontextmanager
+async def stock(policy: str, world: World, folder: Path) -> AsyncIterator[Stock]:
+    """The Envoys of a policy, ready; in the end all of them stopped. KeyError for a policy that is not stock."""
+    proxies = Stock(policy, world, folder)
+    await proxies.moved(0.0)
+    async with AsyncExitStack() as down:
+        for envoy in proxies.envoys:
+            down.push_async_callback(envoy.stop)
+            await envoy.start()
+        for envoy in proxies.envoys:
+            await envoy.ready()
+            proxies.ports.append((await envoy.listeners())["web"])
+        yield proxies
+
+
+def bootstraps(policy: str, world: World, members: Path) -> list[dict[str, Any]]:
+    """Envoy's configuration for each node. `members` is the file of the endpoints."""
+    return [
+        {
+            "node": {"id": f"node-{n}", "cluster": SERVICE},
+            "admin": {"address": _socket("127.0.0.1:0")},
+            "static_resources": {"listeners": [_listener(world)], "clusters": [cluster(policy, members)]},
+        }
+        for n in range(world.nodes)
+    ]
+
+
+def cluster(policy: str, members: Path) -> dict[str, Any]:
+    """The service under a policy. KeyError for one that is not stock."""
+    pick = {"name": "pick", "typed_config": _PICKS[policy]}
+    breakers = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNREACHED)
+    return {
+        "name": SERVICE,
+        "type": "EDS",
+        "eds_cluster_config": {
+            "eds_config": {"path_config_source": {"path": str(members)}, "resource_api_version": "V3"}
+        },
+        "connect_timeout": "1s",
+        "load_balancing_policy": {"policies": [{"typed_extension_config": pick}]},
+        "circuit_breakers": {"thresholds": [breakers]},
+    } | ({"outlier_detection": OUTLIERS} if policy == "least_request_outliers" else {})
+
+
+def assignment(world: World, members: Sequence[int], weights: Sequence[int]) -> dict[str, Any]:
+    """The endpoints, grouped by zone; a zone changes no policy's pick here."""
+    zones: dict[str, list[int]] = {}
+    for e in members:
+        zones.setdefault(world.fleet.zones[e], []).append(e)
+    return {
+        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": SERVICE,
+        "endpoints": [
+            {
+                "locality": {"zone": zone},
+                "lb_endpoints": [
+                    {"endpoint": {"address": _socket(world.addresses[e])}, "load_balancing_weight": weights[e]}
+                    for e in some
+                ],
+            }
+            for zone, some in zones.items()
+        ],
+    }
+
+
+def _listener(world: World) -> dict[str, Any]:
+    hcm = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+    route = {"match": {"prefix": "/"}, "route": {"cluster": SERVICE, "timeout": duration(world.timeout_s)}}
+    config = {
+        "@type": hcm,
+        "stat_prefix": "web",
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": router}}],
+        "route_config": {"virtual_hosts": [{"name": SERVICE, "domains": ["*"], "routes": [route]}]},
+    }
+    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": config}]
+    return {"name": "web", "address": _socket("127.0.0.1:0"), "filter_chains": [{"filters": filters}]}
+
+
+def _socket(address: str) -> dict[str, Any]:
+    host, port = split_address(address)
+    return {"socket_address": {"address": host, "port_value": port}}

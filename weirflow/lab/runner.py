@@ -1,0 +1,156 @@
+"""Runs scenarios on real Envoy: one world drawn for each seed, every policy over that same world, one after another.
+
+The order of the policies turns round with each seed (ABBA), so what drifts on the machine falls on all alike. Each run
+has processes of its own: endpoints, client, one Envoy a node, and for Weirflow a brain. A run tells what those used of
+the CPU, and `refused` says why its figures may not be believed when the machine and not the policy made them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dataplane.simulated.fleet import Fleet, Trace
+from weirflow.lab.brained import SHARE_PERCENT, weirflow
+from weirflow.lab.client import Client
+from weirflow.lab.draw import draw
+from weirflow.lab.endpoints import Endpoints
+from weirflow.lab.overhead import Watch, refusal
+from weirflow.lab.peers import Proxies, World, stock
+from weirflow.lab.run import WEIRFLOW, Run, Weights
+from weirflow.lab.scenario import Scenario
+
+LEAD_S = 0.3
+"""From the word to begin until the run begins: every process has heard it by then."""
+WEIGHTS_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run that is to be made."""
+
+    scenario: Scenario
+    policy: str
+    nodes: int
+    seed: int
+    place: int
+    fleet: Fleet
+    trace: Trace
+    share_percent: float = SHARE_PERCENT
+
+
+def jobs(
+    scenario: Scenario,
+    policies: Sequence[str],
+    nodes: int,
+    seed: int,
+    *,
+    time_scale: float = 1.0,
+    share_percent: float = SHARE_PERCENT,
+) -> list[Job]:
+    """The runs of one seed, in the order to make them: forwards for an even seed, backwards for an odd one."""
+    fleet, trace = draw(scenario, np.random.default_rng(seed), nodes, time_scale=time_scale)  # noqa: TID251 - a driver
+    order = policies[::-1] if seed % 2 else policies
+    return [Job(scenario, p, nodes, seed, i, fleet, trace, share_percent) for i, p in enumerate(order)]
+
+
+async def run_all(
+    todo: Sequence[Job], *, parallel: int = 1, on_run: Callable[[Run], None] = lambda _: None
+) -> list[Run]:
+    """Make the runs, `parallel` at a time, and return them in the order asked. Errors as `run_one`."""
+    gate = asyncio.Semaphore(parallel)
+
+    async def one(job: Job) -> Run:
+        async with gate:
+            made = await run_one(job)
+        on_run(made)
+        return made
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(job)) for job in todo]
+    return [t.result() for t in tasks]
+
+
+async def run_one(job: Job) -> Run:
+    """Make one run. ChildError, EnvoyError or RuntimeError, with the last words of what did not start or ended."""
+    with tempfile.TemporaryDirectory(prefix="weirflow-lab-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        async with AsyncExitStack() as down:
+            endpoints = await down.enter_async_context(Endpoints(job.fleet, folder))
+            paths = tuple(c.name for c in job.scenario.classes)
+            world = World(job.fleet, endpoints.addresses, job.nodes, job.scenario.timeout_s, paths)
+            proxies = await down.enter_async_context(_proxies(job, world, folder))
+            client = await down.enter_async_context(Client(job.trace, job.scenario, proxies.ports, folder))
+            pids = {"client": client.process.pid, "endpoints": endpoints.process.pid, **proxies.pids}
+            await endpoints.lateness_s()
+            start = asyncio.get_running_loop().time() + LEAD_S
+            endpoints.begin(start)
+            client.begin(start)
+            watch = Watch(pids)
+            learned: list[tuple[float, Sequence[float]]] = []
+            async with _beside(_move(proxies, world, start), _weights(proxies, start, learned)):
+                seen = await client.seen()
+            overhead = watch.end() | {"client_late_s": seen.late_s, "timers_late_s": await endpoints.lateness_s()}
+    return Run(
+        job.scenario,
+        job.policy,
+        job.nodes,
+        job.seed,
+        "envoy",
+        job.fleet,
+        job.trace,
+        seen.fate,
+        job.place,
+        Weights(np.array([t for t, _ in learned]), np.array([w for _, w in learned])) if learned else None,
+        overhead,
+        refusal(overhead, float(np.median(job.trace.demand_s)) if len(job.trace) else 0.0),
+    )
+
+
+@asynccontextmanager
+async def _proxies(job: Job, world: World, folder: Path) -> AsyncIterator[Proxies]:
+    if job.policy in WEIRFLOW:
+        async with weirflow(world, job.scenario, folder, share_percent=job.share_percent, seed=job.seed) as brained:
+            yield brained
+    else:
+        async with stock(job.policy, world, folder) as plain:
+            yield plain
+
+
+@asynccontextmanager
+async def _beside(*coroutines) -> AsyncIterator[None]:  # type: ignore[no-untyped-def]
+    """Run these beside the block; the block's end ends them, and what went wrong in one is raised there."""
+    tasks = [asyncio.create_task(c) for c in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _move(proxies: Proxies, world: World, start: float) -> None:
+    """Tell the proxies who is a member, when that changes."""
+    for at_s in world.changes_s():
+        await asyncio.sleep(start + at_s - asyncio.get_running_loop().time())
+        await proxies.moved(at_s)
+
+
+async def _weights(proxies: Proxies, start: float, out: list[tuple[float, Sequence[float]]]) -> None:
+    """Keep the weights in force, once a second."""
+    loop = asyncio.get_running_loop()
+    due = start
+    while True:
+        await asyncio.sleep(due - loop.time())
+        shares = await proxies.shares()
+        if shares is not None:
+            out.append((loop.time() - start, shares.tolist()))
+        due += WEIGHTS_EVERY_S
