@@ -29,9 +29,10 @@ from features.store import FeatureStore
 from models.capacity import Capacity
 
 if TYPE_CHECKING:
+    from brain.decision import SwitchbackView
     from brain.settings import Settings
     from dataplane.contract import Event, Telemetry, Topology
-    from features.columns import EndpointFeatures, Features
+    from features.columns import EndpointFeatures, Features, ServiceFeatures
     from models.base import Prediction, State
 
 HANGS_AFTER_S = 1.0
@@ -141,8 +142,7 @@ class Brain:
         features = self._store.freeze(now)
         self._learn(features.endpoints, now)
         prediction = self._capacity.predict_many()
-        self._evidence.add(features.services, now)
-        gains = self._evidence.gains(self._settings.proof.min_requests)
+        gains = self._prove(features.services, now)
         moves = self._steer(features, prediction, gains, now)
         self._plan, services = self._lay_out(features, prediction, gains, moves)
         nodes = self._nodes.views(features.nodes)
@@ -165,6 +165,19 @@ class Brain:
         columns = {c: getattr(endpoints, c) for c in Capacity.columns}
         columns["stuck_s"] = np.where(endpoints.stuck_s >= HANGS_AFTER_S, endpoints.stuck_s, 0.0)
         self._capacity.learn_many(**columns, now=now)
+
+    def _prove(self, services: ServiceFeatures, now: float) -> list[GainView]:
+        """Take in what users felt since the last tick: the gain by the holdout, and each course's pairs of blocks."""
+        aside = []
+        for i, course in self._courses.items():
+            design = self._settings.switchback(course.service.name)
+            if design is not None:
+                count, cost_s = float(services.tick_count[i].sum()), float(services.tick_cost_s[i].sum())
+                course.pairs.add(count, cost_s, now, design)
+                if course.pairs.aside(design):
+                    aside.append(i)
+        self._evidence.add(services, now, aside)
+        return self._evidence.gains(self._settings.proof.min_requests)
 
     def _lease_ended(self, away_s: float) -> None:
         """Nothing was renewed for longer than the lease: the static rules serve; come back as at a start."""
@@ -190,10 +203,14 @@ class Brain:
         """Step the share down on a proven loss, and up again to try."""
         if self._frozen or course.mode is not Mode.ADAPTIVE or course.state not in ("adaptive", "stepped back"):
             return
-        why = course.step.judge(gain, course.commanded, now, self._settings.proof)
+        why = course.step.judge(gain, course.commanded, now, self._settings.proof, self._system(course, now))
         if why:
             self._evidence.forget(course.service.id)
+            course.pairs.forget()
             self._notes.append(f"{course.service.name}: {why}")
+
+    def _system(self, course: Course, now: float) -> SwitchbackView | None:
+        return course.pairs.view(now) if self._settings.switchback(course.service.name) is not None else None
 
     def _lay_out(
         self, features: Features, prediction: Prediction, gains: list[GainView], moves: dict[int, Move]
@@ -221,6 +238,7 @@ class Brain:
                     static=arms[i][0],
                     adaptive=arms[i][1],
                     gain=gains[i],
+                    switchback=self._system(course, features.now),
                 )
             )
             if old is not None and old.share_percent == course.share and old.weights == weights:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from brain.settings import Mode
+from brain.switchback import check_pairs
 from models.base import put_rows, take_rows
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def keep_services(courses: dict[int, Course], evidence: Evidence, settings: Sett
             "share_overruled": float(settings.shares.get(c.service.name, settings.share_percent)),
             "step": c.step.step,
             "stepped_at": float(c.step.stepped_at),
+            "switchback": c.pairs.state(),
             **{name: array[i].copy() for name, array in arrays.items()},
         }
         for i, c in courses.items()
@@ -82,6 +84,7 @@ def check_services(state: State) -> dict[str, dict[str, Any]]:
                 "share_overruled": float(kept["share_overruled"]),
                 "step": int(kept["step"]),
                 "stepped_at": float(kept["stepped_at"]),
+                "switchback": check_pairs(kept["switchback"]) if "switchback" in kept else None,
                 **{a: np.array(kept[a], dtype=np.float64) for a in ("sums", "moments", "worth")},
             }
         except (KeyError, TypeError, ValueError) as error:
@@ -98,3 +101,5 @@ def resume(course: Course, kept: dict[str, Any], settings: Settings, now: float)
         course.commanded = kept["share"]
         course.step.step = max(0, kept["step"])
         course.step.stepped_at = min(kept["stepped_at"], now)
+        if kept["switchback"] is not None:
+            course.pairs.restore(kept["switchback"], now)

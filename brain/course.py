@@ -12,6 +12,12 @@ States, the first that applies:
 
 One rule covers every way back in: whenever the share rises from nothing, the weights start from the operator's and move
 on in the guard's bounded steps. A first start, a restart, lost and found telemetry and a mode change are all the same.
+
+A static block of the switchback is no way out. It is seconds long, everything stays in sight, and the static arm's
+traffic teaches as the adaptive arm's does; so the weights rest as they are and serve again when the block is over, one
+bounded step closer to what was learned meanwhile: what turned bad in the block is cut by the plan that ends it.
+Starting from the operator's weights each time would measure the way in and not the adaptive rules. When anything else
+happens in the block (telemetry lost, a command, a lease that ended) the one rule holds.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ from brain.guard import Guarded, Rails, dispose
 from brain.nodes import DOUBT_SHARE, UNKNOWN_SHARE
 from brain.proof import StepBack
 from brain.settings import Mode
+from brain.switchback import Block, Pairs, block_at
 from brain.view import prior_of
 from brain.weights import propose
 
@@ -47,6 +54,7 @@ class Course:
         self.in_force = self.rails.own
         self.gate = Gate()
         self.step = StepBack()
+        self.pairs = Pairs()
         self.mode: Mode = settings.modes.get(service.name, settings.mode)
         self.commanded = settings.shares.get(service.name, settings.share_percent)
         self.state = "learning"
@@ -58,11 +66,12 @@ class Course:
         self._out_of_sight = 0.0
         self._missing = ""  # what is missing before anything may be acted on
         self._enters = False  # the share rose from nothing at this tick
+        self._entered_at: float | None = None  # since then weights are in force, or rest in a static block
 
     @property
     def applies(self) -> bool:
-        """Is something learned in force."""
-        return self.share > 0.0
+        """Are learned weights in force, or resting in a static block of the switchback."""
+        return self._entered_at is not None
 
     def joined(self, service: Service, settings: Settings) -> None:
         """The members changed: who left is dropped, who came enters at the operator's weight."""
@@ -82,6 +91,9 @@ class Course:
         if share != before.shares.get(name, before.share_percent):
             self.commanded = share
             self.step.reset()
+            self.pairs.forget()
+        if after.switchback(name) != before.switchback(name):
+            self.pairs.forget()
         self.rails = Rails.of(prior_of(self.service), after.guard)
         self.in_force = self.rails.settle(self.in_force) if self.applies else self.rails.own
 
@@ -91,13 +103,15 @@ class Course:
         if share_percent is not None:
             self.commanded = share_percent
         self.step.reset()
+        self.pairs.forget()
         if mode is not Mode.ADAPTIVE:
             self.leave()
 
     def leave(self) -> None:
         """Back to the static rules, with the operator's weights on the other arm as well."""
-        self.share = 0.0
+        self.share, self._entered_at = 0.0, None
         self.in_force = self.rails.own
+        self.pairs.spoil()
 
     def look(self, requests: int, out_of_sight: float, now: float, settings: Settings) -> bool:
         """Take in how much was seen. Returns whether the service's figures may be acted on at all."""
@@ -123,6 +137,8 @@ class Course:
         if frozen:
             share, self.state = self.share, "frozen"
             self.reason = "frozen by the operator: share and weights are held"
+            if self.applies and share == 0.0:
+                self.reason += ", in a static block of the switchback"
         elif self.mode is Mode.STATIC:
             self.reason = "the operator's static rules serve"
         elif self._missing:
@@ -138,10 +154,29 @@ class Course:
             share = self.step.share(self.commanded, settings.proof)
             self.state = "stepped back" if self.step.step else "adaptive"
             self.reason = f"{share:g} % of the traffic is leased"
-        self._enters = share > 0.0 and self.share == 0.0
+        self._enters = share > 0.0 and not self.applies
+        block = self._switch(now, settings, measured=share > 0.0 and not frozen)
+        if block is not None and block.static:
+            self.share = 0.0  # the weights rest
+            self.reason = f"a static block of the switchback, for {block.ends_s - now:.0f} s more"
+            return
+        if frozen and self.applies:
+            return
         if self._enters or (share == 0.0 and self.state != "unsure"):
             self.in_force = self.rails.own
+        self._entered_at = None if share == 0.0 else now if self._enters else self._entered_at
         self.share = share
+
+    def _switch(self, now: float, settings: Settings, *, measured: bool) -> Block | None:
+        """Enter the switchback's block; None when none is asked for, or while the weights are on their way in."""
+        design = settings.switchback(self.service.name)
+        if design is None:
+            return None
+        block = block_at(self.service.name, now, design) if measured else None
+        if block is not None and (self._entered_at is None or block.began_s < self._entered_at + design.block_s):
+            block = None
+        self.pairs.enter(block, now, design)
+        return block
 
     def steer(self, view: View, picks: Ints, workers: Ints, now: float, settings: Settings) -> Move:
         """Propose, guard, and push if the gate lets it: the one place where weights in force move."""
@@ -160,7 +195,7 @@ class Course:
     def _held(self, guarded: Guarded, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
         if self.state not in ("adaptive", "stepped back"):
             return self.state
-        if not self.applies:
+        if self.share == 0.0:
             return "no share is leased"
         if self._enters:
             return "enters with the operator's weights"

@@ -61,6 +61,18 @@ class GainView:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchbackView:
+    """The whole service under adaptive rules against static ones: cut in mean felt cost, with a 95 % interval."""
+
+    value: float | None = None  # None: not told yet
+    low: float | None = None
+    high: float | None = None
+    pairs: float = 0.0  # of blocks, as many as the fading evidence is worth
+    block: str = ""  # the rule of the block now: "static" or "adaptive"; "" while nothing is measured
+    block_ends_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceView:
     """One service at a tick."""
 
@@ -76,6 +88,7 @@ class ServiceView:
     static: ArmView
     adaptive: ArmView
     gain: GainView
+    switchback: SwitchbackView | None = None  # None: not asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ Old blocks fade with half-life `window_s`. The number of blocks that the decayed
 with few of them the normal quantile is too small, so Student's is used (by its expansion, Abramowitz and Stegun
 26.7.5).
 
-When the whole interval has been below zero for `negative_for_s` the share steps down and the evidence starts anew, for
-it was gathered under another share. After `retry_after_s` the next higher step is tried again.
+When the whole interval, this one or that of `brain.switchback`, has been below zero for `negative_for_s` the share
+steps down and the evidence starts anew, for it was gathered under another share. After `retry_after_s` the next higher
+step is tried again.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from numpy.typing import NDArray
 from brain.decision import GainView
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from brain.decision import SwitchbackView
     from brain.settings import Proof as Settings
     from features.columns import ServiceFeatures
 
@@ -69,11 +73,16 @@ class Evidence:
         for a in (self._open, self._sums, self._moments, self._worth):
             a[service] = 0.0
 
-    def add(self, services: ServiceFeatures, now: float) -> None:
-        """Take in what ended since the last tick; close the block when it is old enough."""
+    def add(self, services: ServiceFeatures, now: float, aside: Sequence[int] = ()) -> None:
+        """Take in what ended since the last tick; close the block when it is old enough.
+
+        `aside`: services for which it is no evidence, for their traffic was not split (`brain.switchback`).
+        """
         n = len(self._open)
-        self._open[:, 0::2] += services.tick_count[:n]
-        self._open[:, 1::2] += services.tick_cost_s[:n]
+        counted = np.ones((n, 1))
+        counted[list(aside)] = 0.0
+        self._open[:, 0::2] += counted * services.tick_count[:n]
+        self._open[:, 1::2] += counted * services.tick_cost_s[:n]
         if self._closed_at == -np.inf:
             self._closed_at = now
         if now - self._closed_at < BLOCK_S:
@@ -142,16 +151,21 @@ class StepBack:
             return commanded
         return min(commanded, self._steps(commanded, settings)[self.step - 1])
 
-    def judge(self, gain: GainView, commanded: float, now: float, settings: Settings) -> str:
-        """Step down or up when it is time; returns why, "" when nothing changed. The caller forgets the evidence."""
-        below = gain.high is not None and gain.high < 0
-        self.since = (now if self.since is None else self.since) if below else None
+    def judge(
+        self, gain: GainView, commanded: float, now: float, settings: Settings, system: SwitchbackView | None = None
+    ) -> str:
+        """Step down or up when it is time; returns why, "" when nothing changed. The caller forgets the evidence.
+
+        A loss by either estimate counts: `gain` by the holdout, `system` by the switchback.
+        """
+        loss = next((g for g in (gain, system) if g is not None and g.high is not None and g.high < 0), None)
+        self.since = (now if self.since is None else self.since) if loss is not None else None
         steps = self._steps(commanded, settings)
         self.step = min(self.step, len(steps))
-        if self.since is not None and now - self.since >= settings.negative_for_s and self.step < len(steps):
-            why = (
-                f"gain {gain.value:+.1%} ({gain.low:+.1%} to {gain.high:+.1%}) below zero for {now - self.since:.0f} s"
-            )
+        lasts_s = 0.0 if self.since is None else now - self.since
+        if loss is not None and lasts_s >= settings.negative_for_s and self.step < len(steps):
+            name = "gain" if loss is gain else "gain of the whole service"
+            why = f"{name} {loss.value:+.1%} ({loss.low:+.1%} to {loss.high:+.1%}) below zero for {lasts_s:.0f} s"
             self._stand(self.step + 1, now)
             return f"{why}: share down to {self.share(commanded, settings):g} %"
         if self.step > 0 and self.since is None and now - self.stepped_at >= settings.retry_after_s:

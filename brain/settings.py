@@ -63,6 +63,20 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class Switchback:
+    """How the gain of the whole service is measured: blocks of it under static and adaptive rules, in turn."""
+
+    block_s: float = 30.0
+    """Of one rule: long against the washout, short against what else changes."""
+    washout_s: float = 6.0
+    """At the start of a block, left out: requests and queues of the other rule."""
+    rest_s: float = 0.0
+    """Under the adaptive rules after each four blocks: at 0, half of the time is static."""
+    window_s: float = 3600.0
+    """Half-life of the evidence: pairs of blocks are few."""
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """How gain is measured, and when to step back."""
 
@@ -76,6 +90,8 @@ class Proof:
     """The shares to step down through."""
     retry_after_s: float = 600.0
     """At a stepped-down share, how long until the next higher step is tried again."""
+    switchback: Switchback | None = None
+    """Blocks of the whole service under static and adaptive rules in turn; None: no such blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +102,15 @@ class Settings:
     share_percent: float = 95.0
     modes: dict[str, Mode] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
+    switchbacks: dict[str, Switchback | None] = field(default_factory=dict)
+    """By service, instead of `proof.switchback`."""
     tick_s: float = 1.0
     lease_ttl_s: float = 5.0
     """The lease's length, as the data plane serves it. After a longer gap between its ticks the brain starts anew."""
     learning: Learning = field(default_factory=Learning)
     guard: Guard = field(default_factory=Guard)
     proof: Proof = field(default_factory=Proof)
+
+    def switchback(self, service: str) -> Switchback | None:
+        """How that service's whole gain is measured; None when it is not."""
+        return self.switchbacks.get(service, self.proof.switchback)
