@@ -23,7 +23,7 @@ import weirflow
 from brain.brain import Brain
 from brain.commands import Command
 from brain.decision import Decision
-from dataplane.contract import Plan, ServicePlan, Topology
+from dataplane.contract import OnTelemetry, Plan, ServicePlan, Topology
 from dataplane.mesh import Mesh, Registry
 from dataplane.server import Server
 from weirflow import discovery
@@ -39,16 +39,18 @@ from weirflow.recording import Recorder, runs
 
 log = structlog.get_logger("weirflow")
 
+Between = Callable[[OnTelemetry], OnTelemetry]
 WITHDRAW_DEADLINE_S = 1.0  # how long a stop waits for the nodes to say that they are on the static rules
 
 
 class Running:
     """A mesh that runs: `start`, `reload` as often as you like, `stop`. Also what the admin API operates on."""
 
-    def __init__(self, path: Path, config: Config, clock: Clock) -> None:
+    def __init__(self, path: Path, config: Config, clock: Clock, between: Between = lambda hear: hear) -> None:
         self.path = path
         self.config = config
         self.clock = clock
+        self._between = between
         # Of this process: the plan versions of two runs never look alike on the wire.
         self.epoch = f"{int(clock.now() * 1000):x}"
         self.registry = Registry()
@@ -81,7 +83,7 @@ class Running:
         self.server = Server(
             self.mesh,
             topology,
-            self.driver.on_telemetry,
+            self._between(self.driver.on_telemetry),
             self.driver.on_event,
             clock.now,
             ttl_s=config.xds.ttl_s,
@@ -232,11 +234,20 @@ async def ended(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def serve(path: Path, clock: Clock, on_ready: Callable[[Running], Awaitable[None] | None] | None = None) -> int:
-    """Run the mesh of a file until SIGTERM or SIGINT; SIGHUP reads the file again. ConfigError when it is refused."""
+async def serve(
+    path: Path,
+    clock: Clock,
+    on_ready: Callable[[Running], Awaitable[None] | None] | None = None,
+    *,
+    between: Between = lambda hear: hear,
+) -> int:
+    """Run the mesh of a file until SIGTERM or SIGINT; SIGHUP reads the file again. ConfigError when it is refused.
+
+    `between` stands between the wires' telemetry and who hears it: the lab breaks it there.
+    """
     config = load(path)
     configure_log(config.logging.level, config.logging.format)
-    running = Running(path, config, clock)
+    running = Running(path, config, clock, between)
     stopping, reloading = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

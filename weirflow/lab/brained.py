@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import numpy as np
 
 from dataplane.simulated.fleet import Floats
@@ -61,7 +62,7 @@ class Brained:
         """The adaptive arm's weights; None before the first decision, or when the brain does not answer."""
         try:
             found = await self.parts.brain.service(SERVICE)
-        except (KeyError, OSError, RuntimeError):
+        except (KeyError, RuntimeError, TimeoutError, aiohttp.ClientError):
             return None
         weights = {e["address"]: e["weight"] for e in found["endpoints"]}
         out = np.array([weights.get(a, 0) for a in self.world.addresses], dtype=np.float64)
@@ -80,7 +81,7 @@ async def weirflow(
         return told
 
     nodes = {f"node-{n}": 1 for n in range(world.nodes)}
-    async with running_on(folder, document, nodes, program=program(scenario.telemetry, folder, seed)) as parts:
+    async with running_on(folder, document, nodes, program=program(world, scenario.telemetry, folder, seed)) as parts:
         yield Brained(world, scenario, parts, folder, told)
 
 
@@ -111,10 +112,12 @@ def endpoints(world: World, at_s: float) -> list[dict[str, Any]]:
     ]
 
 
-def program(fault: TelemetryFault, folder: Path, seed: int) -> Sequence[str]:
+def program(world: World, fault: TelemetryFault, folder: Path, seed: int) -> Sequence[str]:
     """What to start on the mesh file: `weirflow run`, or the same behind broken telemetry."""
     if fault == TelemetryFault():
         return PROGRAM
     file = folder / "telemetry.json"
-    file.write_text(json.dumps(asdict(fault) | {"seed": seed}))
+    # The brain numbers the members from 0 in the order of the file.
+    about = world.members(0.0).index(fault.lied_about)
+    file.write_text(json.dumps(asdict(fault) | {"lied_about": about, "nodes": world.nodes, "seed": seed}))
     return (sys.executable, "-m", "weirflow.lab.odd_telemetry", "--fault", str(file))
