@@ -20,7 +20,17 @@ def pages() -> dict[Path, str]:
     return made
 
 
-@pytest.mark.parametrize("name", ["mesh-yaml.md", "cli.md", "metrics.md", "mesh.schema.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mesh-yaml.md",
+        "scenario-yaml.md",
+        "cli.md",
+        "metrics.md",
+        "mesh.schema.json",
+        "scenario.schema.json",
+    ],
+)
 def test_a_page_is_what_the_code_makes_of_it(name, monkeypatch):
     monkeypatch.setenv("WEIRFLOW_ADMIN", "http://elsewhere:1")
     monkeypatch.setenv("COLUMNS", "40")

@@ -1,4 +1,5 @@
-"""Writes the reference pages that say what the code says: mesh-yaml.md, cli.md and metrics.md, and the JSON Schema.
+"""Writes the reference pages that say what the code says (mesh-yaml.md, scenario-yaml.md, cli.md, metrics.md), and
+the JSON Schemas.
 
     python docs/reference/generate.py
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from weirflow.cli import app
 from weirflow.config import schema
+from weirflow.lab import files, sections
 from weirflow.metrics import FAMILIES
 
 HERE = Path(__file__).parent
@@ -27,9 +29,11 @@ def pages() -> dict[Path, str]:
     """Every file and what it has to hold."""
     return {
         HERE / "mesh-yaml.md": mesh_yaml(),
+        HERE / "scenario-yaml.md": scenario_yaml(),
         HERE / "cli.md": cli(),
         HERE / "metrics.md": metrics(),
         schema.FILE: schema.text(),
+        sections.SCHEMA: schema.text(sections.Document, sections.TITLE),
     }
 
 
@@ -51,10 +55,34 @@ most editors, a first line `# yaml-language-server: $schema=PATH` completes and 
 """
 
 
+SCENARIO_INTRO = """\
+# Scenario files
+
+One file says what an experiment of [the lab](../how-to.md#compare-policies-in-the-lab) is: the endpoints, the requests,
+what goes wrong when, and which part is judged. `weirflow lab run ./mine.yaml` runs one; what holds a `/` or ends in
+`.yaml` is a path, anything else the name of one that ships. `weirflow/lab/scenario.schema.json` is the JSON Schema.
+
+* The file is YAML 1.2, its durations are text with a unit, and keys that are not listed here are errors, as in
+  [mesh.yaml](mesh-yaml.md).
+* Moments count from the start of the run, with the warm-up in it.
+* Each seed draws one world from the file, the same for every policy.
+"""
+
+
 def mesh_yaml() -> str:
-    """The page of every key."""
-    made = schema.schema()
-    out = [MADE + MESH_INTRO, "## The file\n", *_table(made, made)]
+    """The page of every key of a mesh file."""
+    return _keys(MESH_INTRO, schema.schema())
+
+
+def scenario_yaml() -> str:
+    """The page of every key of a scenario file, and of the scenarios that ship."""
+    page = _keys(SCENARIO_INTRO, schema.schema(sections.Document, sections.TITLE))
+    shipped = [f"| `{name}` | {title} | {files.load(name).source} |" for name, title in files.names().items()]
+    return page + "\n".join(["\n## What ships\n", "| name | | source |", "| --- | --- | --- |", *shipped]) + "\n"
+
+
+def _keys(intro: str, made: dict[str, Any]) -> str:
+    out = [MADE + intro, "## The file\n", *_table(made, made)]
     for path, name in _sections(made, made, ""):
         section = _object(made["$defs"][name])
         out += [f"\n## {path}\n", section["description"] + "\n", *_table(section, made)]
