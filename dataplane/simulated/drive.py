@@ -5,8 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from dataplane.contract import Event, Plan, Telemetry
-from dataplane.simulated.mesh import SimulatedMesh
+from dataplane.contract import Event, OnEvent, OnTelemetry, Plan, Telemetry
+
+
+class World(Protocol):
+    """What a driver needs of a mesh in virtual time."""
+
+    on_telemetry: OnTelemetry
+    on_event: OnEvent
+
+    @property
+    def now(self) -> float:
+        """The virtual time."""
+
+    def run(self, until: float) -> None:
+        """Live until that time."""
+
+    def publish(self, plan: Plan) -> None:
+        """Put the plan in force, and renew its lease."""
 
 
 class Decided(Protocol):
@@ -30,7 +46,7 @@ class Decider(Protocol):
         """Decide."""
 
 
-def run(mesh: SimulatedMesh, brain: Decider, until: float, tick_s: float = 1.0) -> Iterator[Any]:
+def run(mesh: World, brain: Decider, until: float, tick_s: float = 1.0) -> Iterator[Any]:
     """Live until then, yielding each tick's decision once it is published.
 
     A caller may change anything between two ticks, and stop early. While nobody runs this, the brain is away: what the

@@ -1,0 +1,100 @@
+"""What the fast mesh's wires bring: columns cut straight from the kernel's arrays, and what may be wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dataplane.contract import Felt, InFlight, Requests
+
+if TYPE_CHECKING:
+    from dataplane.simulated.arrays import Book, Nodes
+    from dataplane.simulated.fleet import Ints
+
+ASKED_BYTES, ANSWERED_BYTES = 100, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """A node that logs durations of one endpoint multiplied."""
+
+    endpoint: int
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What is wrong between proxies and brain. Reports are late as the log is; only the log is lost."""
+
+    lost: float = 0.0  # share of log batches that never arrive
+    late_s: float = 0.0
+    lies: Mapping[int, Lie] = field(default_factory=dict)  # by node
+    skew_s: tuple[float, ...] = ()  # how far ahead each node's clock is, in turn
+
+    def clock_s(self, node: int) -> float:
+        """How far ahead that node's clock is."""
+        return self.skew_s[node % len(self.skew_s)] if self.skew_s else 0.0
+
+
+def requests_of(book: Book, klass: Any, rows: Ints, outcome: Ints, service: int, node: int, wire: Wire) -> Requests:
+    """The access log of one node for these requests, which have ended."""
+    endpoint = book.endpoint[rows]
+    duration_s = book.ended_s[rows] - book.at_s[rows]
+    lie = wire.lies.get(node)
+    if lie is not None:
+        duration_s = np.where(endpoint == lie.endpoint, duration_s * lie.factor, duration_s)
+    answered = book.status[rows] != 0
+    many = len(rows)
+    return Requests.of(
+        started_s=book.at_s[rows] + wire.clock_s(node),
+        duration_s=duration_s,
+        ttfb_s=np.where(answered, duration_s, np.nan),
+        felt_s=duration_s,
+        service=np.full(many, service),
+        endpoint=endpoint,
+        node=np.full(many, node),
+        route=klass[rows],
+        outcome=outcome,
+        status=book.status[rows],
+        bytes_in=np.full(many, ASKED_BYTES),
+        bytes_out=np.where(book.good[rows], ANSWERED_BYTES, 0),
+        attempt=np.ones(many),
+        arm=book.arm[rows],
+        plan=book.plan[rows],
+        weight=book.weight[rows],
+        probability=book.probability[rows],
+    )
+
+
+def felt_of(book: Book, rows: Ints, outcome: Ints, service: int, node: int, wire: Wire) -> Felt:
+    """The downstream log of one node for these requests, which have ended badly."""
+    return Felt.of(
+        started_s=book.at_s[rows] + wire.clock_s(node),
+        duration_s=book.ended_s[rows] - book.at_s[rows],
+        service=np.full(len(rows), service),
+        node=np.full(len(rows), node),
+        outcome=outcome,
+        status=book.status[rows],
+        arm=book.arm[rows],
+    )
+
+
+def report_of(nodes: Nodes, service: int, node: int, interval_s: float) -> InFlight:
+    """The load report of one node: endpoints with something open or done since the last one, which begins anew."""
+    counts = {name: getattr(nodes, name)[node] for name in ("issued", "succeeded", "failed")}
+    arm, endpoint = np.nonzero(nodes.open[node] + sum(counts.values()))
+    report = InFlight.report(
+        node,
+        interval_s,
+        service=np.full(len(arm), service),
+        endpoint=endpoint,
+        arm=arm,
+        in_flight=nodes.open[node][arm, endpoint],
+        **{name: count[arm, endpoint] for name, count in counts.items()},
+    )
+    for count in counts.values():
+        count[:] = 0
+    return report

@@ -1,0 +1,152 @@
+"""A policy over a drawn world in virtual time: the same run as on real Envoy, a thousand times as fast.
+
+    fleet, trace = draw(scenario, random, nodes=4)
+    run = simulate(scenario, "weirflow", fleet, trace, random, nodes=4)
+
+Stock policies and peers are the kernel's alone; "weirflow" has the real brain in the loop, told what the wires would
+bring and publishing what it decides. `settings` and `make_brain` put another brain there: how the policy is ablated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, inf
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from brain.brain import Brain
+from brain.settings import Mode, Settings
+from dataplane.contract import Arm, Topology
+from dataplane.simulated import drive
+from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
+from dataplane.simulated.logs import Lie, Wire
+from weirflow.lab import bounds
+from weirflow.lab.bounds import changes_s, topology_at
+from weirflow.lab.run import BOUNDS, SIMULATED, STOCK, TOLD, WEIRFLOW, Run, Weights
+
+if TYPE_CHECKING:
+    from dataplane.contract import Event, Telemetry
+    from dataplane.simulated.fleet import Fate, Fleet, Floats, Trace
+    from weirflow.lab.scenario import Scenario, TelemetryFault
+
+POLICIES = STOCK | TOLD | SIMULATED | WEIRFLOW | BOUNDS
+"""What can be simulated; a bound is run as if it were a policy."""
+SHARE_PERCENT = 95.0
+WEIGHT_OF_THE_STRONGEST = 1000
+
+
+class Thinker(drive.Decider, Protocol):
+    """What the loop needs of a brain."""
+
+    def told(self, batch: Telemetry, now: float) -> None:
+        """Take telemetry in."""
+
+    def heard(self, event: Event, now: float) -> None:
+        """Take an event in."""
+
+    def moved(self, topology: Topology, now: float) -> None:
+        """Take a changed membership in."""
+
+    def tick(self, now: float) -> Any:
+        """Decide."""
+
+
+MakeBrain = Callable[[Topology, Settings], Thinker]
+
+
+def simulate(
+    scenario: Scenario,
+    policy: str,
+    fleet: Fleet,
+    trace: Trace,
+    random: np.random.Generator,
+    *,
+    nodes: int,
+    seed: int = 0,
+    place: int = 0,
+    settings: Settings | None = None,
+    make_brain: MakeBrain = Brain,
+) -> Run:
+    """Run a policy, or a bound, over a world. ValueError with the names there are for one that is not there.
+
+    `random` is what proxies and wires use; the world's own chance is drawn already. `seed` and `place` are only noted.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"there is no policy {policy!r} to simulate; there are {', '.join(POLICIES)}")
+    weights = None
+    if policy in BOUNDS:
+        fate: Fate = getattr(bounds, policy)(fleet, trace, scenario.timeout_s)
+    elif policy in WEIRFLOW:
+        thinking = settings or Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT)
+        fate, weights = _with_brain(scenario, fleet, trace, random, nodes, thinking, make_brain)
+    else:
+        fate = _stock(scenario, policy, fleet, trace, random, nodes)
+    return Run(scenario, policy, nodes, seed, "simulated", fleet, trace, fate, place, weights)
+
+
+def true_weights(fleet: Fleet) -> Floats:
+    """What an oracle would set by hand before the start: capacity as it is then, for those yet to come as well."""
+    capacity = fleet.workers * fleet.speed[:, 0]
+    return np.asarray(np.maximum(1.0, np.round(capacity / capacity.max() * WEIGHT_OF_THE_STRONGEST)))
+
+
+def wire_of(fault: TelemetryFault, nodes: int) -> Wire:
+    """A scenario's telemetry fault as the fast mesh takes it."""
+    liars = min(nodes, max(1, ceil(fault.lying_nodes * nodes))) if fault.lying_nodes > 0 else 0
+    lies = {v: Lie(fault.lied_about, fault.lie) for v in range(liars)}
+    return Wire(lost=fault.lost, late_s=fault.late_s, lies=lies, skew_s=fault.skew_s)
+
+
+def _stock(
+    scenario: Scenario, policy: str, fleet: Fleet, trace: Trace, random: np.random.Generator, nodes: int
+) -> Fate:
+    told = policy in TOLD
+    mesh = FleetMesh(
+        topology_at(fleet, 0.0, nodes),
+        fleet,
+        trace,
+        random,
+        policy=policy.removesuffix("_true") if told else policy,
+        weights=true_weights(fleet) if told else None,
+        rhythm=Rhythm(flush_s=inf, report_s=inf, timeout_s=scenario.timeout_s),
+    )
+    for version, at_s in enumerate(changes_s(fleet), start=2):
+        mesh.run(at_s)
+        mesh.moved(topology_at(fleet, at_s, nodes, version=version))
+    return mesh.finish()
+
+
+def _with_brain(
+    scenario: Scenario,
+    fleet: Fleet,
+    trace: Trace,
+    random: np.random.Generator,
+    nodes: int,
+    settings: Settings,
+    make_brain: MakeBrain,
+) -> tuple[Fate, Weights]:
+    routes = tuple(c.name for c in scenario.classes)
+    start = topology_at(fleet, 0.0, nodes, routes)
+    brain = make_brain(start, settings)
+    mesh = FleetMesh(
+        start,
+        fleet,
+        trace,
+        random,
+        wire=wire_of(scenario.telemetry, nodes),
+        rhythm=Rhythm(timeout_s=scenario.timeout_s, ttl_s=settings.lease_ttl_s),
+        good_body=scenario.good_body,
+    )
+
+    def move(topology: Topology) -> None:
+        mesh.moved(topology)
+        brain.moved(topology, mesh.now)
+
+    for version, at_s in enumerate(changes_s(fleet), start=2):
+        mesh.schedule.at(at_s, move, topology_at(fleet, at_s, nodes, routes, version))
+    at, shares = [], []
+    for _ in drive.run(mesh, brain, scenario.warmup_s + scenario.duration_s, settings.tick_s):
+        at.append(mesh.now)
+        shares.append(mesh.share(0, Arm.ADAPTIVE))
+    return mesh.finish(), Weights(np.array(at), np.array(shares).reshape(len(at), len(fleet)))
