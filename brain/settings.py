@@ -36,6 +36,20 @@ class Learning:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What the split of a service's load makes as small as it can."""
+
+    quantile: float = 0.99
+    """Of latency: near 0.63 it is the mean; the higher, the less the slow are given while others have room."""
+    error_price_s: float = 0.0
+    """Added for a failed attempt, beside what its endpoint's lower capacity costs."""
+    zone_crossing_s: float = 0.0
+    """Added for an attempt that is served in another zone than its node's."""
+    reserve: float = 0.25
+    """No sound endpoint is planned below this part of its share by capacity: what a sudden surge finds awake."""
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """What no policy may exceed."""
 
@@ -108,6 +122,7 @@ class Settings:
     lease_ttl_s: float = 5.0
     """The lease's length, as the data plane serves it. After a longer gap between its ticks the brain starts anew."""
     learning: Learning = field(default_factory=Learning)
+    cost: Cost = field(default_factory=Cost)
     guard: Guard = field(default_factory=Guard)
     proof: Proof = field(default_factory=Proof)
 

@@ -299,7 +299,8 @@ class ServicePlan:
     leased at all. `weights` holds a positive integer for every endpoint, `limits` runtime values by circuit breaker
     field (`max_requests` and its likes). `bias` is the adaptive cluster's `active_request_bias`: with unequal weights
     an endpoint is picked in proportion to weight / (open requests + 1) ** bias (Envoy's `LeastRequestLbConfig`).
-    `reason` and `reasons` (by endpoint id) say why, in an operator's words.
+    `tiers` by endpoint id: endpoints of one tier are picked among by their queues, tiers take turns by the sums of
+    their weights; empty is one tier. `reason` and `reasons` (by endpoint id) say why, in an operator's words.
     """
 
     share_percent: float
@@ -308,6 +309,7 @@ class ServicePlan:
     reason: str = ""
     reasons: Mapping[int, str] = field(default_factory=dict)
     bias: float = 1.0
+    tiers: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
