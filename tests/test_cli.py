@@ -95,6 +95,10 @@ def test_status_shows_weights_shares_arms_gain_and_nodes(mesh):
         in lines
     )
     assert (
+        "gain of the whole service: 35.0% less felt cost, 95% interval 28.0% to 41.0%, 24 pairs of blocks, "
+        "now a block under static rules, 12s to go"
+    ) in lines
+    assert (
         "front-1 yes fresh 400ms 80.0 80.0 1 3.1ms duration 3, unknown_cluster 1 EDS refused: weight 0 is not allowed"
         in lines
     )

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from brain.settings import Guard, Learning, Mode, Proof, Settings
+from brain.settings import Guard, Learning, Mode, Proof, Settings, Switchback
 from dataplane.mesh import BreakerSpec, EndpointSpec, NodeSpec, OutlierSpec, RetrySpec, RouteSpec
 from weirflow.config import ConfigError, load, schema, show, units
 from weirflow.config.build import build
@@ -91,12 +91,13 @@ adaptive:
   mode: adaptive
   share: 80
   tick: 2s
-  services: {orders: {mode: static, share: 7}}
+  services: {orders: {mode: static, share: 7, switchback: {enabled: false}}}
   learning: {half_life: 4s, min_samples: 31, min_time: 6s, prior_samples: 11, error_exponent: 3, stale_after: 4s}
   guard: {floor_share_of_mean: 0.06, cap_share_of_mean: 6, step_up: 1.6, step_down: 0.2, deadband: 0.2,
           push_interval: 2s, picks_per_cycle: 4, drain_factor: 3, drain_interval: 6s, weight_mean: 99,
           trouble_share: 0.6}
-  proof: {window: 3m, min_requests: 99, negative_for: 31s, steps_percent: [80, 0], retry_after: 11m}
+  proof: {window: 3m, min_requests: 99, negative_for: 31s, steps_percent: [80, 0], retry_after: 11m,
+          switchback: {block: 1m, washout: 7s, rest: 5m, window: 2h}}
 """
 
 
@@ -108,6 +109,15 @@ def test_no_setting_of_the_brain_is_out_of_the_files_reach():
         default |= {f"{group}.{k}": v for k, v in default.pop(group).items()}
     assert [key for key in default if made[key] == default[key]] == []
     assert made["lease_ttl_s"] == 20.0
+    assert made["proof.switchback"] == asdict(Switchback(60.0, 7.0, 300.0, 7200.0))
+    assert made["switchbacks"] == {"orders": None}, "taken out"
+
+
+def test_a_service_may_have_a_switchback_of_its_own_or_alone():
+    text = SMALLEST + "adaptive: {services: {orders: {switchback: {block: 2m}}}}"
+    settings = build(check_text(text, FILE)).settings
+    assert settings.switchback("orders") == Switchback(block_s=120.0)
+    assert settings.switchback("search") is None
 
 
 def test_everything_written_reaches_the_program(tmp_path):

@@ -96,6 +96,8 @@ SECTION_MISTAKES = [
     ("adaptive: {guard: {push_interval: 10ms}}", "mesh.yaml:8:35: adaptive.guard.push_interval: '10ms' must be from 1s to 1h"),
     ("adaptive: {guard: {step_up: .nan}}", "mesh.yaml:8:29: adaptive.guard.step_up: must be a finite number"),
     ("adaptive: {proof: {steps_percent: [50, 95, 0]}}", "mesh.yaml:8:35: adaptive.proof.steps_percent: the shares must fall, and end in 0; as in [95, 50, 10, 0]"),
+    ("adaptive: {proof: {switchback: {block: 8s}}}", "mesh.yaml:8:32: adaptive.proof.switchback: a block of 8s is too short for its washout and four ticks after it; make it 10s or longer"),
+    ("adaptive: {services: {orders: {switchback: {block: 60s, washout: 57s}}}}", "mesh.yaml:8:44: adaptive.services.orders.switchback: a block of 1m is too short for its washout and four ticks after it; make it 61s or longer"),
     ("xds: {ttl: 2s}", "mesh.yaml:8:12: xds.ttl: 2s is shorter than three ticks of 1s; one late tick would end the lease: make it longer"),
     ("xds: {port: 70000}", "mesh.yaml:8:13: xds.port: 70000 is out of range; it must be at most 65535"),
     ("admin: {address: 0.0.0.0}", "mesh.yaml:8:18: admin.address: 0.0.0.0 can be reached from elsewhere, and there is no admin.token_file; name a token file, or bind 127.0.0.1"),

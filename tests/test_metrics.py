@@ -36,7 +36,9 @@ def test_a_scrape_tells_weights_gain_and_nodes_as_the_decision_has_them():
     assert of(samples, "weirflow_endpoint_proposed_weight", service="orders", endpoint="10.0.0.2:8080") == 4
     assert of(samples, "weirflow_endpoint_latency_p99_seconds", service="orders", endpoint="10.0.0.2:8080") == 0.61
     assert of(samples, "weirflow_service_share_ratio", service="orders") == 0.95
-    assert of(samples, "weirflow_gain_low_ratio", service="orders") == 0.31
+    assert of(samples, "weirflow_gain_low_ratio", service="orders", estimate="holdout") == 0.31
+    assert of(samples, "weirflow_gain_low_ratio", service="orders", estimate="switchback") == 0.28
+    assert of(samples, "weirflow_switchback_pairs", service="orders") == 24
     assert of(samples, "weirflow_arm_requests_total", service="orders", arm="adaptive") == 7600
     assert of(samples, "weirflow_plan_version") == 7
     assert of(samples, "weirflow_lease_age_seconds") == 0.25
@@ -51,7 +53,8 @@ def test_a_scrape_tells_weights_gain_and_nodes_as_the_decision_has_them():
 def test_what_is_unknown_is_absent_and_not_zero():
     samples = scrape(StagedOperations(example_decision()))
     assert of(samples, "weirflow_endpoint_latency_p50_seconds", service="search", endpoint="[::1]:9000") is None
-    assert of(samples, "weirflow_gain_ratio", service="search") is None
+    assert of(samples, "weirflow_gain_ratio", service="search", estimate="holdout") is None
+    assert of(samples, "weirflow_gain_ratio", service="search", estimate="switchback") is None
     assert of(samples, "weirflow_node_clock_offset_seconds", node="front-2") is None
     assert of(samples, "weirflow_node_report_age_seconds", node="front-2") is None
 
@@ -103,5 +106,5 @@ def test_names_keep_the_conventions(family):
     assert ("total" in words) == (family.kind == "counter")
     assert ("info" not in words) or family.name.endswith("_info")
     # Bounded labels only, none of which repeats the name or belongs to Prometheus.
-    assert set(family.labels) <= {"service", "endpoint", "arm", "node", "reason", "state", "version"}
+    assert set(family.labels) <= {"service", "endpoint", "arm", "estimate", "node", "reason", "state", "version"}
     assert len(FAMILIES) == len({f.name for f in FAMILIES})

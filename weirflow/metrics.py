@@ -44,6 +44,7 @@ class Family:
 
 _ENDPOINT = ("service", "endpoint")
 _ARM = ("service", "arm")
+_ESTIMATE = ("service", "estimate")
 
 FAMILIES = (
     Family("weirflow_build_info", "1; the version is the label.", ("version",)),
@@ -60,9 +61,10 @@ FAMILIES = (
     Family("weirflow_service_state", "1 for the state that the service is in.", ("service", "state")),
     Family("weirflow_service_share_ratio", "Of its traffic on the adaptive arm by the last decision.", ("service",)),
     Family("weirflow_service_commanded_share_ratio", "The share that the operator asked for.", ("service",)),
-    Family("weirflow_gain_ratio", "Cut in mean felt cost on the adaptive arm against the holdout.", ("service",)),
-    Family("weirflow_gain_low_ratio", "Lower end of the gain's 95 % interval.", ("service",)),
-    Family("weirflow_gain_high_ratio", "Upper end of the gain's 95 % interval.", ("service",)),
+    Family("weirflow_gain_ratio", "Cut in mean felt cost by the `holdout` or the `switchback` estimate.", _ESTIMATE),
+    Family("weirflow_gain_low_ratio", "Lower end of the gain's 95 % interval.", _ESTIMATE),
+    Family("weirflow_gain_high_ratio", "Upper end of the gain's 95 % interval.", _ESTIMATE),
+    Family("weirflow_switchback_pairs", "Pairs of blocks that the switchback's evidence is worth.", ("service",)),
     Family("weirflow_arm_requests_total", "Requests that ended, by the arm that served them.", _ARM),
     Family("weirflow_arm_requests_per_second", "Recent rate of requests.", _ARM),
     Family("weirflow_arm_latency_p50_seconds", "Median of what users felt, retries included.", _ARM),
@@ -163,9 +165,13 @@ def _service(put: Put, service: ServiceView) -> None:
     put("weirflow_service_state", 1, service.name, service.state)
     put("weirflow_service_share_ratio", service.share_percent / 100, service.name)
     put("weirflow_service_commanded_share_ratio", service.commanded_share_percent / 100, service.name)
-    put("weirflow_gain_ratio", service.gain.value, service.name)
-    put("weirflow_gain_low_ratio", service.gain.low, service.name)
-    put("weirflow_gain_high_ratio", service.gain.high, service.name)
+    for estimate, gain in (("holdout", service.gain), ("switchback", service.switchback)):
+        if gain is not None:
+            put("weirflow_gain_ratio", gain.value, service.name, estimate)
+            put("weirflow_gain_low_ratio", gain.low, service.name, estimate)
+            put("weirflow_gain_high_ratio", gain.high, service.name, estimate)
+    if service.switchback is not None:
+        put("weirflow_switchback_pairs", service.switchback.pairs, service.name)
     arms: tuple[tuple[str, ArmView], ...] = (("static", service.static), ("adaptive", service.adaptive))
     for name, arm in arms:
         put("weirflow_arm_requests_total", arm.requests, service.name, name)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from brain.commands import Command, Freeze, SetMode
-from brain.decision import Alert, ArmView, Decision, EndpointView, GainView, NodeView, ServiceView
+from brain.decision import Alert, ArmView, Decision, EndpointView, GainView, NodeView, ServiceView, SwitchbackView
 from dataplane.contract import Plan, ServicePlan
 from weirflow.config.problems import mend_of
 
@@ -62,6 +62,7 @@ def example_service(**changes: Any) -> ServiceView:
         static=ArmView(requests_per_s=4.0, p50_s=0.02, p99_s=0.6, failed_share=0.01, requests=400),
         adaptive=ArmView(requests_per_s=76.0, p50_s=0.011, p99_s=0.05, failed_share=0.0, requests=7600),
         gain=GainView(value=0.42, low=0.31, high=0.53, static_requests=400.0, adaptive_requests=7600.0),
+        switchback=SwitchbackView(0.35, 0.28, 0.41, pairs=24.0, block="static", block_ends_in_s=12.0),
     )
     return replace(adaptive, **changes)
 
@@ -76,7 +77,7 @@ def example_decision(**changes: Any) -> Decision:
     nothing = ArmView(requests_per_s=0.0, p50_s=None, p99_s=None, failed_share=None, requests=0)
     shadow = example_service(
         id=1, name="search", mode="shadow", state="learning", share_percent=0.0, reason="too few samples",
-        pushed=False, endpoints=(unknown,), static=nothing, adaptive=nothing, gain=GainView(),
+        pushed=False, endpoints=(unknown,), static=nothing, adaptive=nothing, gain=GainView(), switchback=None,
     )  # fmt: skip
     plan = Plan(
         version=7,

@@ -133,7 +133,25 @@ def _arms(service: Json) -> RenderableType:
             percent(arm["failed_share"]),
             number(arm["requests"]),
         )
-    return Group(table, text(gain_text(service["gain"])))
+    return Group(table, *(text(line) for line in gain_lines(service)))
+
+
+def gain_lines(service: Json) -> list[str]:
+    """Both estimates of the gain; the second one only where it was asked for."""
+    system = service.get("switchback")
+    return [gain_text(service["gain"]), *([] if system is None else [switchback_text(system)])]
+
+
+def switchback_text(system: Json) -> str:
+    """The whole service under adaptive rules against static ones, in one sentence."""
+    now = "no block now"
+    if system["block"]:
+        now = f"now a block under {system['block']} rules, {seconds(system['block_ends_in_s'])} to go"
+    if system["value"] is None:
+        return f"gain of the whole service: not told yet ({number(system['pairs'])} pairs of blocks), {now}"
+    interval = f"95% interval {percent(system['low'])} to {percent(system['high'])}"
+    pairs = f"{number(system['pairs'])} pairs of blocks"
+    return f"gain of the whole service: {percent(system['value'])} less felt cost, {interval}, {pairs}, {now}"
 
 
 def gain_text(gain: Json) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from brain.settings import Guard, Learning, Proof, Settings
+from brain.settings import Guard, Learning, Proof, Settings, Switchback
 from dataplane.mesh import (
     BreakerSpec,
     EndpointSpec,
@@ -22,7 +22,7 @@ from weirflow.config.check import Checked
 from weirflow.config.model import Document, XdsSection
 from weirflow.config.problems import Problem
 from weirflow.config.rules import OutlierSection, RetrySection, RouteSection, ServiceSection
-from weirflow.config.tuning import AdaptiveSection
+from weirflow.config.tuning import AdaptiveSection, SwitchbackSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +172,9 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
         share_percent=adaptive.share,
         modes={name: o.mode for name, o in adaptive.services.items() if o.mode is not None},
         shares={name: o.share for name, o in adaptive.services.items() if o.share is not None},
+        switchbacks={
+            name: _switchback(o.switchback) for name, o in adaptive.services.items() if o.switchback is not None
+        },
         tick_s=adaptive.tick,
         lease_ttl_s=xds.ttl,  # said once in the file: the data plane leases by it, the brain reckons with it
         learning=Learning(
@@ -201,5 +204,12 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
             negative_for_s=proof.negative_for,
             steps_percent=tuple(proof.steps_percent),
             retry_after_s=proof.retry_after,
+            switchback=None if proof.switchback is None else _switchback(proof.switchback),
         ),
     )
+
+
+def _switchback(section: SwitchbackSection) -> Switchback | None:
+    if not section.enabled:
+        return None
+    return Switchback(section.block, section.washout, section.rest, section.window)

@@ -18,7 +18,7 @@ from weirflow.config.model import AdminSection, XdsSection
 from weirflow.config.problems import Path, Problem, shown
 from weirflow.config.rules import ListenerSection, NodeSection, RouteSection, ServiceSection
 from weirflow.config.source import Source
-from weirflow.config.tuning import AdaptiveSection
+from weirflow.config.tuning import AdaptiveSection, SwitchbackSection
 from weirflow.config.units import format_duration
 
 S = TypeVar("S", bound=Section)
@@ -35,6 +35,7 @@ def overlaps(source: Source) -> Iterator[Problem]:
     yield from _unreached(source)
     yield from _weights(source)
     yield from _shares(source)
+    yield from _switchbacks(source)
 
 
 def _sound(source: Source, key: str, model: type[S]) -> list[tuple[int, S]]:
@@ -168,3 +169,20 @@ def _shares(source: Source) -> Iterator[Problem]:
         if share == 100:
             message = "leaves no holdout, so no gain can be told and a loss is not seen"
             yield source.problem(path, message, "95 is the default", severity="warning")
+
+
+def _switchbacks(source: Source) -> Iterator[Problem]:
+    """Blocks that have room for a washout, and for enough ticks after it."""
+    adaptive = _section(source, "adaptive", AdaptiveSection)
+    if adaptive is None:
+        return
+    designs: list[tuple[Path, SwitchbackSection | None]]
+    designs = [(("adaptive", "proof", "switchback"), adaptive.proof.switchback)]
+    designs += [(("adaptive", "services", name, "switchback"), o.switchback) for name, o in adaptive.services.items()]
+    for path, design in designs:
+        if design is None or not design.enabled:
+            continue
+        least = design.washout + 4 * adaptive.tick
+        if design.block < least:
+            message = f"a block of {format_duration(design.block)} is too short for its washout and four ticks after it"
+            yield source.problem(path, message, f"make it {format_duration(least)} or longer")

@@ -10,13 +10,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from brain.settings import Guard, Learning, Mode, Proof, Settings
+from brain.settings import Guard, Learning, Mode, Proof, Settings, Switchback
 from weirflow.config.fields import Duration, Percent, Section
 
 _SETTINGS = Settings()
 _LEARNING = Learning()
 _GUARD = Guard()
 _PROOF = Proof()
+_SWITCHBACK = Switchback()
 
 ModeName = Annotated[Mode, Field(strict=False)]  # text in the file, an enum here
 
@@ -65,6 +66,24 @@ class GuardSection(Section):
     """When more than this share of a service's endpoints would be cut to the floor, the trouble is the service's."""
 
 
+class SwitchbackSection(Section):
+    """Measure the gain of a whole service: blocks of all its traffic under static rules and adaptive ones, in turn.
+
+    While it is measured, half of the time is static: half of the gain is paid for knowing it.
+    """
+
+    enabled: bool = True
+    """`false` in `adaptive.services` takes one service out."""
+    block: Annotated[float, Duration("5s", "1d")] = _SWITCHBACK.block_s
+    """Of one rule; two make a pair, four a round. Short against what else changes over the day."""
+    washout: Annotated[float, Duration("0s", "1d")] = _SWITCHBACK.washout_s
+    """Left out at the start of each block: longer than nearly every request takes, and than queues take to drain."""
+    rest: Annotated[float, Duration("0s", "7d")] = _SWITCHBACK.rest_s
+    """Under the adaptive rules after each round of four blocks, so that measuring costs less."""
+    window: Annotated[float, Duration("1m", "365d")] = _SWITCHBACK.window_s
+    """Half-life of the evidence."""
+
+
 class ProofSection(Section):
     """How gain is measured, and when to step back."""
 
@@ -80,6 +99,8 @@ class ProofSection(Section):
     """The shares to step down through, falling, the last one 0."""
     retry_after: Annotated[float, Duration("1s", "7d")] = _PROOF.retry_after_s
     """At a stepped-down share, how long until the next higher step is tried again."""
+    switchback: SwitchbackSection | None = None
+    """Measure the gain of each whole service as well. Off unless it is given."""
 
 
 class OverrideSection(Section):
@@ -89,6 +110,8 @@ class OverrideSection(Section):
     """Instead of `adaptive.mode`."""
     share: Percent | None = None
     """Instead of `adaptive.share`."""
+    switchback: SwitchbackSection | None = None
+    """Instead of `adaptive.proof.switchback`, whole."""
 
 
 class AdaptiveSection(Section):
