@@ -1,0 +1,197 @@
+"""What one run tells: latencies as users felt them, errors, and where the requests went.
+
+A request that failed counts with the scenario's timeout, in every quantile and mean: a policy cannot look fast by
+failing. So where more than one in a hundred fails, p99 is the timeout, and the error share is what to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataplane.simulated.fleet import Bools, Fate, Fleet, Floats, Trace
+from weirflow.lab.draw import end_s
+from weirflow.lab.run import Weights
+from weirflow.lab.scenario import Phase, Scenario
+
+DIVERTED = 0.2
+"""Of an even share: who gets less than this is diverted from. Weirflow's floor and its holdout together are half."""
+DIVERT_WINDOW_S = 1.0
+RETURNED = 0.8
+"""Of the share before the fault: who gets this much is back."""
+RETURN_WINDOW_S = 3.0
+STEP_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of some requests. Seconds; NaN where there are too few: a quantile q needs 1 / (1 - q) requests."""
+
+    requests: int
+    p50_s: float
+    p99_s: float
+    p999_s: float
+    mean_s: float
+    error_percent: float
+    good_per_s: float  # goodput: good answers a second
+
+    @classmethod
+    def of(cls, felt_s: Floats, ok: Bools, lasts_s: float) -> Figures:
+        """Figures of these requests, which were to leave within `lasts_s`."""
+        n = len(felt_s)
+        p50, p99, p999 = (float(np.quantile(felt_s, q)) if n * (1 - q) >= 1 else np.nan for q in (0.5, 0.99, 0.999))
+        mean = float(felt_s.mean()) if n else np.nan
+        errors = 100.0 * float(1.0 - ok.mean()) if n else np.nan
+        return cls(n, p50, p99, p999, mean, errors, float(ok.sum()) / lasts_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The first fault that begins within the run at some endpoints and not at all of them."""
+
+    start_s: float
+    end_s: float
+    bad: Bools  # (E,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """All that one run tells, of a policy or a bound. None: nothing went wrong, or it never came."""
+
+    policy: str
+    seed: int
+    judged: Figures
+    phases: Mapping[str, Figures]
+    classes: Mapping[str, Figures]  # of the judged phase, where there is more than one class
+    share: Floats  # (E,) of the judged phase's requests
+    bad_percent: float | None = None  # of the judged phase's requests went to the bad endpoints
+    divert_s: float | None = None  # from the fault's begin to the first second in which few go to the bad ones
+    return_s: float | None = None  # from its end to the first three seconds in which enough do
+    avoided_percent: float | None = None  # of the failures that an even split would have met in the judged phase
+    changes_per_minute: float | None = None  # of weights in force
+    entropy: float | None = None  # of weights in force, over that of equal ones, mean
+
+
+def told(
+    scenario: Scenario, policy: str, seed: int, fleet: Fleet, trace: Trace, fate: Fate, weights: Weights | None = None
+) -> Told:
+    """Everything about one run."""
+    felt_s = np.where(fate.ok, fate.latency_s, scenario.timeout_s)
+    judged = judged_phase(scenario)
+    inside = _inside(trace, judged)
+    trouble = trouble_of(scenario)
+    share = _share(fleet, fate, inside)
+    divert_s = _divert_s(trouble, fleet, trace, fate) if trouble else None
+    return Told(
+        policy,
+        seed,
+        judged=_figures(felt_s, fate, trace, judged),
+        phases={p.name: _figures(felt_s, fate, trace, p) for p in scenario.phases},
+        classes=_by_class(scenario, felt_s, fate, trace, judged) if len(scenario.classes) > 1 else {},
+        share=share,
+        bad_percent=100.0 * float(share[trouble.bad].sum()) if trouble else None,
+        divert_s=divert_s,
+        return_s=_return_s(trouble, scenario, trace, fate) if trouble and divert_s is not None else None,
+        avoided_percent=_avoided_percent(fleet, trace, fate, inside),
+        changes_per_minute=_changes_per_minute(weights) if weights else None,
+        entropy=_entropy(weights) if weights else None,
+    )
+
+
+def judged_phase(scenario: Scenario) -> Phase:
+    """The stretch whose figures are compared."""
+    named = {p.name: p for p in scenario.phases}
+    return named.get(scenario.judged, Phase("", scenario.warmup_s, end_s(scenario)))
+
+
+def trouble_of(scenario: Scenario) -> Trouble | None:
+    """What to time: the earliest change after the start. None when it strikes all, or those who come with it."""
+    members = [(g, i) for g in scenario.groups for i in range(g.count)]
+    starts = {c.start_s: c.end_s for g in scenario.groups for c in g.changes if c.start_s > g.joins_s}
+    if not starts:
+        return None
+    first = min(starts)
+    bad = np.array(
+        [
+            any(c.start_s == first > g.joins_s and (c.first is None or i < c.first) for c in g.changes)
+            for g, i in members
+        ]
+    )
+    return None if bad.all() else Trouble(first, starts[first], bad)
+
+
+def _inside(trace: Trace, phase: Phase) -> Bools:
+    return np.asarray((trace.at_s >= phase.start_s) & (trace.at_s < phase.end_s))
+
+
+def _figures(felt_s: Floats, fate: Fate, trace: Trace, phase: Phase, also: Bools | bool = True) -> Figures:
+    rows = _inside(trace, phase) & also
+    return Figures.of(felt_s[rows], fate.ok[rows], phase.end_s - phase.start_s)
+
+
+def _by_class(scenario: Scenario, felt_s: Floats, fate: Fate, trace: Trace, phase: Phase) -> dict[str, Figures]:
+    return {c.name: _figures(felt_s, fate, trace, phase, trace.klass == i) for i, c in enumerate(scenario.classes)}
+
+
+def _share(fleet: Fleet, fate: Fate, rows: Bools) -> Floats:
+    """Of those requests whose endpoint is known. NaN when none is."""
+    known = rows & (fate.endpoint >= 0)
+    counts = np.bincount(fate.endpoint[known], minlength=len(fleet))
+    return np.asarray(counts / counts.sum() if known.any() else np.full(len(fleet), np.nan))
+
+
+def _window_shares(trouble: Trouble, trace: Trace, fate: Fate, start_s: float, end_s: float, width_s: float) -> Floats:
+    """Share of the bad endpoints in windows that begin every `STEP_S` from `start_s`. NaN in an empty one."""
+    known = fate.endpoint >= 0
+    at_s, bad = trace.at_s[known], trouble.bad[fate.endpoint[known]]
+    begins = np.arange(start_s, end_s - width_s + 1e-9, STEP_S)
+    low, high = np.searchsorted(at_s, begins), np.searchsorted(at_s, begins + width_s)
+    upto = np.concatenate([[0], np.cumsum(bad)])
+    with np.errstate(invalid="ignore"):
+        return np.asarray((upto[high] - upto[low]) / (high - low), dtype=np.float64)
+
+
+def _first(hits: Bools) -> float | None:
+    found = np.flatnonzero(hits)
+    return float(found[0] * STEP_S) if len(found) else None
+
+
+def _divert_s(trouble: Trouble, fleet: Fleet, trace: Trace, fate: Fate) -> float | None:
+    members = (fleet.joins_s <= trouble.start_s) & (fleet.leaves_s > trouble.start_s)
+    few = DIVERTED * trouble.bad.sum() / max(members.sum(), 1)
+    end_s = min(trouble.end_s, float(trace.at_s[-1]) if len(trace) else 0.0)
+    return _first(_window_shares(trouble, trace, fate, trouble.start_s, end_s, DIVERT_WINDOW_S) < few)
+
+
+def _return_s(trouble: Trouble, scenario: Scenario, trace: Trace, fate: Fate) -> float | None:
+    before = _inside(trace, Phase("", scenario.warmup_s, trouble.start_s)) & (fate.endpoint >= 0)
+    if not before.any() or trouble.end_s >= end_s(scenario):
+        return None
+    enough = RETURNED * trouble.bad[fate.endpoint[before]].mean()
+    return _first(_window_shares(trouble, trace, fate, trouble.end_s, end_s(scenario), RETURN_WINDOW_S) >= enough)
+
+
+def _avoided_percent(fleet: Fleet, trace: Trace, fate: Fate, rows: Bools) -> float | None:
+    """None when no endpoint fails requests in that time."""
+    at_s = trace.at_s[rows]
+    grid = np.linspace(at_s[0], at_s[-1], 200) if len(at_s) else np.zeros(0)
+    member = (fleet.joins_s[:, None] <= grid) & (grid < fleet.leaves_s[:, None])
+    fails = np.array([fleet.error_share[np.arange(len(fleet)), fleet.piece(t)] for t in grid]).reshape(-1, len(fleet)).T
+    even = float((fails * member).sum() / max(member.sum(), 1))
+    return 100.0 * (1.0 - float(1.0 - fate.ok[rows].mean()) / even) if even > 0.0 else None
+
+
+def _changes_per_minute(weights: Weights) -> float | None:
+    if len(weights.at_s) < 2:
+        return None
+    changed = np.any(np.abs(np.diff(weights.share, axis=0)) > 1e-9, axis=1).sum()
+    return float(changed / (weights.at_s[-1] - weights.at_s[0]) * 60.0)
+
+
+def _entropy(weights: Weights) -> float | None:
+    if not weights.share.size or weights.share.shape[1] < 2:
+        return None
+    logs = np.log(np.where(weights.share > 0, weights.share, 1.0))
+    return float(-(weights.share * logs).sum(axis=1).mean() / np.log(weights.share.shape[1]))
