@@ -15,20 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brain.fading import FadingMean
 from brain.settings import Mode
-from brain.switchback import check_pairs
-from models.base import put_rows, take_rows
 
 if TYPE_CHECKING:
     from brain.course import Course
     from brain.proof import Evidence
     from brain.settings import Settings
-    from dataplane.contract import Topology
     from models.base import State
-    from models.capacity import Capacity
 
 KIND = "weirflow.brain"
-VERSION = 1
+VERSION = 2
 
 
 def open_state(state: State) -> None:
@@ -37,21 +34,6 @@ def open_state(state: State) -> None:
         raise ValueError(f"this is a state of {state.get('kind')!r}, not of a brain ({KIND!r})")
     if state.get("version") != VERSION:
         raise ValueError(f"this state has version {state.get('version')!r}, this brain reads {VERSION}")
-
-
-def keep_capacity(capacity: Capacity, topology: Topology) -> State:
-    """Capacities with the names of their rows."""
-    rows = np.array([e.id for s in topology.services for e in s.endpoints], dtype=np.int64)
-    names = [[s.name, e.address] for s in topology.services for e in s.endpoints]
-    return {"names": names, "rows": take_rows(capacity.state(), rows)}
-
-
-def restored_capacity(state: State, topology: Topology) -> State:
-    """The kept rows under this run's integers; who has left is left out, who is new is not ready."""
-    ids = {(s.name, e.address): e.id for s in topology.services for e in s.endpoints}
-    pairs = [(i, ids[s, a]) for i, (s, a) in enumerate(state["names"]) if (s, a) in ids]
-    theirs, ours = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return put_rows(take_rows(state["rows"], theirs), ours, topology.endpoint_slots)
 
 
 def keep_services(courses: dict[int, Course], evidence: Evidence, settings: Settings) -> State:
@@ -65,7 +47,7 @@ def keep_services(courses: dict[int, Course], evidence: Evidence, settings: Sett
             "share_overruled": float(settings.shares.get(c.service.name, settings.share_percent)),
             "step": c.step.step,
             "stepped_at": float(c.step.stepped_at),
-            "switchback": c.pairs.state(),
+            "switchback": c.pairs.log_ratio.state(),
             **{name: array[i].copy() for name, array in arrays.items()},
         }
         for i, c in courses.items()
@@ -84,7 +66,7 @@ def check_services(state: State) -> dict[str, dict[str, Any]]:
                 "share_overruled": float(kept["share_overruled"]),
                 "step": int(kept["step"]),
                 "stepped_at": float(kept["stepped_at"]),
-                "switchback": check_pairs(kept["switchback"]) if "switchback" in kept else None,
+                "switchback": FadingMean.check(kept["switchback"]) if "switchback" in kept else None,
                 **{a: np.array(kept[a], dtype=np.float64) for a in ("sums", "moments", "worth")},
             }
         except (KeyError, TypeError, ValueError) as error:
@@ -102,4 +84,4 @@ def resume(course: Course, kept: dict[str, Any], settings: Settings, now: float)
         course.step.step = max(0, kept["step"])
         course.step.stepped_at = min(kept["stepped_at"], now)
         if kept["switchback"] is not None:
-            course.pairs.restore(kept["switchback"], now)
+            course.pairs.log_ratio.restore(kept["switchback"], now)

@@ -27,12 +27,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from brain.decision import SwitchbackView
-from brain.proof import student
+from brain.fading import FadingMean
 
 if TYPE_CHECKING:
     from brain.settings import Switchback as Settings
@@ -41,8 +41,6 @@ LEAST_PAIRS = 5.5
 """Below six pairs, which have faded a little, the variance itself is too uncertain to tell an interval."""
 LEAST_REQUESTS = 10.0
 """A block with fewer is thrown away: its mean is one request's luck."""
-FARTHEST = 700.0
-"""A log ratio beyond this is no number any more when it is raised again."""
 WHOLE = 0.8
 """A block is whole when so much of the time after its washout was measured; the rest is ticks that overlap its ends."""
 
@@ -82,8 +80,7 @@ class Pairs:
         self._entered_s = 0.0  # when that was
         self._open = np.zeros(3)  # of the open block after its washout: requests, cost, seconds measured
         self._half: tuple[int, bool, float] | None = None  # the pair's first block: pair, static, log mean cost
-        self._sums = np.zeros(4)  # over pairs: decay, its square, decayed log ratio, decayed square of it
-        self._faded_s = 0.0  # when the sums were last brought up to date
+        self.log_ratio = FadingMean()  # over pairs, adaptive to static
 
     def aside(self, settings: Settings) -> bool:
         """Is what ended since the last `enter` no evidence for the holdout: all was static, or still the other's."""
@@ -110,29 +107,17 @@ class Pairs:
     def forget(self) -> None:
         """Start anew."""
         self.spoil()
-        self._sums[:] = 0.0
+        self.log_ratio.forget()
 
     def view(self, now: float) -> SwitchbackView:
         """The gain by all pairs so far, and where the calendar stands."""
         rule = "" if self.block is None else "static" if self.block.static else "adaptive"
         ends_in_s = None if self.block is None else max(0.0, self.block.ends_s - now)
-        worth, squares, total, total_sq = self._sums.tolist()
-        pairs = worth * worth / squares if squares > 0 else 0.0
-        if pairs < LEAST_PAIRS:
+        pairs, interval = self.log_ratio.worth, self.log_ratio.interval(LEAST_PAIRS)
+        if interval is None:
             return SwitchbackView(pairs=pairs, block=rule, block_ends_in_s=ends_in_s)
-        mean = total / worth
-        variance = max(0.0, total_sq / worth - mean * mean) / (pairs - 1)
-        reach = float(student(np.array(pairs - 1))) * math.sqrt(variance)
-        value, low, high = (1 - math.exp(min(mean + r, FARTHEST)) for r in (0.0, reach, -reach))
+        value, low, high = (1 - math.exp(x) for x in (interval.mean, interval.high, interval.low))
         return SwitchbackView(value, low, high, pairs, rule, ends_in_s)
-
-    def state(self) -> dict[str, Any]:
-        """Plain numbers. The open pair is given up: it cannot be whole any more."""
-        return {"sums": self._sums.copy(), "at": self._faded_s}
-
-    def restore(self, state: dict[str, Any], now: float) -> None:
-        """Take up the evidence of an earlier life, as `check_pairs` passed it; it fades with the next pair."""
-        self._sums, self._faded_s = state["sums"].copy(), min(state["at"], now)
 
     def _washes(self, settings: Settings) -> bool:
         return self.block is not None and self._entered_s - self.block.began_s < settings.washout_s
@@ -151,15 +136,4 @@ class Pairs:
             return
         self._half = None
         log_ratio = half[2] - log_mean if block.static else log_mean - half[2]
-        fade = 0.5 ** (max(0.0, now - self._faded_s) / settings.window_s)
-        self._sums *= (fade, fade * fade, fade, fade)
-        self._sums += (1.0, 1.0, log_ratio, log_ratio * log_ratio)
-        self._faded_s = now
-
-
-def check_pairs(state: dict[str, Any]) -> dict[str, Any]:
-    """A state of `Pairs` with every value in its type. KeyError, TypeError or ValueError when one is missing or odd."""
-    sums, at = np.array(state["sums"], dtype=np.float64), float(state["at"])
-    if sums.shape != (4,) or not (np.isfinite(sums).all() and math.isfinite(at)):
-        raise ValueError("evidence of a switchback is four finite sums and a time")
-    return {"sums": sums, "at": at}
+        self.log_ratio.add(log_ratio, now, settings.window_s)

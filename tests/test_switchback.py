@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain.decision import GainView, SwitchbackView
+from brain.fading import FadingMean
 from brain.proof import StepBack
 from brain.settings import Proof, Switchback
-from brain.switchback import Pairs, block_at, check_pairs
+from brain.switchback import Pairs, block_at
 
 DESIGN = Switchback(block_s=10.0, washout_s=3.0, window_s=1e9)
 
@@ -176,7 +177,7 @@ def test_the_view_says_which_block_it_is_and_for_how_long() -> None:
 def test_the_evidence_outlives_a_restart_and_the_open_pair_does_not() -> None:
     before = lived(lambda t, static, _: (1.0 if static else 0.7) + 0.001 * (t % 9), rounds=4)
     after = Pairs()
-    after.restore(check_pairs(before.state()), 500.0)
+    after.log_ratio.restore(FadingMean.check(before.log_ratio.state()), 500.0)
     assert replace(after.view(0.0), block="", block_ends_in_s=None) == replace(
         before.view(0.0), block="", block_ends_in_s=None
     )
@@ -188,7 +189,7 @@ def test_the_evidence_outlives_a_restart_and_the_open_pair_does_not() -> None:
 )
 def test_evidence_that_cannot_be_read_is_refused(state: dict[str, object]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
-        check_pairs(state)
+        FadingMean.check(state)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e12), st.floats(0, 1e300)), min_size=40, max_size=80))
