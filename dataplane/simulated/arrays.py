@@ -1,8 +1,9 @@
-"""The fast mesh's state: arrays in named tuples, which numba takes as they are.
+"""The fast mesh's state: arrays of records in a few named tuples, which numba takes as they are.
 
 `Servers` is the truth about endpoints, `Book` what became of each request, `Nodes` what each proxy knows, `Notes` what
-the policies that stock Envoy lacks, and those that learn from answers, keep at each proxy. E endpoints with K pieces of
-time each, N nodes, R requests, 2 arms; an endpoint's row is its id.
+policies keep that learn from answers. E endpoints with K pieces of time each, N nodes, R requests, 2 arms; an
+endpoint's row is its id. Records, because a compiled function is handed each array as eight arguments: one array for
+each column made every call cost more than its work.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
     from dataplane.simulated.fleet import Fleet, Trace
 
-A = Any  # a NumPy array; the kind is said beside it
+Records = Any
+"""A NumPy array of records; the kind is said beside it."""
 
-RECENT = 32
-"""Latencies that an endpoint remembers, to answer probes with."""
+QUEUES, RECENT = 64, 7
+"""To answer probes with, an endpoint remembers so many latencies for each queue length met; longer ones count as 63."""
 POOL = 16
 """Probes that a Prequal client keeps (NSDI'24, section 4)."""
 SEEN = 64
@@ -27,191 +29,174 @@ SEEN = 64
 SKIPS = 429_496_729
 """A new schedule begins up to this many picks on (`createWithPicks` in Envoy's `edf_scheduler.h`)."""
 
+PIECE = np.dtype(  # as in `fleet.Fleet`
+    [
+        ("since_s", "f8"),
+        ("speed", "f8"),
+        ("extra_s", "f8"),
+        ("error_share", "f8"),
+        ("status", "i8"),
+        ("after_s", "f8"),
+        ("hang", "?"),
+    ]
+)
+SERVER = np.dtype(
+    [
+        ("workers", "i8"),
+        ("joins_s", "f8"),
+        ("leaves_s", "f8"),
+        ("piece", "i8"),  # in force at the last arrival
+        ("here", "i8"),  # requests, waiting or in work
+        ("told_s", "f8"),  # up to when the load report below is right; it is smoothed over a second
+        ("busy_share", "f8"),
+        ("answers_per_s", "f8"),
+        ("failures_per_s", "f8"),
+    ]
+)
+REQUEST = np.dtype(
+    [
+        ("at_s", "f8"),
+        ("node", "i8"),
+        ("demand_s", "f8"),
+        ("luck", "f8"),
+        ("coin", "f8"),  # in [0, 1): which arm
+        ("endpoint", "i8"),  # -1: there was none
+        ("ended_s", "f8"),  # for its user
+        ("served_s", "f8"),  # when it leaves the endpoint
+        ("status", "i8"),
+        ("good", "?"),
+        ("begun", "?"),  # work was done for it, or an error answered
+        ("met", "i8"),
+        ("arm", "i8"),
+        ("plan", "i8"),
+        ("weight", "i8"),
+        ("probability", "f8"),
+    ]
+)
+DUE = np.dtype([("at_s", "f8"), ("what", "i8")])  # `what`: 3 * request + `kernel.BOTH`, `ENDS` or `LEAVES`
+NODE = np.dtype(
+    [
+        ("ups", "i8"),  # members that are not ejected
+        ("share_percent", "f8"),
+        ("lease_until_s", "f8"),
+        ("plan", "i8"),
+        ("look_s", "f8"),  # when to look at ejections or reported weights again
+        ("probes", "i8"),  # in the pool
+        ("queries", "i8"),
+        ("seen", "i8"),
+    ]
+)
+CLUSTER = np.dtype(
+    [
+        ("way", "i8"),  # to pick: `picking`
+        ("total", "f8"),  # weight of those that are up
+        ("even", "?"),  # all of those are equal
+        ("bias", "f8"),
+        ("skip", "i8"),
+        ("turn", "i8"),  # of the plain round robin
+        ("stamps", "i8"),
+    ]
+)
+LANE = np.dtype(
+    [
+        ("open", "i8"),
+        ("issued", "i8"),  # since the last report, and so on
+        ("succeeded", "i8"),
+        ("failed", "i8"),
+        ("weight", "f8"),
+        ("deadline", "f8"),
+        ("stamp", "i8"),  # equal deadlines go in the order they were set
+    ]
+)
+NOTE = np.dtype(
+    [
+        ("rtt_s", "f8"),  # peak EWMA's
+        ("rtt_at_s", "f8"),
+        ("in_a_row", "i8"),  # failures
+        ("ejected_at_s", "f8"),  # inf: it is not
+        ("ejections", "i8"),
+        ("reported", "f8"),  # the weight that the last answer's load report gives; 0: none yet
+        ("reported_since_s", "f8"),
+    ]
+)
+PROBE = np.dtype([("endpoint", "i8"), ("here", "f8"), ("latency_s", "f8"), ("at_s", "f8"), ("uses", "i8")])
+
 
 class Servers(NamedTuple):
-    """Endpoints as they are. What they report of their load (`busy_share` to `failures_per_s`) is smoothed over 1 s."""
+    """Endpoints as they are."""
 
-    workers: A  # (E,) i8
-    since_s: A  # (E, K) f8, and so on as in `fleet.Fleet`
-    speed: A
-    extra_s: A
-    error_share: A
-    status: A
-    after_s: A
-    hang: A
-    joins_s: A  # (E,) f8
-    leaves_s: A
-    piece: A  # (E,) i8: the piece in force at the last arrival
-    free_s: A  # (E, most workers) f8: when each worker has done all that is assigned to it
-    count: A  # (E,) i8: requests there, waiting or in work
-    told_s: A  # (E,) f8: when the load was last brought up to date
-    busy_share: A
-    answers_per_s: A
-    failures_per_s: A
-    latency_s: A  # (E, RECENT) f8, of the last answers
-    met: A  # (E, RECENT) i8: how many were there when that request came
-    answered: A  # (E,) i8
+    server: Records  # (E,) SERVER
+    pieces: Records  # (E, K) PIECE
+    free_s: Records  # (E, most workers) f8: when each worker has done all that is assigned to it
+    recent_s: Records  # (E, QUEUES, RECENT) f8: latencies by queue length met
+    answered: Records  # (E, QUEUES) i8: how many there were
 
 
 class Book(NamedTuple):
     """Requests, by their place in the trace."""
 
-    at_s: A  # (R,) f8, and so on as in `fleet.Trace`
-    node: A
-    demand_s: A
-    luck: A
-    coin: A  # (R,) f8 in [0, 1): which arm
-    endpoint: A  # (R,) i4, -1: there was none
-    ended_s: A  # (R,) f8: for its user
-    served_s: A  # (R,) f8: when it left the endpoint
-    status: A  # (R,) i2
-    good: A  # (R,) bool
-    begun: A  # (R,) bool: work was done for it, or an answer given
-    met: A  # (R,) i8: how many were at the endpoint when it came
-    arm: A  # (R,) i1
-    plan: A  # (R,) i8
-    weight: A  # (R,) i4
-    probability: A  # (R,) f4
-    order: A  # (R,) i8: requests in the order in which they ended
-    heap_s: A  # (2 R + 2,) f8: what is due when ...
-    heap_what: A  # (2 R + 2,) i8: ... 3 * request + `kernel.ENDS`, `LEAVES` or `BOTH`
-    counts: A  # (3,) i8: arrivals so far, ended so far, entries in the heap
+    request: Records  # (R,) REQUEST
+    order: Records  # (R,) i8: requests in the order in which they ended
+    heap: Records  # (2 R + 2,) DUE
+    counts: Records  # (3,) i8: arrivals so far, ended so far, entries in the heap
 
 
 class Nodes(NamedTuple):
-    """Proxies. Counts of open requests are per arm: two clusters do not see each other's."""
+    """Proxies. Open requests are counted per lane, so the two arms do not see each other's, as two clusters do not."""
 
-    policy: A  # (2,) i8, by arm
-    members: A  # (E,) bool
-    up: A  # (N, E) i8: members that are not ejected, ...
-    ups: A  # (N,) i8: ... how many
-    open: A  # (N, 2, E) i8
-    issued: A  # (N, 2, E) i8, since the last report
-    succeeded: A
-    failed: A
-    weight: A  # (N, 2, E) f8
-    total: A  # (N, 2) f8, of those that are up
-    even: A  # (N, 2) bool: all of those are equal
-    bias: A  # (N, 2) f8
-    skip: A  # (N, 2) i8
-    turn: A  # (N, 2) i8: of the plain round robin
-    deadline: A  # (N, 2, E) f8
-    stamp: A  # (N, 2, E) i8: equal deadlines go in the order they were set
-    stamps: A  # (N, 2) i8
-    share_percent: A  # (N,) f8
-    lease_until_s: A  # (N,) f8
-    plan: A  # (N,) i8
+    members: Records  # (E,) bool
+    node: Records  # (N,) NODE
+    up: Records  # (N, E) i8: the first `ups` are members that are not ejected
+    cluster: Records  # (N, 2) CLUSTER
+    lane: Records  # (N, 2, E) LANE
 
 
 class Notes(NamedTuple):
     """What a policy that learns from answers keeps at each node."""
 
-    rtt_s: A  # (N, E) f8: peak EWMA's
-    rtt_at_s: A
-    in_a_row: A  # (N, E) i8: failures
-    ejected_at_s: A  # (N, E) f8; inf: it is not
-    ejections: A  # (N, E) i8
-    due_s: A  # (N,) f8: when to look at ejections or reported weights again
-    reported: A  # (N, E) f8: the weight that the last answer's load report gives; 0: none yet
-    reported_since_s: A  # (N, E) f8
-    probe: A  # (N, POOL) i8: endpoint
-    probe_count: A  # (N, POOL) i8
-    probe_latency_s: A  # (N, POOL) f8
-    probe_at_s: A  # (N, POOL) f8
-    probe_uses: A  # (N, POOL) i8
-    probes: A  # (N,) i8: how many
-    queries: A  # (N,) i8
-    seen: A  # (N, SEEN) i8
-    seens: A  # (N,) i8
+    note: Records  # (N, E) NOTE
+    probe: Records  # (N, POOL) PROBE
+    seen: Records  # (N, SEEN) f8
 
 
 def servers(fleet: Fleet) -> Servers:
     """Idle endpoints."""
-    e = len(fleet)
-    floats = {name: np.zeros(e) for name in ("told_s", "busy_share", "answers_per_s", "failures_per_s")}
-    kept = ("workers", "since_s", "speed", "extra_s", "error_share", "status", "after_s", "hang", "joins_s", "leaves_s")
-    return Servers(
-        **{name: np.ascontiguousarray(getattr(fleet, name)) for name in kept},
-        **floats,
-        piece=np.zeros(e, np.int64),
-        free_s=np.zeros((e, int(fleet.workers.max(initial=1)))),
-        count=np.zeros(e, np.int64),
-        latency_s=np.zeros((e, RECENT)),
-        met=np.zeros((e, RECENT), np.int64),
-        answered=np.zeros(e, np.int64),
-    )
+    server = np.zeros(len(fleet), SERVER)
+    for name in ("workers", "joins_s", "leaves_s"):
+        server[name] = getattr(fleet, name)
+    pieces = np.zeros(fleet.since_s.shape, PIECE)
+    for name in PIECE.names or ():
+        pieces[name] = getattr(fleet, name)
+    most = int(fleet.workers.max(initial=1))
+    recent_s, answered = np.zeros((len(fleet), QUEUES, RECENT)), np.zeros((len(fleet), QUEUES), np.int64)
+    return Servers(server, pieces, np.zeros((len(fleet), most)), recent_s, answered)
 
 
-def book(trace: Trace, coin: A) -> Book:
+def book(trace: Trace, coin: Any) -> Book:
     """Requests that are all yet to come."""
-    r = len(trace)
-    return Book(
-        at_s=trace.at_s,
-        node=trace.node,
-        demand_s=trace.demand_s,
-        luck=trace.luck,
-        coin=coin,
-        endpoint=np.full(r, -1, np.int32),
-        ended_s=np.full(r, np.inf),
-        served_s=np.full(r, np.inf),
-        status=np.zeros(r, np.int16),
-        good=np.zeros(r, np.bool_),
-        begun=np.zeros(r, np.bool_),
-        met=np.zeros(r, np.int64),
-        arm=np.zeros(r, np.int8),
-        plan=np.zeros(r, np.int64),
-        weight=np.zeros(r, np.int32),
-        probability=np.zeros(r, np.float32),
-        order=np.zeros(r, np.int64),
-        heap_s=np.zeros(2 * r + 2),
-        heap_what=np.zeros(2 * r + 2, np.int64),
-        counts=np.zeros(3, np.int64),
-    )
+    request = np.zeros(len(trace), REQUEST)
+    for name in ("at_s", "node", "demand_s", "luck"):
+        request[name] = getattr(trace, name)
+    request["coin"], request["endpoint"] = coin, -1
+    many = len(trace)
+    return Book(request, np.zeros(many, np.int64), np.zeros(2 * many + 2, DUE), np.zeros(3, np.int64))
 
 
-def nodes(count: int, endpoints: int, policies: Sequence[int], rng: np.random.Generator) -> Nodes:
+def nodes(count: int, endpoints: int, ways: Sequence[int], rng: np.random.Generator) -> Nodes:
     """Proxies that know nothing and have no member; each has its own place to begin a schedule at."""
-    n, e = count, endpoints
-    counted = {name: np.zeros((n, 2, e), np.int64) for name in ("open", "issued", "succeeded", "failed", "stamp")}
-    return Nodes(
-        **counted,
-        policy=np.array(policies, np.int64),
-        members=np.zeros(e, np.bool_),
-        up=np.zeros((n, e), np.int64),
-        ups=np.zeros(n, np.int64),
-        weight=np.ones((n, 2, e)),
-        total=np.zeros((n, 2)),
-        even=np.ones((n, 2), np.bool_),
-        bias=np.ones((n, 2)),
-        skip=rng.integers(SKIPS, size=(n, 2)),
-        turn=rng.integers(SKIPS, size=(n, 2)),
-        deadline=np.zeros((n, 2, e)),
-        stamps=np.zeros((n, 2), np.int64),
-        share_percent=np.zeros(n),
-        lease_until_s=np.full(n, -np.inf),
-        plan=np.zeros(n, np.int64),
-    )
+    node = np.zeros(count, NODE)
+    node["lease_until_s"] = -np.inf
+    node["look_s"] = rng.random(count)
+    cluster = np.zeros((count, 2), CLUSTER)
+    cluster["way"], cluster["bias"], cluster["even"] = ways, 1.0, True
+    cluster["skip"], cluster["turn"] = rng.integers(SKIPS, size=(2, count, 2))
+    lane = np.zeros((count, 2, endpoints), LANE)
+    lane["weight"] = 1.0
+    return Nodes(np.zeros(endpoints, np.bool_), node, np.zeros((count, endpoints), np.int64), cluster, lane)
 
 
-def notes(count: int, endpoints: int, first_rtt_s: float, rng: np.random.Generator) -> Notes:
-    """Nothing noted yet. Nodes look at what is due at moments of their own."""
-    n, e = count, endpoints
-    return Notes(
-        rtt_s=np.full((n, e), first_rtt_s),
-        rtt_at_s=np.zeros((n, e)),
-        in_a_row=np.zeros((n, e), np.int64),
-        ejected_at_s=np.full((n, e), np.inf),
-        ejections=np.zeros((n, e), np.int64),
-        due_s=rng.random(n),
-        reported=np.zeros((n, e)),
-        reported_since_s=np.zeros((n, e)),
-        probe=np.zeros((n, POOL), np.int64),
-        probe_count=np.zeros((n, POOL), np.int64),
-        probe_latency_s=np.zeros((n, POOL)),
-        probe_at_s=np.zeros((n, POOL)),
-        probe_uses=np.zeros((n, POOL), np.int64),
-        probes=np.zeros(n, np.int64),
-        queries=np.zeros(n, np.int64),
-        seen=np.zeros((n, SEEN), np.int64),
-        seens=np.zeros(n, np.int64),
-    )
+def notes(count: int, endpoints: int, first_rtt_s: float) -> Notes:
+    """Nothing noted yet."""
+    note = np.zeros((count, endpoints), NOTE)
+    note["rtt_s"], note["ejected_at_s"] = first_rtt_s, np.inf
+    return Notes(note, np.zeros((count, POOL), PROBE), np.zeros((count, SEEN)))

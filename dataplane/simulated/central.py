@@ -10,35 +10,35 @@ from math import inf
 
 from dataplane.simulated.arrays import Book, Servers
 from dataplane.simulated.compiled import compiled
-from dataplane.simulated.serving import piece_at, thawed
+from dataplane.simulated.serving import fail, piece_at, thawed, work
 
 
 @compiled
 def central(s: Servers, b: Book, timeout_s: float, mean_s: float) -> None:
     """Fill the book in. `mean_s` is the mean demand: what "best" goes by, with speed, errors and added delay."""
-    for i in range(len(b.at_s)):
-        at_s = b.at_s[i]
+    for i in range(len(b.request)):
+        request = b.request[i]
         best, worker, start, least = -1, 0, inf, inf
-        for e in range(len(s.workers)):
-            s.piece[e] = piece_at(s, e, at_s)
-            for w in range(s.workers[e]):
-                free = thawed(s, e, max(at_s, s.free_s[e, w], s.joins_s[e]))
-                if free > start or free >= s.leaves_s[e]:
+        for e in range(len(s.server)):
+            server = s.server[e]
+            server.piece = piece_at(s, e, request.at_s)
+            for w in range(server.workers):
+                free = max(request.at_s, s.free_s[e, w], server.joins_s)
+                if free > start:
                     continue
-                k = piece_at(s, e, free)
-                cost = mean_s / (s.speed[e, k] * (1.0 - s.error_share[e, k])) + s.extra_s[e, k]
+                free = thawed(s, e, free)
+                if free > start or free >= server.leaves_s:
+                    continue
+                piece = s.pieces[e, piece_at(s, e, free)]
+                cost = mean_s / (piece.speed * (1.0 - piece.error_share)) + piece.extra_s
                 if cost < inf and (free < start or cost < least):
                     best, worker, start, least = e, w, free, cost
-        b.ended_s[i] = b.served_s[i] = at_s + timeout_s
-        if start >= b.ended_s[i]:
+        gives_up = request.at_s + timeout_s
+        request.ended_s = gives_up
+        if start >= gives_up:
             continue
-        k = piece_at(s, best, start)
-        b.endpoint[i], b.begun[i] = best, True
-        if b.luck[i] < s.error_share[best, k]:
-            answered, status, good = thawed(s, best, start + s.after_s[best, k]), s.status[best, k], False
+        request.endpoint = best
+        if request.luck < s.pieces[best, piece_at(s, best, start)].error_share:
+            fail(s, b, i, best, start, gives_up)
         else:
-            served = thawed(s, best, start + b.demand_s[i] / s.speed[best, k])
-            s.free_s[best, worker] = served
-            answered, status, good = served + s.extra_s[best, k], 200, True
-        if answered < b.ended_s[i]:
-            b.ended_s[i], b.status[i], b.good[i] = answered, status, good
+            work(s, b, i, best, worker, start, gives_up)

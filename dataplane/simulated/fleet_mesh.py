@@ -19,7 +19,7 @@ from dataplane.contract import Arm, Event, Outcome, Plan, Presence, ServicePlan,
 from dataplane.simulated import arrays, learning, picking
 from dataplane.simulated.fleet import Bools, Fate, Fleet, Floats, Ints, Trace
 from dataplane.simulated.kernel import advance
-from dataplane.simulated.logs import Wire, felt_of, report_of, requests_of
+from dataplane.simulated.logs import Wire, fate_of, felt_of, report_of, requests_of
 from dataplane.simulated.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -93,12 +93,11 @@ class FleetMesh:
         self._servers = arrays.servers(fleet)
         self._book = arrays.book(trace, rng.random(len(trace)))
         self._nodes = arrays.nodes(count, len(fleet), [WAYS[policy], WAYS[adaptive]], rng)
-        self._nodes.bias[:, Arm.STATIC] = 0.0 if policy in UNBIASED else 1.0
-        self._notes = arrays.notes(count, len(fleet), learning.FIRST_RTT_S, rng)
+        self._nodes.cluster["bias"][:, Arm.STATIC] = 0.0 if policy in UNBIASED else 1.0
+        self._notes = arrays.notes(count, len(fleet), learning.FIRST_RTT_S)
         self._trace, self._logged = trace, 0
         self._mean_s = float(trace.demand_s.mean()) if len(trace) else 1.0
         self._plans: list[ServicePlan | None] = [None] * count
-        self._bias = np.ones(count)
         self.moved(topology)
         for node in topology.nodes:
             self.schedule.at(0.0, self._hear, Presence(node.id, True))
@@ -127,27 +126,20 @@ class FleetMesh:
         here = topology.members[self._service]
         n.members[:] = False
         n.members[here] = True
-        n.weight[:, Arm.STATIC, here] = self._weights[here] if self._weights is not None else static[here]
-        self._notes.ejected_at_s[:, ~n.members] = np.inf
-        for v in range(len(n.ups)):
+        n.lane["weight"][:, Arm.STATIC, here] = self._weights[here] if self._weights is not None else static[here]
+        self._notes.note["ejected_at_s"][:, ~n.members] = np.inf
+        for v in range(len(n.node)):
             self._weigh(v)
-            picking.line_up(n, v, self._notes.ejected_at_s[v])
+            picking.line_up(n, self._notes, v)
 
     def finish(self) -> Fate:
         """Let all that is open end, with nobody at the brain's end, and tell what became of each request."""
         self._live(np.inf)
-        b = self._book
-        return Fate.of(
-            latency_s=b.ended_s - b.at_s,
-            ok=b.good,
-            status=b.status,
-            endpoint=b.endpoint,
-            adaptive=b.arm == Arm.ADAPTIVE,
-        )
+        return fate_of(self._book)
 
     def share(self, node: int, arm: Arm = Arm.ADAPTIVE) -> Floats:
         """Weights in force at a node as shares, by row of the fleet; 0 for who is no member."""
-        weight = np.where(self._nodes.members, self._nodes.weight[node, arm], 0.0)
+        weight = np.where(self._nodes.members, self._nodes.lane["weight"][node, arm], 0.0)
         return np.asarray(weight / weight.sum())
 
     # What happens.
@@ -165,7 +157,7 @@ class FleetMesh:
         outcome = self._outcome(ended)
         lag = self.wire.late_s
         for node in self._topology.nodes:
-            mine = self._book.node[ended] == node.id
+            mine = self._book.request["node"][ended] == node.id
             if not mine.any() or self._rng.random() < self.wire.lost:
                 continue
             rows, how = ended[mine], outcome[mine]
@@ -198,14 +190,16 @@ class FleetMesh:
         self._live()
         n, told = self._nodes, plan.services.get(self._service)
         for node in self._topology.nodes:
-            v, known = node.id, bool(n.plan[node.id] == plan.version)
+            v, known = node.id, bool(n.node["plan"][node.id] == plan.version)
             before, self._plans[v] = self._plans[v], told
             if told is not None and (before is None or before.weights != told.weights):
                 self._weigh(v)
-                n.bias[v, Arm.ADAPTIVE] = told.bias  # Envoy looks at it as it builds a schedule, and only then
+                n.cluster["bias"][v, Arm.ADAPTIVE] = (
+                    told.bias
+                )  # Envoy looks at it as it builds a schedule, and only then
                 picking.rebuild(n, v, int(Arm.ADAPTIVE))
-            n.share_percent[v] = told.share_percent if told is not None else 0.0
-            n.plan[v], n.lease_until_s[v] = plan.version, self.now + self.rhythm.ttl_s
+            n.node["share_percent"][v] = told.share_percent if told is not None else 0.0
+            n.node["plan"][v], n.node["lease_until_s"][v] = plan.version, self.now + self.rhythm.ttl_s
             if not known:
                 for kind in ("EDS", "RTDS"):
                     self._hear(Verdict(v, kind, str(plan.version), True, plan.version))
@@ -216,16 +210,16 @@ class FleetMesh:
         weights = dict(told.weights) if told is not None else {}
         known = [weights[e] for e in here.tolist() if e in weights]
         if not known:
-            self._nodes.weight[v, Arm.ADAPTIVE, here] = self._topology.static_weight[here]
+            self._nodes.lane["weight"][v, Arm.ADAPTIVE, here] = self._topology.static_weight[here]
             return
         mean = round(sum(known) / len(known))
-        self._nodes.weight[v, Arm.ADAPTIVE, here] = [weights.get(e, mean) for e in here.tolist()]
+        self._nodes.lane["weight"][v, Arm.ADAPTIVE, here] = [weights.get(e, mean) for e in here.tolist()]
 
     def _outcome(self, rows: Ints) -> Ints:
         """As the proxies log it."""
-        b = self._book
-        status: Ints = b.status[rows]
-        bad: Bools = (status >= 500) | (status == 429) | (self._good_body & ~b.good[rows])
+        requests = self._book.request[rows]
+        status: Ints = requests["status"]
+        bad: Bools = (status >= 500) | (status == 429) | (self._good_body & ~requests["good"])
         out = np.where(bad, int(Outcome.ERROR), int(Outcome.OK))
         out = np.where(status == 0, int(Outcome.TIMEOUT), out)
-        return np.asarray(np.where(b.endpoint[rows] < 0, int(Outcome.UNREACHED), out))
+        return np.asarray(np.where(requests["endpoint"] < 0, int(Outcome.UNREACHED), out))

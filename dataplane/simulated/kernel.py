@@ -10,16 +10,9 @@ import numpy as np
 
 from dataplane.simulated.arrays import Book, Nodes, Notes, Servers
 from dataplane.simulated.compiled import compiled
-from dataplane.simulated.learning import learned, look, peak_ewma, prequal
-from dataplane.simulated.picking import (
-    CLAIRVOYANT,
-    JSED,
-    JSED_LOCAL,
-    PEAK_EWMA,
-    PREQUAL,
-    scan,
-    stock,
-)
+from dataplane.simulated.learning import learned, look, peak_ewma
+from dataplane.simulated.picking import CLAIRVOYANT, JSED, JSED_LOCAL, PEAK_EWMA, PREQUAL, scan, stock
+from dataplane.simulated.prequal import prequal
 from dataplane.simulated.serving import leave, piece_at, serve, watch
 
 BOTH, ENDS, LEAVES = 0, 1, 2
@@ -39,20 +32,19 @@ def advance(
     rng: np.random.Generator,
 ) -> None:
     """Live until then. `mean_s` is the mean demand, which the oracles know."""
-    requests = len(b.at_s)
-    while b.counts[0] < requests and b.at_s[b.counts[0]] < until_s:
+    while b.counts[0] < len(b.request) and b.request[b.counts[0]].at_s < until_s:
         i = b.counts[0]
-        settle(s, b, n, notes, np.nextafter(b.at_s[i], np.inf))
+        _settle(s, b, n, notes, np.nextafter(b.request[i].at_s, np.inf))
         _arrive(s, b, n, notes, i, timeout_s, mean_s, rng)
         b.counts[0] += 1
-    settle(s, b, n, notes, until_s)
+    _settle(s, b, n, notes, until_s)
 
 
 @compiled
-def settle(s: Servers, b: Book, n: Nodes, notes: Notes, until_s: float) -> None:
+def _settle(s: Servers, b: Book, n: Nodes, notes: Notes, until_s: float) -> None:
     """End what ends before then."""
-    while b.counts[2] > 0 and b.heap_s[0] < until_s:
-        i, what = b.heap_what[0] // 3, b.heap_what[0] % 3
+    while b.counts[2] > 0 and b.heap[0].at_s < until_s:
+        i, what = b.heap[0].what // 3, b.heap[0].what % 3
         _pop(b)
         if what != ENDS:
             leave(s, b, i)
@@ -64,69 +56,69 @@ def settle(s: Servers, b: Book, n: Nodes, notes: Notes, until_s: float) -> None:
 def _arrive(
     s: Servers, b: Book, n: Nodes, notes: Notes, i: int, timeout_s: float, mean_s: float, rng: np.random.Generator
 ) -> None:
-    at_s, v = b.at_s[i], b.node[i]
-    arm = 1 if at_s < n.lease_until_s[v] and b.coin[i] * 100.0 < n.share_percent[v] else 0
-    b.arm[i], b.plan[i] = arm, n.plan[v]
+    request, node = b.request[i], n.node[b.request[i].node]
+    v, at_s = request.node, request.at_s
+    arm = 1 if at_s < node.lease_until_s and request.coin * 100.0 < node.share_percent else 0
+    request.arm = arm
+    request.plan = node.plan
     look(n, notes, v, at_s)
-    if n.ups[v] == 0:
-        b.ended_s[i], b.status[i] = at_s, NO_ENDPOINT_STATUS
+    if node.ups == 0:
+        request.ended_s = at_s
+        request.status = NO_ENDPOINT_STATUS
         b.order[b.counts[1]] = i
         b.counts[1] += 1
         return
-    e = _pick(s, b, n, notes, i, v, arm, at_s, mean_s, rng)
-    b.endpoint[i], b.weight[i] = e, n.weight[v, arm, e]
-    b.probability[i] = n.weight[v, arm, e] / n.total[v, arm]
-    n.open[v, arm, e] += 1
-    n.issued[v, arm, e] += 1
-    s.piece[e] = piece_at(s, e, at_s)
-    watch(s, e, at_s)
-    b.met[i] = s.count[e]
-    s.count[e] += 1
-    serve(s, b, i, e, timeout_s)
-    if b.served_s[i] == b.ended_s[i]:
-        _push(b, b.ended_s[i], 3 * i + BOTH)
+    way = n.cluster[v, arm].way
+    if way == PEAK_EWMA:
+        e = peak_ewma(n, notes, v, at_s, rng)
+    elif way == PREQUAL:
+        e = prequal(n, notes, s, v, at_s, rng)
+    elif way in (JSED_LOCAL, JSED, CLAIRVOYANT):
+        e = scan(n, s, v, arm, at_s, request.demand_s, mean_s, rng)
     else:
-        _push(b, b.ended_s[i], 3 * i + ENDS)
-        _push(b, b.served_s[i], 3 * i + LEAVES)
+        e = stock(n, v, arm, rng)
+    _send(s, b, n, i, e, timeout_s)
 
 
 @compiled
-def _pick(
-    s: Servers,
-    b: Book,
-    n: Nodes,
-    notes: Notes,
-    i: int,
-    v: int,
-    arm: int,
-    at_s: float,
-    mean_s: float,
-    rng: np.random.Generator,
-) -> int:
-    way = n.policy[arm]
-    if way == PEAK_EWMA:
-        return peak_ewma(n, notes, v, at_s, rng)
-    if way == PREQUAL:
-        return prequal(n, notes, s, v, at_s, rng)
-    if way in (JSED_LOCAL, JSED, CLAIRVOYANT):
-        return scan(n, s, way, v, arm, at_s, b.demand_s[i], mean_s, rng)
-    return stock(n, s, way, v, arm, rng)
+def _send(s: Servers, b: Book, n: Nodes, i: int, e: int, timeout_s: float) -> None:
+    """Request i goes to endpoint e."""
+    request, server = b.request[i], s.server[e]
+    lane, total = n.lane[request.node, request.arm, e], n.cluster[request.node, request.arm].total
+    request.endpoint = e
+    request.weight = int(lane.weight)
+    request.probability = lane.weight / total
+    lane.open += 1
+    lane.issued += 1
+    server.piece = piece_at(s, e, request.at_s)
+    watch(s, e, request.at_s)
+    request.met = server.here
+    server.here += 1
+    serve(s, b, i, e, timeout_s)
+    if request.served_s == request.ended_s:
+        _push(b, request.ended_s, 3 * i + BOTH)
+    else:
+        _push(b, request.ended_s, 3 * i + ENDS)
+        _push(b, request.served_s, 3 * i + LEAVES)
 
 
 @compiled
 def _end(s: Servers, b: Book, n: Nodes, notes: Notes, i: int) -> None:
     """Request i is over for its user and its proxy."""
-    v, arm, e = b.node[i], b.arm[i], b.endpoint[i]
-    failed = b.status[i] == 0 or b.status[i] >= 500
-    n.open[v, arm, e] -= 1
+    request = b.request[i]
+    lane = n.lane[request.node, request.arm, request.endpoint]
+    answered = request.status != 0
+    failed = not answered or request.status >= 500
+    lane.open -= 1
     if failed:
-        n.failed[v, arm, e] += 1
+        lane.failed += 1
     else:
-        n.succeeded[v, arm, e] += 1
+        lane.succeeded += 1
     b.order[b.counts[1]] = i
     b.counts[1] += 1
-    if arm == 0:
-        learned(n, notes, s, v, e, b.ended_s[i], b.ended_s[i] - b.at_s[i], b.status[i] != 0, failed)
+    if request.arm == 0:
+        took_s = request.ended_s - request.at_s
+        learned(n, notes, s, request.node, request.endpoint, request.ended_s, took_s, answered, failed)
 
 
 @compiled
@@ -135,28 +127,32 @@ def _push(b: Book, at_s: float, what: int) -> None:
     i = b.counts[2]
     b.counts[2] += 1
     while i > 0:
-        up = (i - 1) >> 1
-        if b.heap_s[up] < at_s or (b.heap_s[up] == at_s and b.heap_what[up] < what):
+        up = b.heap[(i - 1) >> 1]
+        if up.at_s < at_s or (up.at_s == at_s and up.what < what):
             break
-        b.heap_s[i], b.heap_what[i] = b.heap_s[up], b.heap_what[up]
-        i = up
-    b.heap_s[i], b.heap_what[i] = at_s, what
+        b.heap[i] = up
+        i = (i - 1) >> 1
+    b.heap[i].at_s = at_s
+    b.heap[i].what = what
 
 
 @compiled
 def _pop(b: Book) -> None:
     b.counts[2] -= 1
-    m = b.counts[2]
-    at_s, what = b.heap_s[m], b.heap_what[m]
-    i = 0
+    m, i = b.counts[2], 0
+    last = b.heap[m]
     while 2 * i + 1 < m:
         c = 2 * i + 1
-        if c + 1 < m and (
-            b.heap_s[c + 1] < b.heap_s[c] or (b.heap_s[c + 1] == b.heap_s[c] and b.heap_what[c + 1] < b.heap_what[c])
-        ):
+        if c + 1 < m and _before(b, c + 1, c):
             c += 1
-        if at_s < b.heap_s[c] or (at_s == b.heap_s[c] and what < b.heap_what[c]):
+        if _before(b, m, c):
             break
-        b.heap_s[i], b.heap_what[i] = b.heap_s[c], b.heap_what[c]
+        b.heap[i] = b.heap[c]
         i = c
-    b.heap_s[i], b.heap_what[i] = at_s, what
+    b.heap[i] = last
+
+
+@compiled
+def _before(b: Book, one: int, two: int) -> bool:
+    a, c = b.heap[one], b.heap[two]
+    return bool(a.at_s < c.at_s or (a.at_s == c.at_s and a.what < c.what))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataplane.contract import Felt, InFlight, Requests
+from dataplane.contract import Arm, Felt, InFlight, Requests
+from dataplane.simulated.fleet import Fate
 
 if TYPE_CHECKING:
     from dataplane.simulated.arrays import Book, Nodes
@@ -41,15 +42,16 @@ class Wire:
 
 def requests_of(book: Book, klass: Any, rows: Ints, outcome: Ints, service: int, node: int, wire: Wire) -> Requests:
     """The access log of one node for these requests, which have ended."""
-    endpoint = book.endpoint[rows]
-    duration_s = book.ended_s[rows] - book.at_s[rows]
+    requests = book.request[rows]
+    endpoint = requests["endpoint"]
+    duration_s = requests["ended_s"] - requests["at_s"]
     lie = wire.lies.get(node)
     if lie is not None:
         duration_s = np.where(endpoint == lie.endpoint, duration_s * lie.factor, duration_s)
-    answered = book.status[rows] != 0
+    answered = requests["status"] != 0
     many = len(rows)
     return Requests.of(
-        started_s=book.at_s[rows] + wire.clock_s(node),
+        started_s=requests["at_s"] + wire.clock_s(node),
         duration_s=duration_s,
         ttfb_s=np.where(answered, duration_s, np.nan),
         felt_s=duration_s,
@@ -58,43 +60,56 @@ def requests_of(book: Book, klass: Any, rows: Ints, outcome: Ints, service: int,
         node=np.full(many, node),
         route=klass[rows],
         outcome=outcome,
-        status=book.status[rows],
+        status=requests["status"],
         bytes_in=np.full(many, ASKED_BYTES),
-        bytes_out=np.where(book.good[rows], ANSWERED_BYTES, 0),
+        bytes_out=np.where(requests["good"], ANSWERED_BYTES, 0),
         attempt=np.ones(many),
-        arm=book.arm[rows],
-        plan=book.plan[rows],
-        weight=book.weight[rows],
-        probability=book.probability[rows],
+        arm=requests["arm"],
+        plan=requests["plan"],
+        weight=requests["weight"],
+        probability=requests["probability"],
     )
 
 
 def felt_of(book: Book, rows: Ints, outcome: Ints, service: int, node: int, wire: Wire) -> Felt:
     """The downstream log of one node for these requests, which have ended badly."""
+    requests = book.request[rows]
     return Felt.of(
-        started_s=book.at_s[rows] + wire.clock_s(node),
-        duration_s=book.ended_s[rows] - book.at_s[rows],
+        started_s=requests["at_s"] + wire.clock_s(node),
+        duration_s=requests["ended_s"] - requests["at_s"],
         service=np.full(len(rows), service),
         node=np.full(len(rows), node),
         outcome=outcome,
-        status=book.status[rows],
-        arm=book.arm[rows],
+        status=requests["status"],
+        arm=requests["arm"],
     )
 
 
 def report_of(nodes: Nodes, service: int, node: int, interval_s: float) -> InFlight:
     """The load report of one node: endpoints with something open or done since the last one, which begins anew."""
-    counts = {name: getattr(nodes, name)[node] for name in ("issued", "succeeded", "failed")}
-    arm, endpoint = np.nonzero(nodes.open[node] + sum(counts.values()))
+    counts = {name: nodes.lane[node][name] for name in ("issued", "succeeded", "failed")}
+    arm, endpoint = np.nonzero(nodes.lane[node]["open"] + sum(counts.values()))
     report = InFlight.report(
         node,
         interval_s,
         service=np.full(len(arm), service),
         endpoint=endpoint,
         arm=arm,
-        in_flight=nodes.open[node][arm, endpoint],
+        in_flight=nodes.lane[node]["open"][arm, endpoint],
         **{name: count[arm, endpoint] for name, count in counts.items()},
     )
     for count in counts.values():
         count[:] = 0
     return report
+
+
+def fate_of(book: Book) -> Fate:
+    """What became of each request, by its place in the trace."""
+    requests = book.request
+    return Fate.of(
+        latency_s=requests["ended_s"] - requests["at_s"],
+        ok=requests["good"],
+        status=requests["status"],
+        endpoint=requests["endpoint"],
+        adaptive=requests["arm"] == Arm.ADAPTIVE,
+    )

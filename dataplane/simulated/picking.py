@@ -17,9 +17,8 @@ from math import inf
 
 import numpy as np
 
-from dataplane.simulated.arrays import Nodes, Servers
+from dataplane.simulated.arrays import Nodes, Notes, Servers
 from dataplane.simulated.compiled import compiled
-from dataplane.simulated.fleet import Floats
 from dataplane.simulated.serving import answer_s, piece_at
 
 RANDOM, ROUND_ROBIN, LEAST_REQUEST, FULL_SCAN, REPORTED, OUTLIERS, PEAK_EWMA, PREQUAL, JSED_LOCAL, JSED, CLAIRVOYANT = (
@@ -33,68 +32,68 @@ EVEN_ENOUGH = 1e-13
 @compiled
 def pressed(n: Nodes, v: int, arm: int, e: int) -> float:
     """An endpoint's weight as the schedule has it now."""
-    bias = n.bias[v, arm]
+    lane, bias = n.lane[v, arm, e], n.cluster[v, arm].bias
     if bias == 0.0:
-        return float(n.weight[v, arm, e])
+        return float(lane.weight)
     if bias == 1.0:
-        return float(n.weight[v, arm, e] / (n.open[v, arm, e] + 1.0))
-    return float(n.weight[v, arm, e] / (n.open[v, arm, e] + 1.0) ** bias)
+        return float(lane.weight / (lane.open + 1.0))
+    return float(lane.weight / (lane.open + 1.0) ** bias)
 
 
 @compiled
 def earliest(n: Nodes, v: int, arm: int) -> int:
     """The endpoint whose deadline is first, put back at its next one."""
     best = int(n.up[v, 0])
-    for j in range(1, n.ups[v]):
+    for j in range(1, n.node[v].ups):
         e = n.up[v, j]
-        sooner = n.deadline[v, arm, e] - n.deadline[v, arm, best]
-        if sooner < 0.0 or (sooner == 0.0 and n.stamp[v, arm, e] < n.stamp[v, arm, best]):
+        sooner = n.lane[v, arm, e].deadline - n.lane[v, arm, best].deadline
+        if sooner < 0.0 or (sooner == 0.0 and n.lane[v, arm, e].stamp < n.lane[v, arm, best].stamp):
             best = e
-    n.deadline[v, arm, best] += 1.0 / pressed(n, v, arm, best)
-    n.stamp[v, arm, best] = n.stamps[v, arm]
-    n.stamps[v, arm] += 1
+    lane, cluster = n.lane[v, arm, best], n.cluster[v, arm]
+    lane.deadline += 1.0 / pressed(n, v, arm, best)
+    lane.stamp = cluster.stamps
+    cluster.stamps += 1
     return best
 
 
 @compiled
 def rebuild(n: Nodes, v: int, arm: int) -> None:
     """A new schedule over those that are up, `skip` picks on."""
-    total, even = 0.0, True
-    for j in range(n.ups[v]):
-        weight = n.weight[v, arm, n.up[v, j]]
+    cluster, ups = n.cluster[v, arm], n.node[v].ups
+    first, total, pressure, even = n.lane[v, arm, n.up[v, 0]].weight, 0.0, 0.0, True
+    for j in range(ups):
+        weight = n.lane[v, arm, n.up[v, j]].weight
         total += weight
-        even = even and weight == n.weight[v, arm, n.up[v, 0]]
-    n.total[v, arm], n.even[v, arm] = total, even
+        pressure += pressed(n, v, arm, n.up[v, j]) + EVEN_ENOUGH
+        even = even and weight == first
+    cluster.total = total
+    cluster.even = even
     if even:
         return
-    pressure = 0.0
-    for j in range(n.ups[v]):
-        pressure += pressed(n, v, arm, n.up[v, j]) + EVEN_ENOUGH
-    skip, done = n.skip[v, arm], 0
-    for j in range(n.ups[v]):
-        e = n.up[v, j]
-        weight = pressed(n, v, arm, e) + EVEN_ENOUGH
-        picks = int(weight * skip / pressure)
-        if picks > 0 and picks / weight >= skip / pressure:
+    done = 0
+    for j in range(ups):
+        lane, weight = n.lane[v, arm, n.up[v, j]], pressed(n, v, arm, n.up[v, j]) + EVEN_ENOUGH
+        picks = int(weight * cluster.skip / pressure)
+        if picks > 0 and picks / weight >= cluster.skip / pressure:
             picks -= 1
-        n.deadline[v, arm, e] = (picks + 1) / weight
-        n.stamp[v, arm, e] = j
+        lane.deadline = (picks + 1) / weight
+        lane.stamp = j
         done += picks
-    n.stamps[v, arm] = n.ups[v]
-    while done < skip:
+    cluster.stamps = ups
+    while done < cluster.skip:
         earliest(n, v, arm)
         done += 1
 
 
 @compiled
-def line_up(n: Nodes, v: int, ejected_at_s: Floats) -> None:
-    """Take up who is a member and not ejected (infinity: since never), and begin all schedules anew."""
-    m = 0
+def line_up(n: Nodes, notes: Notes, v: int) -> None:
+    """Take up who is a member and not ejected, and begin all schedules anew."""
+    ups = 0
     for e in range(len(n.members)):
-        if n.members[e] and ejected_at_s[e] == inf:
-            n.up[v, m] = e
-            m += 1
-    n.ups[v] = m
+        if n.members[e] and notes.note[v, e].ejected_at_s == inf:
+            n.up[v, ups] = e
+            ups += 1
+    n.node[v].ups = ups
     rebuild(n, v, 0)
     rebuild(n, v, 1)
 
@@ -104,33 +103,22 @@ def cost(
     n: Nodes, s: Servers, way: int, v: int, arm: int, e: int, at_s: float, demand_s: float, mean_s: float
 ) -> float:
     """What a scan compares. `demand_s` is this request's, known to the clairvoyant alone; the mean any oracle knows."""
-    if way == FULL_SCAN:
-        return float(n.open[v, arm, e])
+    piece, server = s.pieces[e, piece_at(s, e, at_s)], s.server[e]
     if way == CLAIRVOYANT:
-        k = piece_at(s, e, at_s)
-        return answer_s(s, e, at_s, demand_s) if s.error_share[e, k] < 1.0 else inf
-    k = piece_at(s, e, at_s)
-    speed = 0.0 if s.hang[e, k] else s.speed[e, k] * (1.0 - s.error_share[e, k])
+        return answer_s(s, e, at_s, demand_s) if piece.error_share < 1.0 else inf
+    speed = 0.0 if piece.hang else piece.speed * (1.0 - piece.error_share)
     if way == JSED_LOCAL:
-        return float((n.open[v, arm, e] + 1.0) / (s.workers[e] * speed))
-    return float(mean_s * max(1.0, (s.count[e] + 1.0) / s.workers[e]) / speed + s.extra_s[e, k])
+        return float((n.lane[v, arm, e].open + 1.0) / (server.workers * speed))
+    return float(mean_s * max(1.0, (server.here + 1.0) / server.workers) / speed + piece.extra_s)
 
 
 @compiled
 def scan(
-    n: Nodes,
-    s: Servers,
-    way: int,
-    v: int,
-    arm: int,
-    at_s: float,
-    demand_s: float,
-    mean_s: float,
-    rng: np.random.Generator,
+    n: Nodes, s: Servers, v: int, arm: int, at_s: float, demand_s: float, mean_s: float, rng: np.random.Generator
 ) -> int:
-    """The endpoint of least cost; among equal ones each is as likely (reservoir sampling, as Envoy does)."""
-    best, least, ties = int(n.up[v, 0]), inf, 0
-    for j in range(n.ups[v]):
+    """The endpoint of least cost; among equal ones each is as likely."""
+    way, best, least, ties = n.cluster[v, arm].way, int(n.up[v, 0]), inf, 0
+    for j in range(n.node[v].ups):
         e = n.up[v, j]
         c = cost(n, s, way, v, arm, e, at_s, demand_s, mean_s)
         if c < least:
@@ -143,17 +131,34 @@ def scan(
 
 
 @compiled
-def stock(n: Nodes, s: Servers, way: int, v: int, arm: int, rng: np.random.Generator) -> int:
+def full_scan(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
+    """The endpoint with least open requests; among equal ones each is as likely (reservoir sampling, as Envoy does)."""
+    best, ties = int(n.up[v, 0]), 1
+    least = n.lane[v, arm, best].open
+    for j in range(1, n.node[v].ups):
+        e = n.up[v, j]
+        c = n.lane[v, arm, e].open
+        if c < least:
+            best, least, ties = e, c, 1
+        elif c == least:
+            ties += 1
+            if int(rng.random() * ties) == 0:
+                best = e
+    return best
+
+
+@compiled
+def stock(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
     """One of Envoy's ways that need no more than weights and open requests."""
-    m = n.ups[v]
-    if way == RANDOM:
-        return int(n.up[v, int(rng.random() * m)])
-    if not n.even[v, arm]:
+    cluster, ups = n.cluster[v, arm], n.node[v].ups
+    if cluster.way == RANDOM:
+        return int(n.up[v, int(rng.random() * ups)])
+    if not cluster.even:
         return earliest(n, v, arm)
-    if way in (ROUND_ROBIN, REPORTED):
-        n.turn[v, arm] += 1
-        return int(n.up[v, (n.turn[v, arm] - 1) % m])
-    if way == FULL_SCAN:
-        return scan(n, s, way, v, arm, 0.0, 0.0, 0.0, rng)
-    first, second = int(n.up[v, int(rng.random() * m)]), int(n.up[v, int(rng.random() * m)])
-    return second if n.open[v, arm, second] < n.open[v, arm, first] else first
+    if cluster.way in (ROUND_ROBIN, REPORTED):
+        cluster.turn += 1
+        return int(n.up[v, (cluster.turn - 1) % ups])
+    if cluster.way == FULL_SCAN:
+        return full_scan(n, v, arm, rng)
+    first, second = int(n.up[v, int(rng.random() * ups)]), int(n.up[v, int(rng.random() * ups)])
+    return second if n.lane[v, arm, second].open < n.lane[v, arm, first].open else first

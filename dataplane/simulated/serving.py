@@ -9,21 +9,16 @@ from __future__ import annotations
 
 from math import exp, inf
 
-import numpy as np
-
-from dataplane.simulated.arrays import RECENT, Book, Servers
+from dataplane.simulated.arrays import QUEUES, RECENT, Book, Servers
 from dataplane.simulated.compiled import compiled
 from dataplane.simulated.fleet import Floats
-
-NEAR = 7
-"""A probe is answered with the median of this many latencies, those met at the queue lengths nearest to now's."""
 
 
 @compiled
 def piece_at(s: Servers, e: int, at_s: float) -> int:
     """The piece in force at a time not before the last arrival."""
-    k = int(s.piece[e])
-    while k + 1 < s.since_s.shape[1] and s.since_s[e, k + 1] <= at_s:
+    k = int(s.server[e].piece)
+    while k + 1 < s.pieces.shape[1] and s.pieces[e, k + 1].since_s <= at_s:
         k += 1
     return k
 
@@ -32,11 +27,11 @@ def piece_at(s: Servers, e: int, at_s: float) -> int:
 def thawed(s: Servers, e: int, at_s: float) -> float:
     """That time, or when the hang is over that covers it; infinity for one that lasts."""
     k = piece_at(s, e, at_s)
-    while s.hang[e, k]:
+    while s.pieces[e, k].hang:
         k += 1
-        if k == s.since_s.shape[1]:
+        if k == s.pieces.shape[1]:
             return inf
-        at_s = s.since_s[e, k]
+        at_s = s.pieces[e, k].since_s
     return at_s
 
 
@@ -44,7 +39,7 @@ def thawed(s: Servers, e: int, at_s: float) -> float:
 def soonest(s: Servers, e: int) -> int:
     """The worker that is free first."""
     best = 0
-    for w in range(1, s.workers[e]):
+    for w in range(1, s.server[e].workers):
         if s.free_s[e, w] < s.free_s[e, best]:
             best = w
     return best
@@ -53,97 +48,109 @@ def soonest(s: Servers, e: int) -> int:
 @compiled
 def answer_s(s: Servers, e: int, at_s: float, demand_s: float) -> float:
     """When a request of this demand that came now would be answered, if it met no error."""
-    start = thawed(s, e, max(thawed(s, e, at_s), s.free_s[e, soonest(s, e)]))
+    start = thawed(s, e, max(at_s, s.free_s[e, soonest(s, e)]))
     if start == inf:
         return inf
-    k = piece_at(s, e, start)
-    return thawed(s, e, start + demand_s / s.speed[e, k]) + float(s.extra_s[e, k])
+    piece = s.pieces[e, piece_at(s, e, start)]
+    return thawed(s, e, start + demand_s / piece.speed) + float(piece.extra_s)
 
 
 @compiled
 def serve(s: Servers, b: Book, i: int, e: int, timeout_s: float) -> None:
     """Request i has reached endpoint e: write down its end."""
-    at_s = b.at_s[i]
-    gives_up = at_s + timeout_s
-    b.ended_s[i] = b.served_s[i] = gives_up
-    reached = thawed(s, e, at_s)
+    request = b.request[i]
+    gives_up = request.at_s + timeout_s
+    request.ended_s = gives_up
+    request.served_s = gives_up
+    reached = thawed(s, e, request.at_s)
     if reached >= gives_up:
         return
-    k = piece_at(s, e, reached)
-    if b.luck[i] < s.error_share[e, k]:
-        answered = served = thawed(s, e, reached + s.after_s[e, k])
-        status, good = s.status[e, k], False
-    else:
-        w = soonest(s, e)
-        start = thawed(s, e, max(reached, s.free_s[e, w]))
-        if start >= gives_up:
-            return
-        k = piece_at(s, e, start)
-        served = thawed(s, e, start + b.demand_s[i] / s.speed[e, k])
-        s.free_s[e, w] = served
-        answered, status, good = served + s.extra_s[e, k], 200, True
-    b.begun[i], b.served_s[i] = True, served
-    if answered < gives_up:
-        b.ended_s[i], b.status[i], b.good[i] = answered, status, good
+    piece = s.pieces[e, piece_at(s, e, reached)]
+    if request.luck < piece.error_share:
+        fail(s, b, i, e, reached, gives_up)
+        return
+    w = soonest(s, e)
+    start = thawed(s, e, max(reached, s.free_s[e, w]))
+    if start < gives_up:
+        work(s, b, i, e, w, start, gives_up)
+
+
+@compiled
+def fail(s: Servers, b: Book, i: int, e: int, at_s: float, gives_up: float) -> None:
+    """Endpoint e answers request i without work."""
+    piece, request = s.pieces[e, piece_at(s, e, at_s)], b.request[i]
+    request.begun = True
+    request.served_s = thawed(s, e, at_s + piece.after_s)
+    if request.served_s < gives_up:
+        request.ended_s = request.served_s
+        request.status = piece.status
+
+
+@compiled
+def work(s: Servers, b: Book, i: int, e: int, w: int, start: float, gives_up: float) -> None:
+    """Worker w of endpoint e begins with request i at that time."""
+    piece, request = s.pieces[e, piece_at(s, e, start)], b.request[i]
+    request.begun = True
+    request.served_s = thawed(s, e, start + request.demand_s / piece.speed)
+    s.free_s[e, w] = request.served_s
+    if request.served_s + piece.extra_s < gives_up:
+        request.ended_s = request.served_s + piece.extra_s
+        request.status = 200
+        request.good = True
 
 
 @compiled
 def watch(s: Servers, e: int, at_s: float) -> None:
     """Bring the load that an endpoint reports up to this time. Nothing may have begun or ended since the last call."""
-    kept = exp(s.told_s[e] - at_s)  # over one second
+    server = s.server[e]
+    kept = exp(server.told_s - at_s)  # over one second
     busy = 0
-    for w in range(s.workers[e]):
-        if s.free_s[e, w] > s.told_s[e]:
+    for w in range(server.workers):
+        if s.free_s[e, w] > server.told_s:
             busy += 1
-    share = busy / s.workers[e]
-    s.busy_share[e] = share + (s.busy_share[e] - share) * kept
-    s.answers_per_s[e] *= kept
-    s.failures_per_s[e] *= kept
-    s.told_s[e] = at_s
+    share = busy / server.workers
+    server.busy_share = share + (server.busy_share - share) * kept
+    server.answers_per_s *= kept
+    server.failures_per_s *= kept
+    server.told_s = at_s
 
 
 @compiled
 def leave(s: Servers, b: Book, i: int) -> None:
     """Request i leaves its endpoint, which remembers how long it took."""
-    e, at_s = b.endpoint[i], b.served_s[i]
-    watch(s, e, at_s)
-    s.count[e] -= 1
-    if not b.begun[i]:
+    request = b.request[i]
+    e = request.endpoint
+    server = s.server[e]
+    watch(s, e, request.served_s)
+    server.here -= 1
+    if not request.begun:
         return
-    s.answers_per_s[e] += 1.0
-    if b.status[i] >= 500:
-        s.failures_per_s[e] += 1.0
-    place = s.answered[e] % RECENT
-    s.latency_s[e, place] = at_s - b.at_s[i]
-    s.met[e, place] = b.met[i]
-    s.answered[e] += 1
+    server.answers_per_s += 1.0
+    if request.status >= 500:
+        server.failures_per_s += 1.0
+    q = min(request.met, QUEUES - 1)
+    s.recent_s[e, q, s.answered[e, q] % RECENT] = request.served_s - request.at_s
+    s.answered[e, q] += 1
 
 
 @compiled
 def latency_near(s: Servers, e: int) -> float:
-    """The median of recent latencies met near the present queue length, as Prequal's servers tell it; 0 without any."""
-    many = min(s.answered[e], RECENT)
-    if many == 0:
-        return 0.0
-    near = min(NEAR, many)
-    off, value = np.full(NEAR, inf), np.zeros(NEAR)
-    for back in range(1, many + 1):  # the newest first: of equally near ones it wins
-        place = (s.answered[e] - back) % RECENT
-        _insert(off, value, near, abs(s.met[e, place] - s.count[e]), s.latency_s[e, place])
-    for j in range(near):
-        off[j] = inf
-    for j in range(near):
-        _insert(off, off, near, value[j], value[j])
-    return float(off[near // 2])
+    """The median of recent latencies at the present queue length, or the nearest one met; 0 if nothing ever ended."""
+    now = min(s.server[e].here, QUEUES - 1)
+    for off in range(QUEUES):
+        for q in (now - off, now + off):
+            if 0 <= q < QUEUES and s.answered[e, q] > 0:
+                return middle(s.recent_s[e, q, : min(s.answered[e, q], RECENT)].copy())
+    return 0.0
 
 
 @compiled
-def _insert(key: Floats, value: Floats, many: int, k: float, v: float) -> None:
-    """Put v among the `many` values of least key, in order of key; of equal keys the earlier stays before."""
-    if k >= key[many - 1]:
-        return
-    j = many - 1
-    while j > 0 and key[j - 1] > k:
-        key[j], value[j] = key[j - 1], value[j - 1]
-        j -= 1
-    key[j], value[j] = k, v
+def middle(values: Floats) -> float:
+    """The median, of two the upper. The values come out in order."""
+    for i in range(1, len(values)):
+        v, j = values[i], i
+        while j > 0 and values[j - 1] > v:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = v
+    return float(values[len(values) // 2])

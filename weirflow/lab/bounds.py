@@ -23,6 +23,7 @@ from dataplane.simulated import arrays
 from dataplane.simulated.central import central
 from dataplane.simulated.fleet import Fate, Fleet, Floats, Ints, Trace
 from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
+from dataplane.simulated.logs import fate_of
 
 WEIGHT_OF_ALL = 100_000
 """Integer weights of a split add up to about this."""
@@ -55,13 +56,7 @@ def central_queue(fleet: Fleet, trace: Trace, timeout_s: float = 15.0) -> Fate:
     book = arrays.book(trace, np.zeros(len(trace)))
     mean_s = float(trace.demand_s.mean()) if len(trace) else 1.0
     central(arrays.servers(fleet), book, timeout_s, mean_s)
-    return Fate.of(
-        latency_s=book.ended_s - book.at_s,
-        ok=book.good,
-        status=book.status,
-        endpoint=book.endpoint,
-        adaptive=np.zeros(len(trace)),
-    )
+    return fate_of(book)
 
 
 def jsed(fleet: Fleet, trace: Trace, timeout_s: float = 15.0) -> Fate:
