@@ -1,4 +1,4 @@
-"""The cases as one JSON document: every figure that the tables and the page show, and those of each run."""
+"""The cases as files: one JSON document with every figure, those of each run included, or one page with plots."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from weirflow.lab.analysis import Case, Row
+from weirflow.lab.page import page
 from weirflow.lab.run import BOUNDS
 
 FORMAT = 1
@@ -20,6 +21,11 @@ FORMAT = 1
 def write_json(cases: Sequence[Case], file: Path) -> None:
     """Write the document. OSError as the file system says."""
     file.write_text(json.dumps(document(cases), indent=1, allow_nan=False) + "\n")
+
+
+def write_html(cases: Sequence[Case], file: Path) -> None:
+    """Write the page. OSError as the file system says."""
+    file.write_text(page(cases), encoding="utf-8")
 
 
 def document(cases: Sequence[Case]) -> dict[str, Any]:

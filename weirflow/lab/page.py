@@ -1,0 +1,160 @@
+"""The report as one page that needs nothing else: style and plots are in it, no script, nothing is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dataplane.simulated.fleet import Floats
+from weirflow.lab.analysis import OURS, SERIES_STEP_S, Case, Row, kinds
+from weirflow.lab.columns import NOTE, Column, columns, heading, notes, phase_columns, refusals
+from weirflow.lab.draw import end_s
+from weirflow.lab.figures import judged_phase, trouble_of
+from weirflow.lab.markup import Markup, element, join
+from weirflow.lab.plots import Band, Line, over_time, shares
+from weirflow.lab.run import BOUNDS, POLICIES, SIMULATED
+
+COLOURS = 8
+TOLD_OF_ONE_KIND = 4  # endpoints that are shown one by one where all are alike
+MEANINGS = POLICIES | SIMULATED | BOUNDS
+
+_STYLE = Markup(
+    """
+:root { --text: #1a1a1a; --back: #ffffff; --faint: #d9d9d9; --band: #f0f0f0; --wrong: #fbe3d6; --ours: #c43c00;
+  --c0: #0068a8; --c1: #9a6700; --c2: #00795a; --c3: #a8427f; --c4: #2f8fc4; --c5: #5b4bb5; --c6: #6b6b6b;
+  --c7: #6d7000 }
+@media (prefers-color-scheme: dark) { :root { --text: #e8e8e8; --back: #16181a; --faint: #3c4043; --band: #22262a;
+  --wrong: #43291c; --ours: #ff7f45; --c0: #56b4e9; --c1: #e69f00; --c2: #2bc79a; --c3: #e29ac4; --c4: #9ad1f2;
+  --c5: #b3a6ff; --c6: #b0b0b0; --c7: #d3d65a } }
+body { color: var(--text); background: var(--back); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
+  max-width: 74rem; padding: 0 1rem }
+h2 { border-top: 1px solid var(--faint); margin-top: 3rem; padding-top: 1rem }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0 }
+th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--faint) }
+th:first-child, td:first-child { text-align: left }
+tr.ours { font-weight: 600 }
+tr.bound { font-style: italic }
+.plots { display: grid; gap: 1rem 2rem; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)) }
+.few { display: grid; gap: .5rem 1.5rem; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)) }
+figure { margin: 0 }
+figcaption { font-weight: 600 }
+svg { width: 100%; height: auto; font-size: 11px }
+svg text { fill: var(--text) }
+.grid { stroke: var(--faint) }
+.line { fill: none; stroke-width: 1.6 }
+.line.ours { stroke: var(--ours); stroke-width: 3 }
+.dashed { stroke-dasharray: 5 4 }
+.judged { fill: var(--band) }
+.wrong { fill: var(--wrong) }
+.truth { stroke: var(--text); stroke-width: 2 }
+.bars rect { fill: var(--c0) }
+.bars.ours rect { fill: var(--ours) }
+.legend span { margin-right: 1rem; white-space: nowrap }
+svg.swatch { width: 26px; vertical-align: middle }
+.refused { color: var(--ours) }
+"""
+    + "\n".join(f".c{i} {{ stroke: var(--c{i}) }}" for i in range(COLOURS))
+)
+_NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def page(cases: Sequence[Case]) -> str:
+    """The whole page."""
+    title = "Weirflow lab: " + ", ".join(dict.fromkeys(c.scenario.name for c in cases))
+    head = element(
+        "head",
+        Markup('<meta charset="utf-8"><meta name="color-scheme" content="light dark">'),
+        Markup(f'<meta http-equiv="Content-Security-Policy" content="{_NOTHING_ELSE}">'),
+        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        element("title", title),
+        element("style", _STYLE),
+    )
+    body = element("body", element("h1", "Weirflow lab"), element("p", NOTE), *map(_case, cases), _meanings(cases))
+    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"
+
+
+def _case(case: Case) -> Markup:
+    parts = [
+        element("h2", heading(case)),
+        element("p", element("strong", case.scenario.title), ". ", case.scenario.source),
+        _table(case, columns(case)),
+        *(element("p", note) for note in notes(case)),
+        *(element("p", refusal, class_="refused") for refusal in refusals(case)),
+    ]
+    if case.scenario.phases:
+        parts += [element("h3", "By phase"), _table(case, phase_columns(case))]
+    if case.rows:
+        plots = [_latency(case, "p99"), _latency(case, "p50"), *_weights(case)]
+        parts += [element("h3", "Over time"), element("div", *plots, class_="plots")]
+        told = [
+            shares(r.policy, r.share, case.true_share, case.example.fleet.names, r.policy == OURS) for r in case.rows
+        ]
+        parts += [
+            element("h3", "Share per endpoint"),
+            element("p", "Bars: requests in the judged phase. Marks: the true share of capacity then."),
+            element("div", *told, class_="few"),
+        ]
+    return element("section", *parts)
+
+
+def _table(case: Case, cells: Sequence[Column]) -> Markup:
+    head = element("tr", *(element("th", name, scope="col") for name, _ in cells))
+    rows = [element("tr", *(element("td", cell(r)) for _, cell in cells), class_=_kind(r)) for r in case.rows]
+    return element("div", element("table", element("thead", head), element("tbody", *rows)), class_="scroll")
+
+
+def _kind(row: Row) -> str:
+    return "bound" if row.policy in BOUNDS else "ours" if row.policy == OURS else "peer"
+
+
+def _latency(case: Case, quantile: str) -> Markup:
+    lines, others = [], 0
+    for row in case.rows:
+        y = 1e3 * (row.series.p99_s if quantile == "p99" else row.series.p50_s)
+        if row.policy == OURS:
+            lines.append(Line(row.policy, row.series.at_s, y, "ours"))
+        else:
+            lines.append(Line(row.policy, row.series.at_s, y, f"c{others % COLOURS}", dashed=others >= COLOURS))
+            others += 1
+    lines.sort(key=lambda line: line.colour == "ours")  # ours is drawn last, above the others
+    unit = f"ms, by {SERIES_STEP_S:g} s"
+    return over_time(quantile, unit, lines, _bands(case), end_s(case.scenario), log=True)
+
+
+def _bands(case: Case) -> list[Band]:
+    phase, trouble = judged_phase(case.scenario), trouble_of(case.scenario)
+    judged = Band(f"judged: {phase.name or 'after the warm-up'}", phase.start_s, phase.end_s, "judged")
+    return [judged, *([Band("the fault", trouble.start_s, trouble.end_s, "wrong")] if trouble else [])]
+
+
+def _weights(case: Case) -> list[Markup]:
+    """Weights in force against the true share of capacity, of one seed; by kind of endpoint, or some where all are
+    alike."""
+    run = case.example
+    if not run.weights or not len(run.weights.at_s):
+        return []
+    alike = list(kinds(case))
+    if len(alike) == 1:
+        alike = [(run.fleet.names[e], [e]) for e in alike[0][1][:TOLD_OF_ONE_KIND]]
+    at_s = np.arange(0.0, end_s(case.scenario), 0.5)
+    truth = _normal(np.array([run.fleet.capacity(t) for t in at_s]))
+    lines = []
+    for i, (name, own) in enumerate(alike):
+        colour = f"c{i % COLOURS}"
+        lines.append(Line(name, run.weights.at_s, 100.0 * run.weights.share[:, own].sum(axis=1), colour))
+        lines.append(Line(f"{name}, truth", at_s, 100.0 * truth[:, own].sum(axis=1), colour, dashed=True))
+    what = f"Weights of {run.policy} against true capacity, seed {run.seed}"
+    return [over_time(what, "% of all", lines, _bands(case), end_s(case.scenario), log=False)]
+
+
+def _normal(capacity: Floats) -> Floats:
+    return np.asarray(capacity / np.maximum(capacity.sum(axis=1, keepdims=True), 1e-12))
+
+
+def _meanings(cases: Sequence[Case]) -> Markup:
+    """What each policy is."""
+    names = dict.fromkeys(r.policy for c in cases for r in c.rows)
+    rows = [join([element("dt", n), element("dd", MEANINGS[n])]) for n in names if n in MEANINGS]
+    return element("section", element("h2", "Policies and bounds"), element("dl", *rows))
