@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from weirflow import __version__
-from weirflow.commands import mesh, operate, recording
+from weirflow.commands import lab, mesh, operate, recording
 from weirflow.commands.failing import Front
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command()(operate.freeze)
 app.command()(operate.rollback)
 app.command()(operate.mode)
 app.add_typer(recording.record, name="record")
+app.add_typer(lab.lab, name="lab")
 
 
 @app.command()

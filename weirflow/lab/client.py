@@ -25,8 +25,9 @@ from dataplane.contract import Arm
 from dataplane.mesh import ARM_HEADER
 from dataplane.simulated.fleet import Fate, Trace
 from weirflow.demo.pool import Asked, Headers, Pool
+from weirflow.lab import child
 from weirflow.lab.child import ANSWER_DEADLINE_S, Child, never_pause, say, told
-from weirflow.lab.endpoints import DEMAND, LUCK
+from weirflow.lab.endpoints import WORK
 from weirflow.lab.scenario import Scenario
 from weirflow.lab.stored import read_fate, read_trace, write_columns
 
@@ -111,11 +112,6 @@ class Sender:
         self._sweep()
         await self._done.wait()
 
-    async def stop(self) -> None:
-        """Hang up."""
-        for pool in self._pools:
-            await pool.stop()
-
     def fate(self) -> Fate:
         """What became of each request, in the trace's order."""
         latency = np.minimum(self._latency, self._timeout_s)  # whoever gave up did so then
@@ -130,7 +126,7 @@ class Sender:
         now, row = self._loop.time() - self._start, self._next
         while row < len(self._at) and self._at[row] <= now:
             klass, demand, luck = (column[row] for column in self._work)
-            request = f"{self._heads[klass]}{DEMAND}: {demand!r}\r\n{LUCK}: {luck!r}\r\n\r\n".encode()
+            request = f"{self._heads[klass]}{WORK}: {row} {demand!r} {luck!r}\r\n\r\n".encode()
             self._pools[self._node[row]].ask(Asked(request, self._start + self._at[row], row))
             row += 1
         self._next = row
@@ -159,8 +155,8 @@ class Sender:
             self._loop.call_later(SWEEP_S, self._sweep)
 
 
-async def run(options: argparse.Namespace) -> None:
-    """Get ready, wait for the word, send, write the fate down, tell how late."""
+async def serve(options: argparse.Namespace) -> None:
+    """Get ready, wait for the word, send, write the fate down, tell how late. The parent ends it."""
     ports = [int(p) for p in options.ports.split(",")]
     sender = Sender(read_trace(options.trace), ports, options.paths.split(","), options.timeout_s, options.good_body)
     await sender.connect()
@@ -170,8 +166,6 @@ async def run(options: argparse.Namespace) -> None:
         await sender.send(words["start"])
         write_columns(sender.fate(), options.fate)
         say(late_s=sender.late_s())
-        break
-    await sender.stop()
 
 
 def main() -> None:
@@ -183,7 +177,7 @@ def main() -> None:
     parser.add_argument("--paths", required=True, help="of the request classes, in order")
     parser.add_argument("--timeout-s", type=float, required=True)
     parser.add_argument("--good-body", action="store_true", help="an answer without a body is no good answer")
-    asyncio.run(run(parser.parse_args()))
+    child.run(serve(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@
         endpoints.addresses
         endpoints.begin(start)
 
-A request names its own work in `x-lab-demand` (seconds at speed 1) and its luck in `x-lab-luck`. An answer names its
-endpoint's index in `x-backend` and its load in ORCA's text form, `endpoint-load-metrics` (Envoy's
-docs/root/configuration/http/http_filters or xds.data.orca.v3), for the policies that read it.
+A request names itself and its work in `x-lab-work: ROW DEMAND LUCK`: its row in the trace, seconds at speed 1, and its
+luck. An answer names its endpoint's index in `x-backend` and its load in `endpoint-load-metrics`, ORCA's text form, for
+the policies that read it (Envoy: source/common/orca/orca_parser.cc).
 
-The process measures how late its own timers fire: the one thing that an emulated server can get wrong.
+The process remembers where each request went, which the client cannot know of one that was never answered. And it
+measures how late its own timers fire: the one thing that an emulated server can get wrong.
 """
 
 from __future__ import annotations
@@ -18,18 +19,29 @@ import asyncio
 import math
 from array import array
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from dataplane.simulated.fleet import Fleet
+from dataplane.simulated.fleet import Fleet, Ints
 from weirflow.demo.served import Served
+from weirflow.lab import child
 from weirflow.lab.child import Child, never_pause, say, told
 from weirflow.lab.endpoint import Endpoint, pieces
 from weirflow.lab.stored import read_fleet, write_fleet
 
-DEMAND, LUCK = "x-lab-demand", "x-lab-luck"
+WORK = "x-lab-work"
+REACHED = "reached.npy"
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Which endpoint each request reached, -1 for none, by row of the trace; and how late the timers were (p99)."""
+
+    endpoint: Ints
+    late_s: float
 
 
 class Endpoints(Child):
@@ -54,11 +66,11 @@ class Endpoints(Child):
         """The run starts at this time of the monotonic clock: pieces of life count from there."""
         self.tell(start=start)
 
-    async def lateness_s(self) -> float:
-        """How late its timers fired since the last time it was asked, p99; NaN when none did."""
-        self.tell(report=True)
+    async def ended(self, requests: int) -> Met:
+        """What it met since the run began, of a trace with this many requests. ChildError when it has ended."""
+        self.tell(ended=requests)
         late = (await self.hear())["late_s"]
-        return math.nan if late is None else float(late)
+        return Met(np.load(self._file.with_name(REACHED)), math.nan if late is None else float(late))
 
 
 class Timers:
@@ -92,9 +104,11 @@ class Connection(Served):
     def asked(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> None:
         """Ask the endpoint; 400 for a request that names no work."""
         try:
-            self.demand_s, self.luck = float(headers[DEMAND]), float(headers[LUCK])
+            row, demand, luck = headers[WORK].split()
+            self.demand_s, self.luck = float(demand), float(luck)
+            self._hosted.reached[int(row)] = self._index
         except (KeyError, ValueError):
-            self.send(400, f"a request names its work in {DEMAND} and {LUCK}\n".encode())
+            self.send(400, f"a request names its work: {WORK}: ROW DEMAND LUCK\n".encode())
             return
         self._hosted.endpoints[self._index].ask(self)
 
@@ -115,14 +129,20 @@ class Hosted:
     def begin(self, start: float) -> None:
         """Count the pieces of their lives from this time of the loop's clock."""
         self.timers = Timers(self._loop, start)
+        self.reached: dict[int, int] = {}
         self.endpoints = [
             Endpoint(int(n), pieces(self._fleet, e), self.timers) for e, n in enumerate(self._fleet.workers)
         ]
 
     def late_s(self) -> float | None:
-        """p99 since it was asked last."""
-        late, self.timers.late = self.timers.late, array("d")
-        return float(np.quantile(late, 0.99)) if late else None
+        """p99; None when no timer fired."""
+        return float(np.quantile(self.timers.late, 0.99)) if self.timers.late else None
+
+    def endpoint_of(self, requests: int) -> Ints:
+        """By row of the trace, -1 for a request that reached none."""
+        out = np.full(requests, -1, dtype=np.int64)
+        out[list(self.reached)] = list(self.reached.values())
+        return out
 
 
 async def serve(file: Path) -> None:
@@ -141,6 +161,7 @@ async def serve(file: Path) -> None:
         if "start" in words:
             hosted.begin(words["start"])
         else:
+            np.save(file.with_name(REACHED), hosted.endpoint_of(words["ended"]))
             say(late_s=hosted.late_s())
 
 
@@ -148,7 +169,7 @@ def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(description="the emulated endpoints of a fleet")
     parser.add_argument("fleet", type=Path)
-    asyncio.run(serve(parser.parse_args().fleet))
+    child.run(serve(parser.parse_args().fleet))
 
 
 if __name__ == "__main__":

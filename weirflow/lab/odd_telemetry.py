@@ -2,9 +2,8 @@
 
     python -m weirflow.lab.odd_telemetry --fault telemetry.json mesh.yaml
 
-The wires are whole; between them and the brain, access log batches are lost or late, nodes lie about how long an
-endpoint took, and nodes' clocks are ahead. Load reports (LRS) come over another stream and are left alone: so are the
-counts in flight.
+The wires are whole; between them and the brain, access log batches are lost, all telemetry is late, nodes lie about how
+long an endpoint took, and nodes' clocks are ahead. Load reports are never lost: they come over another stream.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ Later = Callable[..., Any]
 class Odd:
     """Stands between the data plane and `hear`. `nodes` is how many there are; ids of nodes count from 0.
 
-    Of the nodes the first `lying_nodes` share lies, one at least when the share is above 0. `lied_about` is the id of
+    Of the nodes the first `lying_nodes` share lies, rounded up. `lied_about` is the id of
     the endpoint.
     """
 
@@ -40,20 +40,18 @@ class Odd:
         self, fault: TelemetryFault, nodes: int, random: np.random.Generator, later: Later, hear: OnTelemetry
     ) -> None:
         self._fault, self._random, self._later, self._hear = fault, random, later, hear
-        self._liars = max(1, round(fault.lying_nodes * nodes)) if fault.lying_nodes > 0 else 0
+        self._liars = math.ceil(fault.lying_nodes * nodes)
 
     def __call__(self, batch: Telemetry) -> None:
         """Lose, hold back, falsify or pass on."""
-        if not isinstance(batch, Requests | Felt):
-            self._hear(batch)
-            return
-        if self._random.random() < self._fault.lost:
-            return
-        falsified = self._falsified(batch)
+        if isinstance(batch, Requests | Felt):
+            if self._random.random() < self._fault.lost:
+                return
+            batch = self._falsified(batch)
         if self._fault.late_s > 0:
-            self._later(self._fault.late_s, self._hear, falsified)
+            self._later(self._fault.late_s, self._hear, batch)
         else:
-            self._hear(falsified)
+            self._hear(batch)
 
     def _falsified(self, batch: Requests | Felt) -> Requests | Felt:
         skews = self._fault.skew_s

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dataplane.simulated.fleet import Fleet, Trace
+from dataplane.simulated.fleet import Fate, Fleet, Ints, Trace
 from weirflow.lab.brained import SHARE_PERCENT, weirflow
 from weirflow.lab.client import Client
 from weirflow.lab.draw import draw
 from weirflow.lab.endpoints import Endpoints
-from weirflow.lab.overhead import Watch, refusal
+from weirflow.lab.overhead import LEAD_S, Watch, idle_run, refusal
 from weirflow.lab.peers import Proxies, World, stock
 from weirflow.lab.run import WEIRFLOW, Run, Weights
 from weirflow.lab.scenario import Scenario
 
-LEAD_S = 0.3
-"""From the word to begin until the run begins: every process has heard it by then."""
 WEIGHTS_EVERY_S = 1.0
 
 
@@ -63,22 +62,35 @@ def jobs(
 async def run_all(
     todo: Sequence[Job], *, parallel: int = 1, on_run: Callable[[Run], None] = lambda _: None
 ) -> list[Run]:
-    """Make the runs, `parallel` at a time, and return them in the order asked. Errors as `run_one`."""
+    """Make the runs, `parallel` at a time, after an idle run, and return them in the order asked. Errors as `run_one`.
+
+    `on_run` is told of each as it is made: one that fails ends those under way and leaves the others unmade.
+    """
+    if not todo:
+        return []
+    first = todo[0]
+    idle = await idle_run(first.scenario, first.fleet, len(first.trace) / max(float(first.trace.at_s.max()), 1.0))
     gate = asyncio.Semaphore(parallel)
 
     async def one(job: Job) -> Run:
         async with gate:
-            made = await run_one(job)
+            made = await run_one(job, idle)
         on_run(made)
         return made
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(job)) for job in todo]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(job)) for job in todo]
+    except ExceptionGroup as several:  # the first is why the others ended
+        raise several.exceptions[0] from several
     return [t.result() for t in tasks]
 
 
-async def run_one(job: Job) -> Run:
-    """Make one run. ChildError, EnvoyError or RuntimeError, with the last words of what did not start or ended."""
+async def run_one(job: Job, idle: Mapping[str, float]) -> Run:
+    """Make one run; `idle` is what an idle run told.
+
+    ChildError, EnvoyError, NeverHappenedError or RuntimeError, with the last words of what did not start, or ended.
+    """
     with tempfile.TemporaryDirectory(prefix="weirflow-lab-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         async with AsyncExitStack() as down:
@@ -88,7 +100,6 @@ async def run_one(job: Job) -> Run:
             proxies = await down.enter_async_context(_proxies(job, world, folder))
             client = await down.enter_async_context(Client(job.trace, job.scenario, proxies.ports, folder))
             pids = {"client": client.process.pid, "endpoints": endpoints.process.pid, **proxies.pids}
-            await endpoints.lateness_s()
             start = asyncio.get_running_loop().time() + LEAD_S
             endpoints.begin(start)
             client.begin(start)
@@ -96,7 +107,8 @@ async def run_one(job: Job) -> Run:
             learned: list[tuple[float, Sequence[float]]] = []
             async with _beside(_move(proxies, world, start), _weights(proxies, start, learned)):
                 seen = await client.seen()
-            overhead = watch.end() | {"client_late_s": seen.late_s, "timers_late_s": await endpoints.lateness_s()}
+            met = await endpoints.ended(len(job.trace))
+            overhead = {**idle, **watch.end(), "client_late_s": seen.late_s, "timers_late_s": met.late_s}
     return Run(
         job.scenario,
         job.policy,
@@ -105,12 +117,17 @@ async def run_one(job: Job) -> Run:
         "envoy",
         job.fleet,
         job.trace,
-        seen.fate,
+        _located(seen.fate, met.endpoint),
         job.place,
         Weights(np.array([t for t, _ in learned]), np.array([w for _, w in learned])) if learned else None,
         overhead,
         refusal(overhead, float(np.median(job.trace.demand_s)) if len(job.trace) else 0.0),
     )
+
+
+def _located(fate: Fate, endpoint: Ints) -> Fate:
+    """A request that was never answered went somewhere all the same."""
+    return replace(fate, endpoint=np.where(fate.endpoint < 0, endpoint, fate.endpoint).astype(np.int32))
 
 
 @asynccontextmanager
@@ -124,7 +141,7 @@ async def _proxies(job: Job, world: World, folder: Path) -> AsyncIterator[Proxie
 
 
 @asynccontextmanager
-async def _beside(*coroutines) -> AsyncIterator[None]:  # type: ignore[no-untyped-def]
+async def _beside(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run these beside the block; the block's end ends them, and what went wrong in one is raised there."""
     tasks = [asyncio.create_task(c) for c in coroutines]
     try:
