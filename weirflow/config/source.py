@@ -181,6 +181,8 @@ class _Builder:
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
         text, tag = str(node.value), str(node.tag or "").removeprefix(_TAG)
+        if node.style == ">":
+            text = text.replace("\a", "")  # ruamel.yaml's own marks, of where a folded text was folded
         try:
             match tag:
                 case "null":
