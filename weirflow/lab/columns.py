@@ -19,7 +19,7 @@ Column = tuple[str, Callable[[Row], str]]
 
 
 def columns(case: Case) -> list[Column]:
-    """Heading and cell of each column; those about a fault or a class only where there is one."""
+    """Heading and cell of each column; those about a fault, a class or weights only where there are."""
     out: list[Column] = [
         ("policy", lambda r: r.policy),
         ("p50", lambda r: value(r.p50_s, 1e3)),
@@ -39,6 +39,11 @@ def columns(case: Case) -> list[Column]:
         ]
     if any(t.avoided_percent is not None for t in told):
         out.append(("avoided %", _median(lambda t: t.avoided_percent, 1)))
+    if any(t.changes_per_minute is not None for t in told):
+        out += [
+            ("pushes/min", _median(lambda t: t.changes_per_minute, 1)),
+            ("entropy", _median(lambda t: t.entropy, 2)),
+        ]
     names = told[0].classes if told else ()
     return out + [(f"{name} p99", _median(partial(_class_p99, name), 0)) for name in names]
 

@@ -45,7 +45,8 @@ svg text { fill: var(--text) }
 .grid { stroke: var(--faint) }
 .line { fill: none; stroke-width: 1.6 }
 .line.ours { stroke: var(--ours); stroke-width: 3 }
-.dashed { stroke-dasharray: 5 4 }
+.dashed { stroke-dasharray: 6 4 }
+.dotted { stroke-dasharray: 2 3 }
 .judged { fill: var(--band) }
 .wrong { fill: var(--wrong) }
 .truth { stroke: var(--text); stroke-width: 2 }
@@ -89,7 +90,8 @@ def _case(case: Case) -> Markup:
         plots = [_latency(case, "p99"), _latency(case, "p50"), *_weights(case)]
         parts += [element("h3", "Over time"), element("div", *plots, class_="plots")]
         told = [
-            shares(r.policy, r.share, case.true_share, case.example.fleet.names, r.policy == OURS) for r in case.rows
+            shares(r.policy, r.share, case.true_share, case.example.fleet.names, ours=r.policy == OURS)
+            for r in case.rows
         ]
         parts += [
             element("h3", "Share per endpoint"),
@@ -110,17 +112,22 @@ def _kind(row: Row) -> str:
 
 
 def _latency(case: Case, quantile: str) -> Markup:
-    lines, others = [], 0
-    for row in case.rows:
-        y = 1e3 * (row.series.p99_s if quantile == "p99" else row.series.p50_s)
-        if row.policy == OURS:
-            lines.append(Line(row.policy, row.series.at_s, y, "ours"))
-        else:
-            lines.append(Line(row.policy, row.series.at_s, y, f"c{others % COLOURS}", dashed=others >= COLOURS))
-            others += 1
-    lines.sort(key=lambda line: line.colour == "ours")  # ours is drawn last, above the others
-    unit = f"ms, by {SERIES_STEP_S:g} s"
-    return over_time(quantile, unit, lines, _bands(case), end_s(case.scenario), log=True)
+    """Policies solid, and dashed when the colours come round again; bounds dotted; ours last, above the others."""
+    lines = []
+    for bound in (False, True):
+        own = [r for r in case.rows if (r.policy in BOUNDS) is bound and r.policy != OURS]
+        for i, row in enumerate(own):
+            dash = "dotted" if bound else "dashed" if i >= COLOURS else ""
+            lines.append(Line(row.policy, row.series.at_s, _ms(row, quantile), f"c{i % COLOURS}", dash))
+    ours = case.row(OURS)
+    if ours:
+        lines.append(Line(OURS, ours.series.at_s, _ms(ours, quantile), "ours"))
+    name = f"{quantile} in ms over the seconds of the run, in windows of {SERIES_STEP_S:g} s"
+    return over_time(name, lines, _bands(case), end_s(case.scenario), log=True)
+
+
+def _ms(row: Row, quantile: str) -> Floats:
+    return 1e3 * (row.series.p99_s if quantile == "p99" else row.series.p50_s)
 
 
 def _bands(case: Case) -> list[Band]:
@@ -144,9 +151,9 @@ def _weights(case: Case) -> list[Markup]:
     for i, (name, own) in enumerate(alike):
         colour = f"c{i % COLOURS}"
         lines.append(Line(name, run.weights.at_s, 100.0 * run.weights.share[:, own].sum(axis=1), colour))
-        lines.append(Line(f"{name}, truth", at_s, 100.0 * truth[:, own].sum(axis=1), colour, dashed=True))
-    what = f"Weights of {run.policy} against true capacity, seed {run.seed}"
-    return [over_time(what, "% of all", lines, _bands(case), end_s(case.scenario), log=False)]
+        lines.append(Line(f"{name}, truth", at_s, 100.0 * truth[:, own].sum(axis=1), colour, "dashed"))
+    name = f"Weights of {run.policy} (solid) and true capacity (dashed), % of all, seed {run.seed}"
+    return [over_time(name, lines, _bands(case), end_s(case.scenario), log=False)]
 
 
 def _normal(capacity: Floats) -> Floats:

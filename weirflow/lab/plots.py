@@ -9,7 +9,7 @@ from math import ceil, floor, log10
 import numpy as np
 
 from dataplane.simulated.fleet import Floats
-from weirflow.lab.markup import Markup, element, join
+from weirflow.lab.markup import Markup, element
 
 WIDTH, HEIGHT = 560.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 8.0, 8.0, 28.0
@@ -18,13 +18,13 @@ BAR_WIDTH, BAR_HEIGHT = 260.0, 70.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A line over time. `colour` is a class of the style sheet, `c0` to `c7` or `ours`; NaN leaves a gap."""
+    """A line over time. `colour` and `dash` are classes of the style sheet; NaN leaves a gap."""
 
     label: str
     at_s: Floats
     y: Floats
-    colour: str
-    dashed: bool = False
+    colour: str  # "c0" to "c7", or "ours"
+    dash: str = ""  # "dashed", "dotted", or none
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class _Scale:
         return [i * step for i in range(int(self.high / step) + 1)]
 
 
-def over_time(name: str, unit: str, lines: Sequence[Line], bands: Sequence[Band], end_s: float, log: bool) -> Markup:
-    """A figure of lines over the run's seconds, with its legend."""
+def over_time(name: str, lines: Sequence[Line], bands: Sequence[Band], end_s: float, *, log: bool) -> Markup:
+    """A figure of lines over the seconds of the run, with its legend. What is later than `end_s` is left out."""
     scale = _Scale.of(np.concatenate([np.ravel(line.y) for line in lines] or [np.zeros(0)]), log=log)
 
     def x(at_s: float) -> float:
@@ -83,13 +83,13 @@ def over_time(name: str, unit: str, lines: Sequence[Line], bands: Sequence[Band]
         parts.append(element("text", f"{tick:g}", x=LEFT - 6, y=y + 4, text_anchor="end"))
     for second in range(0, int(end_s) + 1, 10 if end_s <= 120 else 60):
         parts.append(element("text", f"{second}", x=x(second), y=HEIGHT - 10, text_anchor="middle"))
-    parts += [_path(line, x, scale) for line in lines]
+    parts += [_path(line, x, scale, end_s) for line in lines]
     drawn = element("svg", *parts, viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}", role="img", aria_label=name)
     legend = element("p", *(_key(line) for line in lines), class_="legend")
-    return element("figure", element("figcaption", f"{name}, {unit}, by second of the run"), drawn, legend)
+    return element("figure", element("figcaption", name), drawn, legend)
 
 
-def shares(name: str, share: Floats, truth: Floats, labels: Sequence[str], ours: bool) -> Markup:
+def shares(name: str, share: Floats, truth: Floats, labels: Sequence[str], *, ours: bool) -> Markup:
     """A figure of a bar for each endpoint, with a mark at its true share."""
     most = float(np.nanmax([*share, *truth, 1e-9])) * 1.05
     step = BAR_WIDTH / max(len(share), 1)
@@ -110,19 +110,21 @@ def _band(band: Band, left: float, right: float) -> Markup:
     return element("rect", told, x=left, y=TOP, width=max(right - left, 0.0), height=height, class_=band.kind)
 
 
-def _path(line: Line, x: Callable[[float], float], scale: _Scale) -> Markup:
+def _path(line: Line, x: Callable[[float], float], scale: _Scale, end_s: float) -> Markup:
     steps, pen = [], "M"
     for at_s, y in zip(line.at_s, line.y, strict=True):
-        if not np.isfinite(y) or (scale.log and y <= 0.0):
+        if not np.isfinite(y) or at_s > end_s or (scale.log and y <= 0.0):
             pen = "M"
             continue
         steps.append(f"{pen}{x(at_s):.1f} {scale.y(y):.1f}")
         pen = "L"
-    kind = f"line {line.colour}" + (" dashed" if line.dashed else "")
-    return element("path", element("title", line.label), d=" ".join(steps), class_=kind)
+    return element("path", element("title", line.label), d=" ".join(steps), class_=_class(line))
 
 
 def _key(line: Line) -> Markup:
-    kind = f"line {line.colour}" + (" dashed" if line.dashed else "")
-    swatch = element("svg", element("path", d="M0 6L26 6", class_=kind), viewBox="0 0 26 12", class_="swatch")
-    return element("span", join([swatch]), f" {line.label}")
+    path = element("path", d="M0 6L26 6", class_=_class(line))
+    return element("span", element("svg", path, viewBox="0 0 26 12", class_="swatch"), f" {line.label}")
+
+
+def _class(line: Line) -> str:
+    return f"line {line.colour} {line.dash}".strip()
