@@ -22,6 +22,7 @@ happens in the block (telemetry lost, a command, a lease that ended) the one rul
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +35,7 @@ from brain.nodes import DOUBT_SHARE, UNKNOWN_SHARE
 from brain.proof import StepBack
 from brain.settings import Mode
 from brain.switchback import Block, Pairs, block_at
+from brain.tiers import evened
 from brain.view import prior_of
 from brain.weights import propose
 
@@ -51,7 +53,8 @@ class Course:
     def __init__(self, service: Service, settings: Settings) -> None:
         self.service = service
         self.rails = Rails.of(prior_of(service), settings.guard)
-        self.in_force = self.rails.own
+        self.in_force: Ints = self.rails.own
+        self.tiers: Ints = np.zeros(len(self.in_force), dtype=np.int64)
         self.gate = Gate()
         self.step = StepBack()
         self.pairs = Pairs()
@@ -75,12 +78,18 @@ class Course:
 
     def joined(self, service: Service, settings: Settings) -> None:
         """The members changed: who left is dropped, who came enters at the operator's weight."""
-        weights = {e.id: int(w) for e, w in zip(self.service.endpoints, self.in_force, strict=True)}
+        ids = [e.id for e in self.service.endpoints]
+        weights = dict(zip(ids, self.in_force.tolist(), strict=True))
+        tiers = dict(zip(ids, self.tiers.tolist(), strict=True))
         self.service = service
         self.rails = Rails.of(prior_of(service), settings.guard)
-        own = self.rails.own.tolist()
+        if not self.applies:
+            self._from_the_operators()
+            return
+        own, alone = self.rails.own.tolist(), max(tiers.values(), default=-1) + 1
         kept = np.array([weights.get(e.id, own[i]) for i, e in enumerate(service.endpoints)], dtype=np.int64)
-        self.in_force = self.rails.settle(kept) if self.applies else self.rails.own
+        self.in_force = self.rails.settle(kept)
+        self.tiers = np.array([tiers.get(e.id, alone) for e in service.endpoints], dtype=np.int64)
 
     def configured(self, before: Settings, after: Settings) -> None:
         """New settings. A mode or share that an operator commanded stays until the settings' own changes."""
@@ -95,7 +104,10 @@ class Course:
         if after.switchback(name) != before.switchback(name):
             self.pairs.forget()
         self.rails = Rails.of(prior_of(self.service), after.guard)
-        self.in_force = self.rails.settle(self.in_force) if self.applies else self.rails.own
+        if self.applies:
+            self.in_force = self.rails.settle(self.in_force)
+        else:
+            self._from_the_operators()
 
     def command(self, mode: Mode, share_percent: float | None) -> None:
         """The operator sets the mode. Less than adaptive takes effect at once, frozen or not."""
@@ -110,8 +122,13 @@ class Course:
     def leave(self) -> None:
         """Back to the static rules, with the operator's weights on the other arm as well."""
         self.share, self._entered_at = 0.0, None
-        self.in_force = self.rails.own
+        self._from_the_operators()
         self.pairs.spoil()
+
+    def _from_the_operators(self) -> None:
+        """The operator's weights, in one tier."""
+        self.in_force = self.rails.own
+        self.tiers = np.zeros(len(self.in_force), dtype=np.int64)
 
     def look(self, requests: int, out_of_sight: float, now: float, settings: Settings) -> bool:
         """Take in how much was seen. Returns whether the service's figures may be acted on at all."""
@@ -163,7 +180,7 @@ class Course:
         if frozen and self.applies:
             return
         if self._enters or (share == 0.0 and self.state != "unsure"):
-            self.in_force = self.rails.own
+            self._from_the_operators()
         self._entered_at = None if share == 0.0 else now if self._enters else self._entered_at
         self.share = share
 
@@ -181,16 +198,17 @@ class Course:
     def steer(self, view: View, picks: Ints, workers: Ints, now: float, settings: Settings) -> Move:
         """Propose, guard, and push if the gate lets it: the one place where weights in force move."""
         before = self.in_force
-        wanted = propose(view, settings.learning.prior_samples)
-        guarded = dispose(wanted, before, view.error_share, self.rails, settings.guard)
+        want = propose(view, settings.learning.prior_samples, settings.cost, in_effect(picks))
+        guarded = dispose(want.wanted, before, view.error_share, self.rails, settings.guard, want.strength)
+        guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
         held = self._held(guarded, picks, workers, now, settings)
         if self._enters:
             self.gate = Gate()
             self.gate.pushed(before, before, picks, now, settings.guard)
         elif not held:
             self.gate.pushed(guarded.weights, before, picks, now, settings.guard)
-            self.in_force = guarded.weights
-        return Move(before, self.in_force, guarded, held)
+            self.in_force, self.tiers = guarded.weights, want.tiers
+        return Move(before, self.in_force, guarded, self.tiers, held)
 
     def _held(self, guarded: Guarded, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
         if self.state not in ("adaptive", "stepped back"):
@@ -210,3 +228,13 @@ class Course:
         if self._in_sight_since is None:
             return False
         return was != "unsure" or now - self._in_sight_since >= settings.learning.stale_after_s
+
+
+def in_effect(picks: Ints) -> float:
+    """How many nodes share a service's load, in effect: a node with a trickle hardly counts. At least 1.
+
+    (sum p)^2 / sum p^2, the inverse of Simpson's index of concentration.
+    """
+    carried = picks.astype(np.float64)
+    square = float(np.square(carried).sum())
+    return max(1.0, float(carried.sum()) ** 2 / square) if square > 0 else 1.0

@@ -36,6 +36,7 @@ class EndpointView:
     samples: float
     reason: str
     guard: str = ""  # the guard rail that changed the proposal, if one did
+    tier: int = 0  # endpoints of one tier are picked among by their queues; 0 is the strongest
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ class NodeView:
     seen_per_s: float
     nacks: int
     parked: Mapping[str, str]  # kind to the NACK's words, while one is parked
+    contradicts: int = 0  # endpoints about which it contradicts the other nodes, and is not believed
+    worst_ratio: float = 1.0  # by how many times at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,8 @@ class Decision:
                         "share_percent": p.share_percent,
                         "weights": {str(e): w for e, w in p.weights.items()},
                         "limits": dict(p.limits),
+                        "bias": p.bias,
+                        "tiers": {str(e): t for e, t in p.tiers.items()},
                         "reason": p.reason,
                         "reasons": {str(e): r for e, r in p.reasons.items()},
                     }

@@ -30,6 +30,7 @@ class Move:
     before: Ints
     after: Ints
     guarded: Guarded
+    tiers: Ints  # in force
     held: str = ""  # why the step that the guard allows was not taken; "" when it was, or when there was none
 
 
@@ -66,7 +67,9 @@ def endpoint_views(service: Service, move: Move, rows: list[Row]) -> tuple[Endpo
     guarded, total = move.guarded, float(move.after.sum())
     mine = [rows[e.id] for e in service.endpoints]
     peers = peers_middle([row.p50_s for row in mine])
-    befores, afters, steps, alones = (a.tolist() for a in (move.before, move.after, guarded.weights, guarded.unguarded))
+    befores, afters, steps, alones, tiers = (
+        a.tolist() for a in (move.before, move.after, guarded.weights, guarded.unguarded, move.tiers)
+    )
     views = []
     for i, (e, row) in enumerate(zip(service.endpoints, mine, strict=True)):
         after, alone, rail = afters[i], alones[i], guarded.rails[i]
@@ -91,6 +94,7 @@ def endpoint_views(service: Service, move: Move, rows: list[Row]) -> tuple[Endpo
                 samples=row.samples or 0.0,
                 reason=f"{evidence(row, peers[i])}; {action(befores[i], after, steps[i], alone, rail, move.held)}",
                 guard=rail,
+                tier=tiers[i],
             )
         )
     return tuple(views)

@@ -1,7 +1,8 @@
 """Whatever a policy says passes here, and there is no way around it.
 
-Weights leave as integers with a fixed sum, `n * weight_mean`, so a share is a weight over a constant and a bound on a
-share is a bound on a weight. For every endpoint the guard makes one box [low, high] of integers:
+Weights leave as integers with a fixed sum, `n * weight_mean` (give or take the rounding of tiers, `brain.tiers`), so a
+share is a weight over a constant and a bound on a share is a bound on a weight. For every endpoint the guard makes one
+box [low, high] of integers:
 
 * floor and cap: `floor_share_of_mean` and `cap_share_of_mean` times the mean, but never on the wrong side of the
   operator's own weight: a canary to which the operator gives one percent keeps its one percent;
@@ -12,9 +13,10 @@ The weights in force lie in every box and have the same sum, so a solution alway
 one factor at which, clipped to the boxes, it has the right sum ("water filling": the ratios of all endpoints that no
 rail holds are kept), and rounded by largest remainder, which leaves neither a box nor the sum.
 
-The trouble rule comes before all: when more than `trouble_share` of the endpoints would be cut to the floor, or fail
-more than half of their attempts, the trouble is the service's and not an endpoint's; then the weights in force are
-held, for moving traffic among the sick only picks who falls first (Envoy's panic threshold has the same reason).
+The trouble rule comes before all: when more than `trouble_share` of the endpoints are believed to bear less than the
+floor, or fail more than half of their attempts, the trouble is the service's and not an endpoint's. Then the weights in
+force are held, for moving traffic among the sick only picks who falls first (Envoy's panic threshold has the same
+reason).
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ class Rails:
 
     def settle(self, weights: Ints) -> Ints:
         """Weights as they are when they keep floor, cap and sum; else the nearest by ratio that do."""
-        if int(weights.sum()) == self.total and bool(((weights >= self.low) & (weights <= self.high)).all()):
+        if abs(int(weights.sum()) - self.total) <= len(weights) and bool(
+            ((weights >= self.low) & (weights <= self.high)).all()
+        ):
             return weights
         ratio = np.maximum(weights, 1).astype(np.float64)
         return whole(fill(ratio / ratio.max(), self.low, self.high, self.total), self.low, self.high, self.total)
@@ -84,13 +88,21 @@ def mean_weight(n: int, guard: Guard) -> int:
     return max(1, min(int(guard.weight_mean), SUM_LIMIT // max(n, 1)))
 
 
-def dispose(wanted: Floats, in_force: Ints, error_share: Floats, rails: Rails, guard: Guard) -> Guarded:
+def dispose(
+    wanted: Floats,
+    in_force: Ints,
+    error_share: Floats,
+    rails: Rails,
+    guard: Guard,
+    strength: Floats | None = None,
+) -> Guarded:
     """Turn any proposal into weights that may be applied.
 
     `wanted`: any floats at all, only ratios matter; NaN means "no opinion" and becomes the operator's weight, an
     infinity the largest, anything not positive the smallest. `in_force`: the weights now, as an earlier call made them
-    or `rails.own` (others are settled into the rails first). `error_share`: NaN for unknown. All of shape (n,). Never
-    raises on any value.
+    or `rails.own` (others are settled into the rails first). `error_share`: NaN for unknown. `strength`: what each is
+    believed to bear, for the trouble rule, where that is not what is wanted of it; only ratios matter. All of shape
+    (n,). Never raises on any value.
     """
     n, total = len(in_force), rails.total
     if n == 0:
@@ -98,7 +110,7 @@ def dispose(wanted: Floats, in_force: Ints, error_share: Floats, rails: Rails, g
     base = rails.settle(in_force)
     ratio, cleaned = clean(wanted, rails.prior)
     unguarded = np.rint(ratio * (total / ratio.sum())).astype(np.int64)
-    trouble = in_trouble(ratio, error_share, guard)
+    trouble = in_trouble(ratio if strength is None else clean(strength, rails.prior)[0], error_share, guard)
     if trouble:
         return Guarded(base, base, unguarded, ("trouble",) * n, trouble)
     goal = whole(fill(ratio, rails.low, rails.high, total), rails.low, rails.high, total)

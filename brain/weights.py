@@ -1,10 +1,10 @@
 """The weights policy: a pure function from a View to a proposal.
 
-The operator's weights are the prior: an endpoint of weight 2 is believed to bear twice what one of weight 1 bears.
-What is learned multiplies that belief. With r = capacity / prior, an endpoint is as good as promised when its r is
-that of its peers, so its weight is
+What is believed. The operator's weights are the prior: an endpoint of weight 2 is believed to bear twice what one of
+weight 1 bears. What is learned multiplies that belief. With r = capacity / prior, an endpoint is as good as promised
+when its r is that of its peers, so its strength is
 
-    w = prior * exp(trust * log(r / median r))
+    c = prior * exp(trust * log(r / median r))
 
 Logarithms, because capacities compare by ratio: a slip to a tenth is as far from normal as a rise to tenfold. The
 median (of the logarithms), because it is unmoved by one endpoint's lie or collapse, and because when all endpoints
@@ -14,19 +14,29 @@ Trust is 0 to 1 and has two factors. By count, n / (n + prior_samples): few samp
 interval, the positive-part James-Stein factor max(0, 1 - s^2/d^2) with d = log(r / median r) and s its standard
 error: a difference that the interval itself could make is no difference, a large one is taken almost whole (Efron and
 Morris, "Stein's Estimation Rule and Its Competitors", JASA 1973). At no trust the proposal is the operator's weights.
+
+What is done about it. Endpoints alike are put into one tier (`brain.tiers`), and the service's load is split over them
+by the cost that is predicted of each (`brain.split`). How many requests an endpoint works on at once must have been
+learned for that; until then the load is split by strength alone.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brain import tiers
+from brain.split import best_split
+
 if TYPE_CHECKING:
+    from brain.settings import Cost
     from brain.view import View
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 Z_90 = 1.645
 """Standard errors from the middle of a 90 % interval to its end."""
@@ -35,20 +45,71 @@ FARTHEST = 20.0
 """A log ratio beyond this (five hundred million to one) is past every rail; the cut keeps the arithmetic finite."""
 NOTHING = 1e-9
 """Attempts a second below which an endpoint bears nothing. That is knowledge, and the worst of it; unknown is NaN."""
+LAME = 0.2
+"""Below this part of its peers' strength an endpoint is not sound: no reserve is planned for it."""
 
 
-def propose(view: View, prior_samples: float) -> Floats:
-    """What each endpoint's weight should be, mean 1 by intent, positive. Shape (n,).
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposal:
+    """What the policy wants for one service, in the order of its members. Shapes (n,)."""
 
-    The operator's weights when the service is not ready; an endpoint whose capacity is unknown gets the operator's
-    weight as well, so it is treated as an average peer. Never raises, never NaN for finite or NaN input.
+    wanted: Floats  # shares of the load; only their ratios matter
+    strength: Floats  # what each is believed to bear, relative to what the operator promised and to its peers
+    tiers: Ints
+
+
+def propose(view: View, prior_samples: float, cost: Cost, nodes: float = 1.0) -> Proposal:
+    """What each endpoint's share and tier should be; shares are positive. `nodes`: how many share the load, in effect.
+
+    The operator's weights in one tier when the service is not ready; an endpoint whose capacity is unknown gets the
+    operator's weight as well, so it is treated as an average peer. Never raises, never NaN for finite or NaN input.
     """
+    n = len(view.prior)
     known = np.isfinite(view.capacity) & (view.capacity >= 0)
     if not view.ready or not known.any():
-        return view.prior
+        return Proposal(view.prior, np.ones(n), np.zeros(n, dtype=np.int64))
     ratio = np.log(np.where(known, np.maximum(view.capacity, NOTHING), 1.0)) - np.log(view.prior)
-    distance = np.clip(ratio - middle(ratio[known]), -FARTHEST, FARTHEST)
-    return view.prior * np.exp(np.where(known, trust(view, distance, prior_samples) * distance, 0.0))
+    level = middle(ratio[known])
+    distance = np.clip(ratio - level, -FARTHEST, FARTHEST)
+    believed = np.where(known, trust(view, distance, prior_samples) * distance, 0.0)
+    log_c = np.log(view.prior) + believed
+    if not tiers.telling(open_requests(view), n, nodes):
+        return Proposal(shares(view, log_c, level, cost), np.exp(believed), np.zeros(n, dtype=np.int64))
+    alike = tiers.alike(log_c, np.where(known, error(view), 0.0))
+    wanted = shares(view, tiers.middles(log_c, alike), level, cost)
+    sound = believed > np.log(LAME)
+    return Proposal(wanted, np.exp(believed), tiers.joined(alike, log_c, sound))
+
+
+def shares(view: View, log_c: Floats, level: float, cost: Cost) -> Floats:
+    """The load split by predicted cost; by capacity alone while it is not known how many an endpoint works on at once.
+
+    Never below `reserve` of an endpoint's share by capacity: the strong may be given more than that only as far as the
+    weak stay warm enough to take over.
+    """
+    by_capacity = np.exp(log_c - log_c.max())
+    by_capacity /= by_capacity.sum()
+    load = float(np.nansum(view.rate_per_s))
+    if not np.isfinite(view.lanes) or view.lanes < 1.0 or load <= 0.0:
+        return np.asarray(by_capacity)
+    capacity = np.exp(np.clip(log_c + level, -FARTHEST, FARTHEST))
+    failing = np.where(np.isfinite(view.error_share), view.error_share, 0.0)
+    price = cost.error_price_s * failing + view.crossing_share * cost.zone_crossing_s
+    best = best_split(view.lanes / capacity, view.lanes, load, cost.quantile, price)
+    return np.asarray(np.maximum(best, cost.reserve * by_capacity))
+
+
+def open_requests(view: View) -> float:
+    """How many are open at the whole service: by Little's law from what finished, or by the reports if that is more."""
+    finished = float(np.nansum(view.rate_per_s * view.latency_s))
+    return max(finished, float(np.nansum(view.in_flight)))
+
+
+def error(view: View) -> Floats:
+    """Standard error of the logarithm of capacity. Shape (n,); 0 where no interval is known."""
+    with np.errstate(all="ignore"):
+        out = np.log(view.capacity_high / view.capacity_low) / (2 * Z_90)
+    return np.where(np.isfinite(out) & (out > 0), out, 0.0)
 
 
 def trust(view: View, distance: Floats, prior_samples: float) -> Floats:
@@ -59,9 +120,8 @@ def trust(view: View, distance: Floats, prior_samples: float) -> Floats:
     count = np.fmax(view.count, 0.0)  # NaN becomes 0
     with np.errstate(all="ignore"):
         by_count = np.where(count < np.inf, count / (count + prior_samples), 1.0)
-        error = np.log(view.capacity_high / view.capacity_low) / (2 * Z_90)
-        by_interval = np.fmax(1.0 - np.square(error / distance), 0.0)  # 0 / 0: no distance, nothing to trust
-        trusted = by_count * np.where(np.isfinite(error), by_interval, 1.0)
+        by_interval = np.fmax(1.0 - np.square(error(view) / distance), 0.0)  # 0 / 0: no distance, nothing to trust
+        trusted = by_count * by_interval
     return np.where(np.isfinite(trusted), trusted, 0.0)
 
 
@@ -69,4 +129,4 @@ def middle(values: Floats) -> float:
     """The median, the lower of two middles averaged as usual. `np.median` costs ten times this on a handful of rows."""
     ordered = np.sort(values)
     half = len(ordered) // 2
-    return float(ordered[half]) if len(ordered) % 2 else float((ordered[half - 1] + ordered[half]) / 2)
+    return float(ordered[half]) if len(ordered) % 2 else float(0.5 * (ordered[half - 1] + ordered[half]))

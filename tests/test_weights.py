@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brain.settings import Cost
 from brain.view import View, prior_of
 from brain.weights import middle, propose
 from dataplane.contract import Endpoint, Service
@@ -38,7 +39,7 @@ def view(
 
 
 def ratios(v: View, prior_samples: float = 10.0) -> list[float]:
-    w = propose(v, prior_samples)
+    w = propose(v, prior_samples, Cost()).wanted
     return [round(x, 3) for x in (w / w.max()).tolist()]
 
 
@@ -94,7 +95,7 @@ def test_whatever_a_model_predicts_the_proposal_is_positive(rows: list[tuple[flo
         capacity_high=np.array([r[2] for r in rows]),
         count=np.array([r[3] for r in rows]),
     )
-    w = propose(v, prior)
+    w = propose(v, prior, Cost()).wanted
     assert np.isfinite(w).all()
     assert (w >= 0).all()
 

@@ -12,7 +12,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import weirflow
 from brain.brain import Brain
 from brain.commands import Command
 from brain.decision import Decision
-from dataplane.contract import OnTelemetry, Plan, ServicePlan, Topology
+from dataplane.contract import OnTelemetry, Plan, Topology
 from dataplane.mesh import Mesh, Registry
 from dataplane.server import Server
 from weirflow import discovery
@@ -188,7 +188,10 @@ class Running:
         decision = self.decision()
         if decision is None or decision.plan is None:
             return
-        services = {s: ServicePlan(0.0, p.weights, reason="Weirflow stops") for s, p in decision.plan.services.items()}
+        services = {
+            s: replace(p, share_percent=0.0, limits={}, reason="Weirflow stops", reasons={})
+            for s, p in decision.plan.services.items()
+        }
         self.server.publish(Plan(decision.plan.version + 1, services))
         await until(self.server.withdrawn, WITHDRAW_DEADLINE_S)
 

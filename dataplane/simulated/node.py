@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dataplane.contract import NO_PLAN, Arm, Felt, InFlight, Node, Outcome, Plan, Requests, Topology
-from dataplane.simulated.picks import Pick, picker
+from dataplane.simulated.picks import Pick, picker, tiered
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +63,8 @@ class SimulatedNode:
     lease_until: float = -1.0
     share: dict[int, float] = field(default_factory=dict)
     weights: dict[int, dict[int, int]] = field(default_factory=dict)
+    tiers: dict[int, dict[int, int]] = field(default_factory=dict)
+    bias: dict[int, float] = field(default_factory=dict)
     counts: dict[tuple[int, Arm], Count] = field(default_factory=dict)
     open: deque[Attempt] = field(default_factory=deque)  # in the order started
 
@@ -82,8 +84,9 @@ class SimulatedNode:
         """Put a plan in force, and its lease until then."""
         for s, service in plan.services.items():
             weights = dict(service.weights)
-            if self.weights.get(s) != weights:
-                self.weights[s] = weights
+            tiers = dict(service.tiers)
+            if self.weights.get(s) != weights or self.tiers.get(s) != tiers:
+                self.weights[s], self.tiers[s], self.bias[s] = weights, tiers, service.bias
                 for worker in range(self.node.concurrency):
                     self._picks.pop((worker, s, Arm.ADAPTIVE), None)
         self.share = {s: p.share_percent for s, p in plan.services.items() if p.share_percent > 0}
@@ -176,10 +179,14 @@ class SimulatedNode:
     def _schedule(self, worker: int, service: int, arm: Arm) -> Pick:
         members = self.topology.members[service].tolist()
         weights = self._weights(service, arm)
-        policy = "LEAST_REQUEST" if arm is Arm.ADAPTIVE else self.policy
         counts = [self._count(e, arm) for e in members]
         active: Callable[[int], int] = lambda i: counts[i].in_flight  # noqa: E731
-        made = picker(policy, list(weights.values()), active, self.rng, self._skips[worker])
+        skip = self._skips[worker]
+        if arm is Arm.ADAPTIVE:
+            tiers, bias = self.tiers.get(service, {}), self.bias.get(service, 1.0)
+            made = tiered(list(weights.values()), [tiers.get(e, 0) for e in members], active, self.rng, skip, bias)
+        else:
+            made = picker(self.policy, list(weights.values()), active, self.rng, skip)
         self._picks[worker, service, arm] = made
         return made
 

@@ -3,7 +3,9 @@
 With unequal weights both ROUND_ROBIN and LEAST_REQUEST use an earliest-deadline-first schedule
 (`source/common/upstream/edf_scheduler.h`): an endpoint's next deadline is its last one plus 1 / weight, where for
 LEAST_REQUEST the weight is divided by its open requests plus one (`active_request_bias` 1.0). With equal weights
-LEAST_REQUEST takes the better of two random choices and ROUND_ROBIN walks round. RANDOM ignores weights.
+LEAST_REQUEST takes the better of two random choices, or as FULL_SCAN the best of all, and ROUND_ROBIN walks round.
+RANDOM ignores weights. With tiers (localities, and locality-weighted balancing) the tiers take turns by the sums of
+their weights, in a schedule of the same kind, and what was said holds within one (`LocalityWrr`).
 
 A change of weights builds a new schedule, and every new schedule begins at its start: pushed too often, only the first
 picks are ever made. Envoy lets each process skip a few picks of a new schedule by a seed of its own; so does `skip`.
@@ -37,6 +39,46 @@ def picker(
             return deadlines([float(w) for w in weights], lambda i: 1.0 / (active(i) + 1), skip)
         return _best_of_two(n, active, rng)
     raise ValueError(f"the simulated mesh has no policy {policy!r}; it has LEAST_REQUEST, ROUND_ROBIN and RANDOM")
+
+
+def tiered(
+    weights: Sequence[int],
+    tiers: Sequence[int],
+    active: Callable[[int], int],
+    rng: np.random.Generator,
+    skip: int,
+    bias: float = 1.0,
+) -> Pick:
+    """One worker's picker on the adaptive arm. `tiers` as `ServicePlan.tiers`, a number for each member."""
+    groups = {t: [i for i, tier in enumerate(tiers) if tier == t] for t in dict.fromkeys(tiers)}
+    inside = [_least_of(members, weights, active, rng, skip, bias) for members in groups.values()]
+    if len(inside) == 1:
+        return inside[0]
+    turn = deadlines([float(sum(weights[i] for i in members)) for members in groups.values()], lambda _: 1.0, skip)
+    return lambda: inside[turn()]()
+
+
+def _least_of(
+    members: Sequence[int],
+    weights: Sequence[int],
+    active: Callable[[int], int],
+    rng: np.random.Generator,
+    skip: int,
+    bias: float,
+) -> Pick:
+    """Among some members: all of them compared when their weights are equal, else turns by weight and open requests."""
+    mine = [float(weights[i]) for i in members]
+    if len(set(mine)) > 1:
+        turn = deadlines(mine, lambda k: (active(members[k]) + 1.0) ** -bias, skip)
+        return lambda: members[turn()]
+
+    def scan() -> int:
+        counts = [active(i) for i in members]
+        least = min(counts)
+        best = [i for i, count in zip(members, counts, strict=True) if count == least]
+        return best[int(rng.random() * len(best))]
+
+    return scan
 
 
 def deadlines(weights: Sequence[float], factor: Callable[[int], float], skip: int) -> Pick:
