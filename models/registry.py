@@ -10,5 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from models.capacity import Capacity
+from models.latency import LatencyQuantiles
 
-MODELS: dict[str, Callable[[int], Any]] = {"capacity": Capacity}
+MODELS: dict[str, Callable[[int], Any]] = {
+    "capacity": Capacity,
+    "latency": lambda rows: LatencyQuantiles(4 * rows),  # a request has four streams
+}

@@ -32,7 +32,19 @@ def endpoint_columns(rng, k):
     }
 
 
-LESSONS = {"capacity": by_columns(endpoint_columns)}
+def request(rng, k):
+    """A request at one of three endpoints, of one of two classes."""
+    endpoint = int(rng.integers(0, 3))
+    x = {"service": 0, "endpoint": endpoint, "class": int(rng.integers(0, 2)), "in_flight": float(rng.integers(0, 4))}
+    return x, float(rng.exponential(0.05 * (1 + endpoint)))
+
+
+def learn_requests(model, lessons):
+    x = {name: np.array([x[name] for x, _ in lessons]) for name in lessons[0][0]}
+    model.learn_many(x, np.array([took for _, took in lessons]))
+
+
+LESSONS = {"capacity": by_columns(endpoint_columns), "latency": by_row(request, learn_requests)}
 
 
 def test_every_registered_model_has_lessons():
