@@ -223,6 +223,7 @@ class Brain:
             move = moves[i]
             endpoints = endpoint_views(course.service, move, rows)
             weights = {e.id: e.weight for e in endpoints}
+            tiers = {e.id: e.tier for e in endpoints} if move.tiers.any() else {}
             old = before.get(i)
             views.append(
                 ServiceView(
@@ -233,7 +234,7 @@ class Brain:
                     share_percent=course.share,
                     commanded_share_percent=course.commanded,
                     reason=move.guarded.trouble or course.reason,
-                    pushed=old is not None and old.weights != weights,
+                    pushed=old is not None and (old.weights, old.tiers) != (weights, tiers),
                     endpoints=endpoints,
                     static=arms[i][0],
                     adaptive=arms[i][1],
@@ -241,12 +242,12 @@ class Brain:
                     switchback=self._system(course, features.now),
                 )
             )
-            if old is not None and old.share_percent == course.share and old.weights == weights:
+            if old is not None and old.share_percent == course.share and (old.weights, old.tiers) == (weights, tiers):
                 plans[i] = old
                 continue
             changed = True
             reasons = {e.id: e.reason for e in endpoints}
-            plans[i] = ServicePlan(course.share, weights, {}, views[-1].reason, reasons)
+            plans[i] = ServicePlan(course.share, weights, {}, views[-1].reason, reasons, tiers=tiers)
         if not changed and self._plan is not None:
             return self._plan, tuple(views)
         self._version += 1

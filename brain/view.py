@@ -42,6 +42,7 @@ class View:
     in_flight: Floats  # open now by the load reports; NaN when no node is fresh
     lanes: float  # requests an endpoint of this service works on at once; NaN while nothing shows a queue
     ready: bool  # enough samples and time at this service for its figures to be acted on
+    crossing_share: Floats | float = 0.0  # of the traffic that would cross a zone to get there
     disputed: bool = False  # its nodes contradict each other and nobody can say who is right: move nothing
 
 

@@ -10,7 +10,7 @@ from math import inf
 
 from dataplane.simulated.arrays import Book, Servers
 from dataplane.simulated.compiled import compiled
-from dataplane.simulated.serving import fail, piece_at, thawed, work
+from dataplane.simulated.serving import fail, piece_at, soonest, thawed, work
 
 
 @compiled
@@ -18,21 +18,17 @@ def central(s: Servers, b: Book, timeout_s: float, mean_s: float) -> None:
     """Fill the book in. `mean_s` is the mean demand: what "best" goes by, with speed, errors and added delay."""
     for i in range(len(b.request)):
         request = b.request[i]
-        best, worker, start, least = -1, 0, inf, inf
+        best, start, least = int(request.endpoint), inf, inf  # nobody yet
         for e in range(len(s.server)):
             server = s.server[e]
             server.piece = piece_at(s, e, request.at_s)
-            for w in range(server.workers):
-                free = max(request.at_s, s.free_s[e, w], server.joins_s)
-                if free > start:
-                    continue
-                free = thawed(s, e, free)
-                if free > start or free >= server.leaves_s:
-                    continue
-                piece = s.pieces[e, piece_at(s, e, free)]
-                cost = mean_s / (piece.speed * (1.0 - piece.error_share)) + piece.extra_s
-                if cost < inf and (free < start or cost < least):
-                    best, worker, start, least = e, w, free, cost
+            free = thawed(s, e, max(request.at_s, s.free_s[e, soonest(s, e)], server.joins_s))
+            if free > start or free >= server.leaves_s:
+                continue
+            piece = s.pieces[e, piece_at(s, e, free)]
+            cost = mean_s / (piece.speed * (1.0 - piece.error_share)) + piece.extra_s
+            if cost < inf and (free < start or cost < least):
+                best, start, least = e, free, cost
         gives_up = request.at_s + timeout_s
         request.ended_s = gives_up
         if start >= gives_up:
@@ -41,4 +37,4 @@ def central(s: Servers, b: Book, timeout_s: float, mean_s: float) -> None:
         if request.luck < s.pieces[best, piece_at(s, best, start)].error_share:
             fail(s, b, i, best, start, gives_up)
         else:
-            work(s, b, i, best, worker, start, gives_up)
+            work(s, b, i, best, soonest(s, best), start, gives_up)
