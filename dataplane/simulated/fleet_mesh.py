@@ -86,13 +86,14 @@ class FleetMesh:
         self.schedule = Schedule(0.0)
         self.on_telemetry, self.on_event = on_telemetry or (lambda _: None), on_event
         self.wire, self.rhythm, self._good_body = wire or Wire(), rhythm or Rhythm(), good_body
-        self._rng, self._fleet = rng, fleet
+        self._rng, self._luck = rng.spawn(2)  # of the picks, of the wires: who listens changes no pick
+        self._fleet = fleet
         self._weights = weights
         self._service = topology.services[0].id
         count = len(topology.nodes)
         self._servers = arrays.servers(fleet)
-        self._book = arrays.book(trace, rng.random(len(trace)))
-        self._nodes = arrays.nodes(count, len(fleet), [WAYS[policy], WAYS[adaptive]], rng)
+        self._book = arrays.book(trace, self._rng.random(len(trace)))
+        self._nodes = arrays.nodes(count, len(fleet), [WAYS[policy], WAYS[adaptive]], self._rng)
         self._nodes.cluster["bias"][:, Arm.STATIC] = 0.0 if policy in UNBIASED else 1.0
         self._notes = arrays.notes(count, len(fleet), learning.FIRST_RTT_S)
         self._trace, self._logged = trace, 0
@@ -158,7 +159,7 @@ class FleetMesh:
         lag = self.wire.late_s
         for node in self._topology.nodes:
             mine = self._book.request["node"][ended] == node.id
-            if not mine.any() or self._rng.random() < self.wire.lost:
+            if not mine.any() or self._luck.random() < self.wire.lost:
                 continue
             rows, how = ended[mine], outcome[mine]
             self._send(requests_of(self._book, self._trace.klass, rows, how, self._service, node.id, self.wire), lag)

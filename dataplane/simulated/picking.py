@@ -94,8 +94,8 @@ def line_up(n: Nodes, notes: Notes, v: int) -> None:
             n.up[v, ups] = e
             ups += 1
     n.node[v].ups = ups
-    rebuild(n, v, 0)
-    rebuild(n, v, 1)
+    for arm in range(2):
+        rebuild(n, v, arm)
 
 
 @compiled

@@ -23,17 +23,17 @@ from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
 from dataplane.simulated.logs import Lie, Wire
 from weirflow.lab import bounds
 from weirflow.lab.bounds import changes_s, topology_at
+from weirflow.lab.peers import true_weights
 from weirflow.lab.run import BOUNDS, SIMULATED, STOCK, TOLD, WEIRFLOW, Run, Weights
 
 if TYPE_CHECKING:
     from dataplane.contract import Event, Telemetry
-    from dataplane.simulated.fleet import Fate, Fleet, Floats, Trace
+    from dataplane.simulated.fleet import Fate, Fleet, Trace
     from weirflow.lab.scenario import Scenario, TelemetryFault
 
 POLICIES = STOCK | TOLD | SIMULATED | WEIRFLOW | BOUNDS
 """What can be simulated; a bound is run as if it were a policy."""
 SHARE_PERCENT = 95.0
-WEIGHT_OF_THE_STRONGEST = 1000
 
 
 class Thinker(drive.Decider, Protocol):
@@ -85,12 +85,6 @@ def simulate(
     return Run(scenario, policy, nodes, seed, "simulated", fleet, trace, fate, place, weights)
 
 
-def true_weights(fleet: Fleet) -> Floats:
-    """What an oracle would set by hand before the start: capacity as it is then, for those yet to come as well."""
-    capacity = fleet.workers * fleet.speed[:, 0]
-    return np.asarray(np.maximum(1.0, np.round(capacity / capacity.max() * WEIGHT_OF_THE_STRONGEST)))
-
-
 def wire_of(fault: TelemetryFault, nodes: int) -> Wire:
     """A scenario's telemetry fault as the fast mesh takes it."""
     liars = min(nodes, max(1, ceil(fault.lying_nodes * nodes))) if fault.lying_nodes > 0 else 0
@@ -108,7 +102,7 @@ def _stock(
         trace,
         random,
         policy=policy.removesuffix("_true") if told else policy,
-        weights=true_weights(fleet) if told else None,
+        weights=np.array(true_weights(fleet), dtype=np.float64) if told else None,
         rhythm=Rhythm(flush_s=inf, report_s=inf, timeout_s=scenario.timeout_s),
     )
     for version, at_s in enumerate(changes_s(fleet), start=2):

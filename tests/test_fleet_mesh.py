@@ -1,0 +1,320 @@
+"""The fast mesh: is it the slow one, request by request; does it pick as Envoy does; does it tell as the wires do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataplane.contract import Arm, Felt, InFlight, Outcome, Plan, Requests, ServicePlan, Telemetry, Verdict
+from dataplane.simulated import picking
+from dataplane.simulated.fleet import Fleet
+from dataplane.simulated.fleet_mesh import WAYS, FleetMesh, Rhythm
+from dataplane.simulated.logs import Lie, Wire
+from tests.fleets import NEVER, SlowMesh, fleet, mesh, trace
+from weirflow.lab.bounds import topology_at
+
+E = 4
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.told: list[Telemetry] = []
+
+    def __call__(self, batch: Telemetry) -> None:
+        self.told.append(batch)
+
+    def rows(self) -> Requests:
+        return Requests.concat([b for b in self.told if isinstance(b, Requests)])
+
+    def felt(self) -> Felt:
+        return Felt.concat([b for b in self.told if isinstance(b, Felt)])
+
+    def reports(self, node: int) -> list[InFlight]:
+        return [b for b in self.told if isinstance(b, InFlight) and b.node_id == node]
+
+
+def troubled(seed: int) -> Fleet:
+    """Endpoints whose speed, delay, errors and hangs change twice each at times of their own."""
+    rng = np.random.default_rng(seed)
+    since_s = np.sort(rng.uniform(0.0, 4.0, (E, 3)), axis=1)
+    since_s[:, 0] = 0.0
+    shape = since_s.shape
+    return fleet(
+        *rng.choice([0.5, 1.0, 2.0], E),
+        since_s=since_s,
+        speed=rng.choice([0.2, 1.0, 2.0], shape),
+        extra_s=rng.choice([0.0, 0.0, 0.3], shape),
+        error_share=rng.choice([0.0, 0.0, 0.5, 1.0], shape),
+        status=rng.choice([200, 503], shape),
+        after_s=np.full(shape, 0.01),
+        hang=rng.random(shape) < 0.2,
+    )
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 10_000),
+    policy=st.sampled_from(["random", "round_robin", "least_request", "full_scan"]),
+    uneven=st.booleans(),
+)
+def test_the_compiled_mesh_is_the_slow_one_request_by_request(seed: int, policy: str, uneven: bool) -> None:
+    of = troubled(seed)
+    work = trace(of, 0.8, 5.0, nodes=2, seed=seed)
+    weights = np.random.default_rng(seed).uniform(50, 500, E) if uneven else None
+    fast = mesh(of, work, nodes=2, policy=policy, weights=weights, rhythm=Rhythm(NEVER, NEVER, timeout_s=1.0))
+    slow = SlowMesh(fast, policy)
+    slow.run()
+    fate = fast.finish()
+    endpoint, ended_s, status, good = (np.array(c) for c in zip(*(slow.ends[i] for i in range(len(work))), strict=True))
+    np.testing.assert_array_equal(fate.endpoint, endpoint)
+    np.testing.assert_allclose(work.at_s + fate.latency_s, ended_s, atol=1e-9)
+    np.testing.assert_array_equal(fate.status, status)
+    np.testing.assert_array_equal(fate.ok, good)
+
+
+@pytest.mark.parametrize("policy", WAYS)
+def test_by_any_policy_each_request_ends_once_and_is_logged_once(policy: str) -> None:
+    of, heard = troubled(3), Listener()
+    work = trace(of, 0.8, 5.0, nodes=3)
+    made = mesh(of, work, nodes=3, policy=policy, on_telemetry=heard, rhythm=Rhythm(timeout_s=1.0))
+    made.run(12.0)
+    rows, fate = heard.rows(), made.finish()
+    assert sorted(rows.started_s) == sorted(work.at_s)
+    assert np.isclose(np.sort(rows.duration_s), np.sort(fate.latency_s), atol=1e-4).all()
+    assert (made._nodes.lane["open"] == 0).all()
+    assert (made._servers.server["here"] == 0).all()
+
+
+def test_chunks_change_nothing() -> None:
+    of = troubled(5)
+    work = trace(of, 0.8, 5.0, nodes=2)
+    whole, chunked = mesh(of, work, nodes=2), mesh(of, work, nodes=2)
+    for t in np.arange(0.0, 6.0, 0.037):
+        chunked.run(t)
+    a, b = whole.finish(), chunked.finish()
+    np.testing.assert_array_equal(a.latency_s, b.latency_s)
+    np.testing.assert_array_equal(a.endpoint, b.endpoint)
+
+
+# Picks.
+
+
+def shares_of(weights: list[float], open_now: list[int], bias: float, picks: int = 20_000) -> np.ndarray:
+    """Pick that often with open requests held still."""
+    of = fleet(*[1.0] * len(weights))
+    made = mesh(of, trace(of, 0.5, 1.0), policy="full_scan", weights=np.array(weights))
+    made._nodes.cluster["bias"][0, 0] = bias
+    made._nodes.lane["open"][0, 0] = open_now
+    picking.rebuild(made._nodes, 0, 0)
+    found = [picking.earliest(made._nodes, 0, 0) for _ in range(picks)]
+    return np.bincount(found, minlength=len(weights)) / picks
+
+
+def test_without_bias_a_schedule_deals_by_weight() -> None:
+    found = shares_of([100, 200, 400, 50], [0, 7, 3, 1], bias=0.0)
+    np.testing.assert_allclose(found, np.array([100, 200, 400, 50]) / 750, atol=1e-3)
+
+
+@pytest.mark.parametrize("bias", [0.5, 1.0, 2.0])
+def test_bias_divides_a_weight_by_a_power_of_its_open_requests(bias: float) -> None:
+    weight, open_now = np.array([100.0, 200.0, 400.0]), np.array([0, 3, 7])
+    expected = weight / (open_now + 1.0) ** bias
+    np.testing.assert_allclose(
+        shares_of(weight.tolist(), open_now.tolist(), bias), expected / expected.sum(), atol=1e-3
+    )
+
+
+def test_a_full_scan_takes_the_least_and_draws_among_equals() -> None:
+    of = fleet(1.0, 1.0, 1.0, 1.0)
+    made = mesh(of, trace(of, 0.5, 1.0), policy="full_scan")
+    made._nodes.lane["open"][0, 0] = [1, 3, 1, 1]
+    rng = np.random.default_rng(1)
+    found = np.bincount([picking.full_scan(made._nodes, 0, 0, rng) for _ in range(6000)], minlength=4) / 6000
+    np.testing.assert_allclose(found, [1 / 3, 0, 1 / 3, 1 / 3], atol=0.03)
+
+
+def test_two_choices_take_the_idler_and_now_and_then_the_busiest() -> None:
+    of = fleet(1.0, 1.0, 1.0, 1.0)
+    made = mesh(of, trace(of, 0.5, 1.0))
+    made._nodes.lane["open"][0, 0] = [0, 1, 2, 3]
+    rng = np.random.default_rng(1)
+    found = np.bincount([picking.stock(made._nodes, 0, 0, rng) for _ in range(8000)], minlength=4) / 8000
+    np.testing.assert_allclose(found, np.array([7, 5, 3, 1]) / 16, atol=0.03)  # drawn with replacement
+
+
+def failing(share: float, status: int = 503) -> Fleet:
+    """The first of five fails at once."""
+    return fleet(*[1.0] * 5, error_share=np.array([[share]] + [[0.0]] * 4), status=np.full((5, 1), status))
+
+
+def share_of_the_first(of: Fleet, policy: str, after_s: float = 3.0) -> float:
+    work = trace(of, 0.6, 12.0, nodes=2)
+    fate = mesh(of, work, nodes=2, policy=policy).finish()
+    return float((fate.endpoint[work.at_s > after_s] == 0).mean())
+
+
+def test_a_fast_failure_draws_least_request_in_and_not_those_who_know_failures() -> None:
+    of = failing(1.0)
+    assert share_of_the_first(of, "least_request") > 0.25, "a fifth would be its due"
+    for policy in ("least_request_outliers", "peak_ewma", "prequal"):
+        assert share_of_the_first(of, policy) < 0.05, policy
+    assert share_of_the_first(failing(1.0, 200), "least_request_outliers") > 0.25, "an empty 200 is no error to Envoy"
+
+
+def test_no_more_than_half_are_ejected() -> None:
+    of = fleet(*[1.0] * 6, error_share=np.ones((6, 1)))
+    made = mesh(of, trace(of, 0.6, 5.0), policy="least_request_outliers")
+    made.run(4.0)
+    assert made._nodes.node["ups"][0] == 3
+
+
+def test_reported_load_makes_weights_of_capacity() -> None:
+    of = fleet(1.0, 2.0, 4.0)
+    work = trace(of, 0.7, 60.0)
+    fate = mesh(of, work, policy="cswrr").finish()
+    late = work.at_s > 10.0
+    np.testing.assert_allclose(np.bincount(fate.endpoint[late]) / late.sum(), np.array([1, 2, 4]) / 7, atol=0.03)
+
+
+# The brain's end.
+
+
+def plan(version: int, weights: list[int], share: float = 50.0, bias: float = 0.0) -> Plan:
+    return Plan(version, {0: ServicePlan(share, dict(enumerate(weights)), bias=bias)})
+
+
+def test_a_plan_deals_its_share_by_its_weights_until_its_lease_ends() -> None:
+    of, heard, events = fleet(1.0, 1.0, 1.0), Listener(), []
+    work = trace(of, 0.7, 12.0, nodes=2)
+    made = mesh(of, work, nodes=2, on_telemetry=heard, on_event=events.append)
+    made.run(1.0)
+    made.publish(plan(7, [100, 200, 500]))
+    made.run(12.0)
+    rows = heard.rows()
+    leased = (rows.started_s > 1.01) & (rows.started_s < 6.01)
+    adaptive = rows.arm == Arm.ADAPTIVE
+    assert adaptive[leased].mean() == pytest.approx(0.5, abs=0.06)
+    assert not adaptive[~leased].any()
+    found = np.bincount(rows.endpoint[adaptive], minlength=3) / adaptive.sum()
+    np.testing.assert_allclose(found, np.array([1, 2, 5]) / 8, atol=0.03)
+    np.testing.assert_allclose(
+        rows.probability[adaptive], (np.array([1, 2, 5]) / 8)[rows.endpoint[adaptive]], atol=1e-6
+    )
+    assert (rows.plan[adaptive] == 7).all()
+    acks = [e for e in events if isinstance(e, Verdict)]
+    assert {(e.node, e.kind, e.plan, e.accepted) for e in acks} == {
+        (v, k, 7, True) for v in (0, 1) for k in ("EDS", "RTDS")
+    }
+
+
+def test_the_arms_do_not_see_each_others_requests() -> None:
+    of = fleet(1.0, 1.0)
+    made = mesh(of, trace(of, 0.95, 6.0), policy="full_scan")
+    made.publish(plan(1, [1, 1], share=50.0))
+    made.run(3.0)
+    assert (made._nodes.lane["open"][0].sum(axis=1) > 0).all()
+    assert made._nodes.lane["open"].sum() == (made._book.request["ended_s"][: made._book.counts[0]] >= 3.0).sum()
+
+
+def test_weights_that_did_not_move_restart_no_schedule_and_hide_a_new_bias() -> None:
+    of = fleet(1.0, 1.0, 1.0)
+    made = mesh(of, trace(of, 0.7, 6.0))
+    made.publish(plan(1, [100, 200, 500]))
+    made.run(2.0)
+    cluster = made._nodes.cluster[0, Arm.ADAPTIVE]
+    stamps = int(cluster["stamps"])
+    assert stamps > 3
+    made.publish(plan(2, [100, 200, 500], share=0.0, bias=2.0))
+    made.run(3.0)
+    assert (cluster["stamps"], cluster["bias"]) == (pytest.approx(stamps, abs=5), 0.0)
+    made.publish(plan(3, [100, 200, 501], share=0.0, bias=2.0))
+    made.run(4.0)
+    assert (cluster["stamps"] < 9, cluster["bias"]) == (True, 2.0)
+
+
+def test_reports_count_what_is_open_and_what_ended_since() -> None:
+    of, heard = troubled(4), Listener()
+    work = trace(of, 0.8, 5.0, nodes=2)
+    made = mesh(of, work, nodes=2, on_telemetry=heard, rhythm=Rhythm(timeout_s=1.0))
+    made.run(5.01)
+    rows = heard.rows()
+    for v in (0, 1):
+        reports = heard.reports(v)
+        issued, ended = (
+            sum(int(getattr(r, c).sum()) for r in reports for c in cs) for cs in (("issued",), ("succeeded", "failed"))
+        )
+        assert issued - ended == reports[-1].in_flight.sum()
+        assert ended == (rows.node == v).sum()
+    bad = rows.outcome != Outcome.OK
+    assert len(heard.felt()) == bad.sum() > 0
+    assert np.isnan(rows.ttfb_s[rows.outcome == Outcome.TIMEOUT]).all()
+
+
+def test_what_is_wrong_with_the_wires_is_wrong_with_the_telemetry_alone() -> None:
+    of = fleet(1.0, 1.0, 1.0)
+    work = trace(of, 0.5, 10.0, nodes=2)
+
+    def told(wire: Wire) -> tuple[Requests, np.ndarray]:
+        heard = Listener()
+        made = mesh(of, work, nodes=2, policy="round_robin", on_telemetry=heard, wire=wire)
+        made.run(20.0)
+        return heard.rows(), made.finish().latency_s
+
+    whole, felt = told(Wire())
+    assert len(whole) == len(work)
+    lost, same = told(Wire(lost=0.5))
+    assert 0.3 < len(lost) / len(whole) < 0.7
+    np.testing.assert_array_equal(felt, same)
+    lied, same = told(Wire(lies={1: Lie(0, 10.0)}, skew_s=(0.0, 3600.0)))
+    np.testing.assert_array_equal(felt, same)
+    order, lied_order = np.argsort(whole.started_s), np.argsort(lied.started_s - 3600.0 * (lied.node == 1))
+    factor = lied.duration_s[lied_order] / whole.duration_s[order]
+    liar = (whole.node == 1) & (whole.endpoint == 0)
+    np.testing.assert_allclose(factor, np.where(liar[order], 10.0, 1.0), rtol=1e-5)
+
+
+def test_late_telemetry_comes_late() -> None:
+    of, heard = fleet(1.0, 1.0), Listener()
+    made = mesh(of, trace(of, 0.5, 5.0), on_telemetry=heard, wire=Wire(late_s=2.0))
+    made.run(2.05)
+    assert not heard.told
+    made.run(4.0)
+    assert heard.rows().started_s.max() < 2.0
+
+
+def test_who_has_left_gets_nothing_and_who_joins_late_gets_his_share() -> None:
+    of = fleet(1.0, 1.0, 1.0, joins_s=np.array([0.0, 0.0, 2.0]), leaves_s=np.array([4.0, NEVER, NEVER]))
+    work = trace(of, 0.4, 6.0)
+    made = mesh(of, work, policy="round_robin")
+    made.publish(plan(1, [100, 300]))
+    for version, t in enumerate((2.0, 4.0), 2):
+        made.run(t)
+        made.moved(topology_at(of, t, version=version))
+    np.testing.assert_allclose(made.share(0), [0.0, 0.5, 0.5])  # the new one: the mean of those that the plan knows
+    made.run(7.0)
+    fate = made.finish()
+    assert set(fate.endpoint[work.at_s < 2.0]) == {0, 1}
+    assert set(fate.endpoint[(work.at_s > 2.0) & (work.at_s < 4.0)]) == {0, 1, 2}
+    assert set(fate.endpoint[work.at_s > 4.0]) == {1, 2}
+
+
+def test_with_nobody_there_a_request_fails_at_once() -> None:
+    of = fleet(1.0, leaves_s=np.array([1.0]))
+    work, heard = trace(of, 0.5, 3.0), Listener()
+    made = mesh(of, work, on_telemetry=heard)
+    made.run(1.0)
+    made.moved(topology_at(of, 1.0, version=2))
+    made.run(5.0)
+    rows = heard.rows()
+    assert (rows.outcome[rows.started_s > 1.0] == Outcome.UNREACHED).all()
+    assert (rows.endpoint[rows.started_s > 1.0] == -1).all()
+
+
+def test_the_mesh_says_what_it_does_not_know() -> None:
+    of = fleet(1.0)
+    with pytest.raises(ValueError, match="'ring_hash'"):
+        mesh(of, trace(of, 0.5, 1.0), policy="ring_hash")
+    with pytest.raises(ValueError, match="a row of the fleet for each endpoint"):
+        FleetMesh(topology_at(fleet(1.0, 1.0), 0.0), of, trace(of, 0.5, 1.0), np.random.default_rng(1))
