@@ -1,0 +1,124 @@
+"""The stock policies are stock: real Envoy takes their configuration, and picks as its documentation says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataplane.envoy.process import find_envoy
+from dataplane.simulated.fleet import Fleet, Ints, Trace
+from weirflow.lab.client import Client
+from weirflow.lab.draw import draw
+from weirflow.lab.endpoints import Endpoints
+from weirflow.lab.peers import UNREACHED, World, assignment, bootstraps, cluster, stock, true_weights
+from weirflow.lab.run import STOCK, TOLD
+from weirflow.lab.scenario import Change, Group, Scenario
+
+LAB = Scenario(
+    "s", "S", "ours", (Group("slow", 1), Group("fast", 1, speed=3.0, weight=2, zones=("z",))), load=0.3, timeout_s=2.0
+)
+
+
+def drawn(lab: Scenario) -> Fleet:
+    return draw(lab, np.random.default_rng(1), 1)[0]
+
+
+def a_world(fleet: Fleet, addresses: tuple[str, ...] = ("127.0.0.1:9", "127.0.0.1:10"), nodes: int = 1) -> World:
+    return World(fleet, addresses, nodes, LAB.timeout_s, ("all",))
+
+
+@pytest.mark.envoy
+@pytest.mark.parametrize("policy", STOCK | TOLD)
+def test_real_envoy_accepts_each_policy(policy: str, tmp_path: Path) -> None:
+    members, file = tmp_path / "endpoints.json", tmp_path / "bootstrap.json"
+    members.touch()
+    (told,) = bootstraps(policy, a_world(drawn(LAB)), members)
+    file.write_text(json.dumps(told))
+    said = subprocess.run(
+        [find_envoy(), "--mode", "validate", "--config-path", file, "--log-level", "warning"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    assert "deprecated" not in said.stderr.lower()
+
+
+def test_what_is_not_the_policy_s_is_the_same_for_all(tmp_path: Path) -> None:
+    told = [cluster(policy, tmp_path) for policy in STOCK | TOLD]
+    for one in told:
+        one.pop("load_balancing_policy")
+        one.pop("outlier_detection", None)
+    assert all(one == told[0] for one in told)
+    assert set(told[0]["circuit_breakers"]["thresholds"][0].values()) == {UNREACHED}
+
+
+def test_a_policy_that_is_not_stock_has_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="weirflow"):
+        cluster("weirflow", tmp_path)
+
+
+def test_the_oracle_s_weights_are_capacity_at_the_start_and_the_others_the_operator_s(tmp_path: Path) -> None:
+    late = Group("late", 1, workers=2, joins_s=20.0, changes=(Change(5.0, speed=0.1),))
+    fleet = drawn(replace(LAB, groups=(*LAB.groups, late)))
+    assert true_weights(fleet) == [333, 1000, 167]
+    world = a_world(fleet, ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"))
+    told = assignment(world, world.members(0.0), fleet.weight.tolist())
+    assert [(z["locality"]["zone"], z["lb_endpoints"][0]["load_balancing_weight"]) for z in told["endpoints"]] == [
+        ("", 1),
+        ("z", 2),
+    ]
+
+
+def test_members_come_and_go_when_the_fleet_says(tmp_path: Path) -> None:
+    groups = (Group("a", 1), Group("b", 1, joins_s=10.0), Group("c", 1, leaves_s=20.0))
+    world = a_world(drawn(replace(LAB, groups=groups)), ("a", "b", "c"))
+    assert world.changes_s() == [10.0, 20.0]
+    assert [world.members(t) for t in (0.0, 10.0, 20.0)] == [[0, 2], [0, 1, 2], [0, 1]]
+
+
+async def went(policy: str, lab: Scenario, requests: int, folder: Path) -> Ints:
+    """Which endpoints requests went to that came one after another, through one node; members of `leaves` leave after
+    half of them."""
+    fleet = drawn(lab)
+    each_s = 0.01
+    at_s = np.arange(requests) * each_s
+    zero = np.zeros(requests)
+    trace = Trace.of(at_s=at_s, node=zero, klass=zero, demand_s=zero + 0.001, luck=zero + 0.5)
+    async with Endpoints(fleet, folder) as endpoints:
+        world = World(fleet, endpoints.addresses, 1, lab.timeout_s, ("all",))
+        async with (
+            stock(policy, world, folder) as proxies,
+            Client(trace, lab, proxies.ports, folder) as client,
+        ):
+            start = asyncio.get_running_loop().time() + 0.1
+            client.begin(start)
+            for change_s in world.changes_s():
+                await asyncio.sleep(start + change_s - asyncio.get_running_loop().time())
+                await proxies.moved(change_s)
+            seen = await client.seen()
+            assert sorted(proxies.pids) == ["node-0"]
+            assert await proxies.shares() is None
+    assert seen.fate.ok.all()
+    assert not seen.fate.adaptive.any()
+    return seen.fate.endpoint.astype(np.int64)
+
+
+@pytest.mark.envoy
+@pytest.mark.parametrize(("policy", "share"), [("round_robin", 2 / 3), ("round_robin_true", 3 / 4)])
+async def test_requests_go_by_the_weights(policy: str, share: float, tmp_path: Path) -> None:
+    assert (await went(policy, LAB, 120, tmp_path)).mean() == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.envoy
+async def test_who_leaves_gets_nothing_more(tmp_path: Path) -> None:
+    lab = replace(LAB, groups=(Group("stays", 1), Group("leaves", 1, leaves_s=0.6)))
+    seen = await went("round_robin", lab, 160, tmp_path)
+    assert set(seen[:50].tolist()) == {0, 1}
+    assert set(seen[-50:].tolist()) == {0}
