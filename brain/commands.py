@@ -28,4 +28,11 @@ class SetMode:
     share_percent: float | None = None
 
 
-Command = Freeze | Rollback | SetMode
+@dataclass(frozen=True, slots=True)
+class PromoteModel:
+    """Let this model decide, by its name in `brain.champion.ROSTER`. The proof watches it and may take it back."""
+
+    name: str
+
+
+Command = Freeze | Rollback | SetMode | PromoteModel

@@ -109,6 +109,16 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Models:
+    """Which models learn beside the one that decides. Their names are those of `brain.champion.ROSTER`."""
+
+    challenger: str | None = None
+    """Learns in the shadow, and takes over when it foresees better."""
+    watch_s: float = 600.0
+    """After another model took over, the proof may take it back for this long, and nobody else takes over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of it. `mode` and `share_percent` are per service in `modes` and `shares`, these are the defaults."""
 
@@ -125,6 +135,7 @@ class Settings:
     cost: Cost = field(default_factory=Cost)
     guard: Guard = field(default_factory=Guard)
     proof: Proof = field(default_factory=Proof)
+    models: Models = field(default_factory=Models)
 
     def switchback(self, service: str) -> Switchback | None:
         """How that service's whole gain is measured; None when it is not."""

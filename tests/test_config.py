@@ -98,13 +98,14 @@ adaptive:
           trouble_share: 0.6}
   proof: {window: 3m, min_requests: 99, negative_for: 31s, steps_percent: [80, 0], retry_after: 11m,
           switchback: {block: 1m, washout: 7s, rest: 5m, window: 2h}}
+  models: {challenger: simple, watch: 5m}
 """
 
 
 def test_no_setting_of_the_brain_is_out_of_the_files_reach():
     """Every field is given another value than its default; one that the build forgets would still have it."""
     made, default = asdict(build(check_text(SMALLEST + EVERYTHING_ELSE, FILE)).settings), asdict(Settings())
-    for group in ("learning", "guard", "proof"):
+    for group in ("learning", "guard", "proof", "models"):
         made |= {f"{group}.{k}": v for k, v in made.pop(group).items()}
         default |= {f"{group}.{k}": v for k, v in default.pop(group).items()}
     assert [key for key in default if made[key] == default[key]] == []

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from brain.settings import Guard, Learning, Proof, Settings, Switchback
+from brain.settings import Guard, Learning, Models, Proof, Settings, Switchback
 from dataplane.mesh import (
     BreakerSpec,
     EndpointSpec,
@@ -206,6 +206,7 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
             retry_after_s=proof.retry_after,
             switchback=None if proof.switchback is None else _switchback(proof.switchback),
         ),
+        models=Models(adaptive.models.challenger, adaptive.models.watch),
     )
 
 

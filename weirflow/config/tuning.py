@@ -6,11 +6,11 @@ and not turned off.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from brain.settings import Guard, Learning, Mode, Proof, Settings, Switchback
+from brain.settings import Guard, Learning, Mode, Models, Proof, Settings, Switchback
 from weirflow.config.fields import Duration, Percent, Section
 
 _SETTINGS = Settings()
@@ -18,6 +18,7 @@ _LEARNING = Learning()
 _GUARD = Guard()
 _PROOF = Proof()
 _SWITCHBACK = Switchback()
+_MODELS = Models()
 
 ModeName = Annotated[Mode, Field(strict=False)]  # text in the file, an enum here
 
@@ -103,6 +104,15 @@ class ProofSection(Section):
     """Measure the gain of each whole service as well. Off unless it is given."""
 
 
+class ModelsSection(Section):
+    """Which models learn beside the one that decides. `simple` always does: it decides when that one has drifted."""
+
+    challenger: Literal["queueing", "simple"] | None = None
+    """Learns in the shadow, and takes over when it surely foresees latency better."""
+    watch: Annotated[float, Duration("1m", "7d")] = _MODELS.watch_s
+    """After another model took over: until then the proof takes it back for a loss, and nobody else takes over."""
+
+
 class OverrideSection(Section):
     """What one service has of its own."""
 
@@ -131,3 +141,5 @@ class AdaptiveSection(Section):
     """What no policy may exceed."""
     proof: ProofSection = Field(default_factory=ProofSection)
     """How gain is measured, and when to step back."""
+    models: ModelsSection = Field(default_factory=ModelsSection)
+    """Which models learn beside the one that decides."""

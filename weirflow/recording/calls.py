@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from brain.commands import Freeze, Rollback, SetMode
+from brain.commands import Freeze, PromoteModel, Rollback, SetMode
 from brain.settings import Settings
 from dataplane.contract import Dropped, InFlight, Presence, Topology, Verdict
 
@@ -29,7 +29,7 @@ class Call(NamedTuple):
     configured Settings
     told       Requests, Felt, InFlight or Dropped
     heard      Verdict or Presence
-    commanded  Freeze, Rollback or SetMode
+    commanded  Freeze, Rollback, SetMode or PromoteModel
     overran    int: ticks that were skipped
     failed     Failure: the brain raised; the call before this one, or a tick
     decided    dict: the brain ticked, and this was the Decision, as `Decision.to_dict` has it
@@ -65,7 +65,8 @@ class ReportHead:
 
 
 _TYPES: dict[str, Any] = {
-    t.__name__: t for t in (Start, Failure, Topology, Settings, Dropped, Verdict, Presence, Freeze, Rollback, SetMode)
+    t.__name__: t
+    for t in (Start, Failure, Topology, Settings, Dropped, Verdict, Presence, Freeze, Rollback, SetMode, PromoteModel)
 } | {"InFlight": ReportHead, "int": int}
 
 
