@@ -72,27 +72,34 @@ def clairvoyant(fleet: Fleet, trace: Trace, timeout_s: float = 15.0) -> Fate:
 def static_weights(fleet: Fleet, trace: Trace, timeout_s: float = 15.0) -> Fate:
     """The best fixed split, dealt out evenly by one schedule: the lowest p99 of a few that are each the best of a kind.
 
-    Whose capacity moves has no best split by formula: tried are the splits for the capacity at the start, for its mean
-    over the trace and for its least.
+    The split of least mean delay is not that of least p99, and where capacity moves neither has a formula: tried are
+    `split` and the one by capacity, for the capacity at the start, for its mean over the trace and for its least.
     """
-    end_s = float(trace.at_s[-1]) if len(trace) else 0.0
-    load = float(trace.demand_s.sum()) / max(end_s, 1e-9)
-    moments = np.unique(np.concatenate([[0.0], *(np.ravel(fleet.since_s),), fleet.joins_s, fleet.leaves_s]))
-    moments = moments[(moments >= 0.0) & (moments < max(end_s, 1e-9))]
-    capacity = np.array([fleet.capacity(t) for t in moments])
+    load = float(trace.demand_s.sum()) / max(_end_s(trace), 1e-9)
+    fates = []
+    for capacity in _capacities(fleet, _end_s(trace)):
+        for share in (split(capacity, fleet.workers, load), capacity / max(float(capacity.sum()), 1e-9)):
+            weights = np.maximum(1.0, np.round(WEIGHT_OF_ALL * share))
+            fates.append(_over(fleet, trace, "round_robin", timeout_s, weights))
+    return min(fates, key=lambda fate: float(np.quantile(fate.latency_s, 0.99)) if len(fate) else 0.0)
+
+
+def _end_s(trace: Trace) -> float:
+    return float(trace.at_s[-1]) if len(trace) else 0.0
+
+
+def _capacities(fleet: Fleet, end_s: float) -> list[Floats]:
+    """Capacity by endpoint while it is a member: at first, in the mean, at least. All the same where nothing moves."""
+    moments = np.unique(np.concatenate([[0.0], fleet.since_s.ravel(), fleet.joins_s, fleet.leaves_s]))
+    moments = moments[moments < max(end_s, 1e-9)]
     present = np.array([(fleet.joins_s <= t) & (t < fleet.leaves_s) for t in moments])
+    capacity = np.array([fleet.capacity(t) for t in moments])
     lasts_s = np.diff(np.append(moments, end_s))[:, None] * present
+    first = capacity[present.argmax(axis=0), np.arange(len(fleet))]
     mean = (capacity * lasts_s).sum(axis=0) / np.maximum(lasts_s.sum(axis=0), 1e-9)
-    least = np.where(present, capacity, np.inf).min(axis=0)
-    first = np.array([capacity[present[:, e], e][0] if present[:, e].any() else 0.0 for e in range(len(fleet))])
-    best: Fate | None = None
-    for kind in (first, mean, np.where(np.isfinite(least), least, 0.0)):
-        weights = np.maximum(1.0, np.round(WEIGHT_OF_ALL * split(kind, fleet.workers, load)))
-        fate = _over(fleet, trace, "round_robin", timeout_s, weights)
-        if best is None or np.quantile(fate.latency_s, 0.99) < np.quantile(best.latency_s, 0.99):
-            best = fate
-    assert best is not None  # noqa: S101 - there is always one kind
-    return best
+    least = np.where(present, capacity, inf).min(axis=0)
+    least = np.where(np.isfinite(least), least, 0.0)
+    return [first] if (first == least).all() else [first, mean, least]
 
 
 def split(capacity: Floats, workers: Ints, load: float) -> Floats:
