@@ -18,7 +18,7 @@ import numpy as np
 
 from brain.proof import student
 from dataplane.simulated.fleet import Fate, Fleet, Floats, Trace
-from weirflow.lab.figures import Told, judged_phase, told, trouble_of
+from weirflow.lab.figures import Told, judged_phase, quantile, told, trouble_of
 from weirflow.lab.run import BOUNDS, POLICIES, SIMULATED, Run
 from weirflow.lab.scenario import Scenario
 
@@ -210,7 +210,7 @@ def _series(scenario: Scenario, fates: Sequence[tuple[Trace, Fate]]) -> Series:
     edges = np.arange(0.0, scenario.warmup_s + scenario.duration_s + SERIES_STEP_S, SERIES_STEP_S)
     order = np.argsort(at_s, kind="stable")
     windows = np.split(felt_s[order], np.searchsorted(at_s[order], edges[1:-1]))
-    p50, p99 = ([np.quantile(w, q) if len(w) * (1 - q) >= 1 else np.nan for w in windows] for q in (0.5, 0.99))
+    p50, p99 = ([quantile(w, q) for w in windows] for q in (0.5, 0.99))
     return Series(edges[:-1] + SERIES_STEP_S / 2, np.array(p50), np.array(p99))
 
 

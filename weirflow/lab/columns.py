@@ -9,6 +9,8 @@ from weirflow.lab.analysis import Case, Estimate, Row
 from weirflow.lab.figures import DIVERTED, RETURNED, Told, judged_phase, trouble_of
 
 NONE = "–"
+SOME_ERRORS_PERCENT = 0.5
+"""From here on the timeout is, or nearly is, the p99 of all requests: that of good answers is told beside it."""
 NOTE = (
     "Times in ms, over the judged phase; a failed request counts with the timeout. Median over seeds, with the 95 % "
     "interval over seeds. Regret: p99 over the better oracle's of the same world, less 1. Below 1 in the column "
@@ -19,7 +21,7 @@ Column = tuple[str, Callable[[Row], str]]
 
 
 def columns(case: Case) -> list[Column]:
-    """Heading and cell of each column; those about a fault, a class or weights only where there are."""
+    """Heading and cell of each column; those about errors, a fault, a class or weights only where there are."""
     out: list[Column] = [
         ("policy", lambda r: r.policy),
         ("p50", lambda r: value(r.p50_s, 1e3)),
@@ -31,6 +33,8 @@ def columns(case: Case) -> list[Column]:
         ("Weirflow / it", lambda r: interval(r.ratio, digits=2)),
     ]
     told = [t for r in case.rows for t in r.runs]
+    if any(t.judged.error_percent > SOME_ERRORS_PERCENT for t in told):
+        out.append(("p99 of good", _median(lambda t: t.judged.good_p99_s * 1e3, 0)))
     if any(t.bad_percent is not None for t in told):
         out += [
             ("to bad %", _median(lambda t: t.bad_percent, 1)),
