@@ -1,47 +1,22 @@
 """Made-up requests to try latency quantiles on where there are no real ones: a steady fleet, and one under faults.
 
-Both are drawn to be as hard as the production data and the injected faults of which only figures are published here:
-the plain windows and averages of `bench.latency_rivals` should come out near those figures, and a test holds them to
-it.
+Both are drawn to be as hard as the production data and the injected faults whose figures are published, but whose
+requests are not here: the plain windows and averages of `bench.latency_rivals` come out near those figures.
 
-* `steady`: 132 containers, 34,000 requests in a day, 18 s each in the mean. Arrivals come in bursts and at unlike
-rates. All containers have nearly one median, which drifts and rises with the load, but a third of them serve, now and
-then, a job that is several times longer: what is to be learned of an endpoint is its tail. * `faults`: 18 operations
-that call each other, 70,000 calls in nine hours. Every eight minutes one service is broken for three: each call of it
-is delayed, or it takes 20 to 400 times as long, or one call in some number hangs, or nothing happens to latency at
-all. Its callers wait with it. Sizes and times are those of the Nezha fault injections of 2022-08-22, whose metrics by
-the minute are public; a call's own latency is not in them.
+* `steady`: 132 containers, 34,000 requests in a day, 18 s each in the mean. Arrivals come in bursts, at unlike rates.
+  All containers have nearly one median, which drifts and rises with the load, but a fifth of them serve, now and then,
+  jobs that are three or four times longer: what is to be learned of an endpoint is its tail.
+* `faults`: 18 operations that call each other, 70,000 calls in four and a half hours. Every eight or nine minutes one
+  service is broken for three: each call of it is delayed, or takes 15 to 300 times as long, or a few of its calls
+  hang, or nothing happens to latency at all. Its callers wait with it. Sizes and times are those of the Nezha fault
+  injections of 2022-08-22, whose metrics by the minute are public; a call's own latency is not in them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Calls:
-    """Requests as columns, by start. Names as integers: the model asks for no more."""
-
-    name: str
-    start_s: Floats
-    duration_s: Floats
-    endpoint: NDArray[np.int64]
-    service: NDArray[np.int64]
-    klass: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.start_s)
-
-
-def _calls(name: str, start: Floats, duration: Floats, *ids: NDArray[np.int64]) -> Calls:
-    order = np.argsort(start, kind="stable")
-    return Calls(name, start[order], duration[order], *(column[order] for column in ids))
+from bench.latency_data import Calls, by_start
 
 
 def steady(seed: int, rows: int = 34_000, containers: int = 132, hours: float = 22.8) -> Calls:
@@ -70,7 +45,7 @@ def steady(seed: int, rows: int = 34_000, containers: int = 132, hours: float = 
     slow = rng.random(rows) < slow_share[endpoint]
     times = rng.uniform(2.8, 4.2, containers)
     log_s[slow] += np.log(times[endpoint[slow]]) + rng.normal(0, 0.08, slow.sum())
-    return _calls(f"steady-{seed}", start, np.exp(log_s), endpoint, np.zeros(rows, int), klass)
+    return by_start(f"steady-{seed}", start, np.exp(log_s), endpoint, np.zeros(rows, int), klass)
 
 
 # Of each operation: its caller (-1: the front door), service, median ms, spread, and calls for each of its caller.
@@ -111,7 +86,7 @@ def faults(seed: int, rows: int = 70_000, hours: float = 4.5) -> Calls:
         _call(rng, 0, at, broken, starts, durations, operations)
     operation = np.array(operations)
     service = np.array([s for _, s, *_ in _OPERATIONS])[operation]
-    return _calls(f"faults-{seed}", np.array(starts), np.array(durations), operation, service, operation)
+    return by_start(f"faults-{seed}", np.array(starts), np.array(durations), operation, service, operation)
 
 
 def _faults(rng: np.random.Generator, horizon: float) -> list[tuple[float, float, int, str, float]]:

@@ -15,12 +15,13 @@ installation compiles, some 15 s; after that the machine code is read from disk.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from models.base import Floats, Prediction, State, check_state
+from models.base import Floats, Ints, Prediction, State, check_state
 from models.latency_mixture import learn, predict, replay
 from models.latency_paths import Paths, pack, unpack
 from models.latency_streams import EXPERTS, Streams, empty
@@ -63,12 +64,16 @@ class LatencyQuantiles:
 
     def learn_one(self, x: Mapping[str, Any], y: float) -> None:
         """Take in one request that took `y` seconds. One without ids or a measured time is passed over."""
-        self.learn_many(x, np.array([y], dtype=np.float64))
+        if 0 <= y < math.inf:
+            paths = self._room(*self._paths.make_one(x))
+            learn(self._streams, paths, _in_flight_of_one(x), _log(np.array([y])), self._shares, self._used)
 
     def predict_one(self, x: Mapping[str, Any], level: float = 0.95) -> float | None:
         """Seconds at one of the levels; None when not ready. ValueError when it is none of them."""
-        value = float(self.predict_many(x).value[self.levels.index(level), 0])
-        return None if np.isnan(value) else value
+        out = np.empty((4, len(self.levels), 1))
+        predict(self._streams, self._paths.find_one(x), _in_flight_of_one(x), self._shares, self._used, out)
+        value = float(out[0, self.levels.index(level), 0])
+        return None if math.isnan(value) else value
 
     def learn_many(self, x: Mapping[str, Any], y: Floats) -> None:
         """Take in requests in the order in which they ended, as `learn_one` would each. Columns of one length."""
@@ -77,7 +82,7 @@ class LatencyQuantiles:
         if not measured.all():
             seconds = seconds[measured]
             x = {name: np.broadcast_to(column, measured.shape)[measured] for name, column in x.items()}
-        paths = self._make(x, len(seconds))
+        paths = self._room(*self._paths.make(x, len(seconds)))
         learn(self._streams, paths, _in_flight(x, len(seconds)), _log(seconds), self._shares, self._used)
 
     def predict_many(self, x: Mapping[str, Any]) -> Prediction:
@@ -103,7 +108,7 @@ class LatencyQuantiles:
         out = np.empty((4, len(self.levels), requests))
         times = np.concatenate([started_s, np.add(started_s, took_s)])
         order = np.lexsort((np.arange(2 * requests) < requests, times))
-        paths = self._make(x, requests)
+        paths = self._room(*self._paths.make(x, requests))
         replay(self._streams, paths, order, _log(np.asarray(took_s, dtype=np.float64)), self._shares, self._used, out)
         return Prediction(value=out[0], low=out[1], high=out[2], count=out[3])
 
@@ -129,8 +134,8 @@ class LatencyQuantiles:
             array[:] = state[name]
         self._paths.restore(pack(np.asarray(state["ids"])), np.asarray(state["heard"]), int(state["taught"]))
 
-    def _make(self, x: Mapping[str, Any], requests: int) -> Any:
-        paths, given = self._paths.make(x, requests)
+    def _room(self, paths: Ints, given: Ints) -> Ints:
+        """Empty the rows that were given to new streams."""
         if given.size:
             for name in _BY_ROW:
                 getattr(self._streams, name)[given] = 0
@@ -139,6 +144,11 @@ class LatencyQuantiles:
 
 def _log(seconds: Floats) -> Floats:
     return np.asarray(np.log(np.clip(seconds, _SHORTEST_S, _LONGEST_S)))
+
+
+def _in_flight_of_one(x: Mapping[str, Any]) -> Floats:
+    in_flight = x.get("in_flight", math.nan)
+    return np.array([in_flight if 0 <= in_flight < math.inf else math.nan], dtype=np.float64)
 
 
 def _in_flight(x: Mapping[str, Any], requests: int) -> Floats:

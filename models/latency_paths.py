@@ -19,6 +19,7 @@ IDS = {"service": 16, "endpoint": 24, "class": 16}
 _TELL_APART = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 1], [1, 0, 0]], dtype=bool)
 """By place in a path (leaf, endpoint, class, service), which ids do."""
 
+_NONE = np.empty(0, dtype=np.int64)
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -48,7 +49,7 @@ class Paths:
         distinct, first = np.unique(keys, return_index=True)
         new = [key for key in distinct[np.argsort(first)].tolist() if key >= 0 and key not in self._row_of]
         paths = self._rows(keys)
-        given = self._give(new, paths[paths >= 0]) if new else np.empty(0, dtype=np.int64)
+        given = self._give(new, paths[paths >= 0]) if new else _NONE
         if new:
             paths = self._rows(keys)
         for column in paths.T:
@@ -56,6 +57,21 @@ class Paths:
             self.heard[column[told]] = self.taught + told  # where a row comes twice, the later stays
         self.taught += requests
         return paths, given
+
+    def find_one(self, x: Mapping[str, Any]) -> Ints:
+        """The same for one request with plain numbers for ids, at a fifth of the cost. Shape (1, 4)."""
+        return np.array([[self._row_of.get(key, -1) for key in _keys_of_one(x)]], dtype=np.int64)
+
+    def make_one(self, x: Mapping[str, Any]) -> tuple[Ints, Ints]:
+        """As `make`, of one request."""
+        paths = self.find_one(x)
+        rows = paths[0].tolist()
+        if min(rows) < 0:
+            return self.make(x, 1)
+        for row in rows:
+            self.heard[row] = self.taught
+        self.taught += 1
+        return paths, _NONE
 
     def restore(self, keys: Ints, heard: Ints, taught: int) -> None:
         """Take up what another had."""
@@ -98,6 +114,18 @@ def unpack(keys: Ints) -> Ints:
         ids[:, k] = (rest & (2 ** (bits + 1) - 1)) - 1
         rest = rest >> (bits + 1)
     return ids
+
+
+def _keys_of_one(x: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """What `pack` makes of the four streams of one request, by plain arithmetic."""
+    service, endpoint, klass = x["service"], x["endpoint"], x.get("class", 0)
+    most = IDS.values()
+    if not all(0 <= one < 2**bits for one, bits in zip((service, endpoint, klass), most, strict=True)):
+        return -1, -1, -1, -1
+    _, endpoint_bits, class_bits = most
+    by_service = (int(service) + 1) << (endpoint_bits + class_bits + 2)
+    by_endpoint, by_class = (int(endpoint) + 1) << (class_bits + 1), int(klass) + 1
+    return by_service | by_endpoint | by_class, by_service | by_endpoint, by_service | by_class, by_service
 
 
 def _keys(x: Mapping[str, Any], requests: int) -> Ints:
