@@ -193,6 +193,12 @@ def test_an_unknown_name_leads_to_the_nearest_and_to_files() -> None:
         files.load("nowhere/mine")
 
 
+def test_the_scenario_of_the_guide_can_be_run() -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "how-to.md").read_text()
+    (block,) = [b for b in guide.split("```yaml\n")[1:] if b.startswith("title:")]
+    assert files.check_text(block.split("```")[0], FILE).judged == "fault"
+
+
 def test_a_file_of_ones_own_is_named_by_its_stem(tmp_path: Path) -> None:
     (tmp_path / "<b>odd & own</b>.yaml").mkdir(parents=True)
     file = tmp_path / "own & odd.yaml"
