@@ -198,7 +198,8 @@ class Course:
     def steer(self, view: View, picks: Ints, workers: Ints, now: float, settings: Settings) -> Move:
         """Propose, guard, and push if the gate lets it: the one place where weights in force move."""
         before = self.in_force
-        want = propose(view, settings.learning.prior_samples, settings.cost, in_effect(picks))
+        holdout = 1.0 - (self.share or self.commanded) / 100.0
+        want = propose(view, settings.learning.prior_samples, settings.cost, in_effect(picks), holdout)
         guarded = dispose(want.wanted, before, view.error_share, self.rails, settings.guard, want.strength)
         guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
         held = self._held(guarded, picks, workers, now, settings)

@@ -61,7 +61,7 @@ class Guard:
     """An endpoint's share grows at most by this factor a push: recovery in bounded steps."""
     step_down: float = 0.1
     """An endpoint's share shrinks at most to this factor a push: a gray endpoint is cut at once."""
-    deadband: float = 0.1
+    deadband: float = 0.05
     """No push while every share is within this fraction of the one in force."""
     push_interval_s: float = 1.0
     """At most one push a service in this time: Envoy merges faster ones anyway."""

@@ -58,8 +58,11 @@ class Proposal:
     tiers: Ints
 
 
-def propose(view: View, prior_samples: float, cost: Cost, nodes: float = 1.0) -> Proposal:
-    """What each endpoint's share and tier should be; shares are positive. `nodes`: how many share the load, in effect.
+def propose(view: View, prior_samples: float, cost: Cost, nodes: float = 1.0, holdout: float = 0.0) -> Proposal:
+    """What each endpoint's share and tier should be; shares are positive.
+
+    `nodes`: how many share the load, in effect; `holdout`: the part of it that the static rules split, as by the
+    operator's weights.
 
     The operator's weights in one tier when the service is not ready; an endpoint whose capacity is unknown gets the
     operator's weight as well, so it is treated as an average peer. Never raises, never NaN for finite or NaN input.
@@ -74,9 +77,10 @@ def propose(view: View, prior_samples: float, cost: Cost, nodes: float = 1.0) ->
     believed = np.where(known, trust(view, distance, prior_samples) * distance, 0.0)
     log_c = np.log(view.prior) + believed
     if not tiers.telling(open_requests(view), n, nodes):
-        return Proposal(shares(view, log_c, level, cost), np.exp(believed), np.zeros(n, dtype=np.int64))
+        wanted = beside(shares(view, log_c, level, cost), view.prior, holdout)
+        return Proposal(wanted, np.exp(believed), np.zeros(n, dtype=np.int64))
     alike = tiers.alike(log_c, np.where(known, error(view), 0.0))
-    wanted = shares(view, tiers.middles(log_c, alike), level, cost)
+    wanted = beside(shares(view, tiers.middles(log_c, alike), level, cost), view.prior, holdout)
     sound = believed > np.log(LAME)
     return Proposal(wanted, np.exp(believed), tiers.joined(alike, log_c, sound))
 
@@ -97,6 +101,16 @@ def shares(view: View, log_c: Floats, level: float, cost: Cost) -> Floats:
     price = cost.error_price_s * failing + view.crossing_share * cost.zone_crossing_s
     best = best_split(view.lanes / capacity, view.lanes, load, cost.quantile, price)
     return np.asarray(np.maximum(best, cost.reserve * by_capacity))
+
+
+def beside(whole: Floats, prior: Floats, holdout: float) -> Floats:
+    """What the adaptive arm should send so that, with what the holdout sends, each endpoint gets its share of all.
+
+    The holdout is believed to split as the operator's weights do. At least a hundredth of the share is left.
+    """
+    whole = whole / whole.sum()
+    holdout = min(max(holdout, 0.0), 0.5)  # beyond, the static rules rule, and making up for them would be a tug of war
+    return np.asarray(np.maximum(whole - holdout * prior / prior.sum(), 0.01 * whole))
 
 
 def open_requests(view: View) -> float:
