@@ -1,8 +1,8 @@
 """How well latencies are foretold, by us and by the plain ways: `python -m bench.latency [--data DIR]`.
 
 Each request is foretold at its start by what had ended before, and taught when it ends; the last half of the requests
-is scored (`bench.latency_score`). `DIR` holds CSV files with columns start, duration (both in seconds), endpoint, service
-and class. Without it requests are made up (`bench.latency_traces`), from seeds that no setting was chosen by.
+is scored (`bench.latency_score`). `DIR` holds CSV files with columns start, duration (both in seconds), endpoint,
+service and class. Without it requests are made up (`bench.latency_traces`), from seeds that no setting was chosen by.
 
 `--ablation` asks our model alone, with each expert taken out in turn.
 """
