@@ -83,13 +83,14 @@ def test_trouble_is_followed_within_a_few_answers_and_its_end_too():
     assert p95[second + 60 + 19] < 0.06
 
 
-def test_one_slow_answer_is_no_trouble():
+def test_one_slow_answer_is_no_trouble_once_it_is_known_that_they_come_alone():
     rng = np.random.default_rng(4)
-    model = taught(rng.lognormal(-4, 0.2, 300))
+    took = rng.lognormal(-4, 0.2, 900)
+    took[::60] = 5.0
+    model = taught(took)
     before = say(model)
     model.learn_one(SHOP, 5.0)
-    assert say(model)[0] == pytest.approx(before[0], rel=0.2)
-    assert say(model)[1] < 0.1
+    assert say(model)[:2] == pytest.approx(before[:2], rel=0.3)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60))
@@ -225,7 +226,7 @@ def test_a_state_of_other_levels_is_refused():
     "wrong", [{"levels": (0.9, 0.5)}, {"levels": (1.0,)}, {"levels": ()}, {"experts": ("oracle",)}]
 )
 def test_nonsense_is_told_at_once(wrong):
-    with pytest.raises(ValueError, match="levels|experts"):
+    with pytest.raises(ValueError, match=r"levels|experts"):
         LatencyQuantiles(16, **wrong)
 
 
