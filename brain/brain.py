@@ -12,31 +12,26 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from brain import checkpoint
 from brain.alerts import Alerts, Condition
 from brain.commands import Command, Freeze, Rollback, SetMode
 from brain.course import Course
 from brain.decision import Decision, GainView, NodeView, ServiceView
 from brain.explain import Move, arm_views, endpoint_views, rows_of
+from brain.learners import Learners
 from brain.nodes import Nodes
 from brain.proof import Evidence
 from brain.settings import Mode
 from brain.view import look
 from dataplane.contract import Plan, ServicePlan
 from features.store import FeatureStore
-from models.capacity import Capacity
 
 if TYPE_CHECKING:
     from brain.decision import SwitchbackView
     from brain.settings import Settings
     from dataplane.contract import Event, Telemetry, Topology
-    from features.columns import EndpointFeatures, Features, ServiceFeatures
+    from features.columns import Features, ServiceFeatures
     from models.base import Prediction, State
-
-HANGS_AFTER_S = 1.0
-"""Requests open with none finishing for this long mean a hang: two load reports, and ten flushes of the log."""
 
 
 class Brain:
@@ -47,7 +42,7 @@ class Brain:
         self._topology = topology
         self._settings = settings
         self._store = FeatureStore(topology, settings.learning.half_life_s, settings.learning.stale_after_s)
-        self._capacity = Capacity(topology.endpoint_slots, error_exponent=settings.learning.error_exponent)
+        self._learners = Learners(topology, settings)
         self._evidence = Evidence(topology.service_slots, settings.proof.window_s)
         self._courses = {s.id: Course(s, settings) for s in topology.services}
         self._nodes = Nodes(topology)
@@ -77,7 +72,7 @@ class Brain:
     def moved(self, topology: Topology, now: float) -> None:
         """The membership changed. A plan follows at the next tick."""
         self._store.moved(topology, now)
-        self._capacity.resize(topology.endpoint_slots)
+        self._learners.moved(topology)
         self._evidence.resize(topology.service_slots)
         self._nodes.moved(topology)
         courses = {}
@@ -98,7 +93,7 @@ class Brain:
             store = FeatureStore(self._topology, settings.learning.half_life_s, settings.learning.stale_after_s)
             store.moved(self._topology, now)
             self._store = store
-            self._capacity = Capacity(self._topology.endpoint_slots, error_exponent=settings.learning.error_exponent)
+            self._learners = Learners(self._topology, settings)
         self._evidence.window_s = settings.proof.window_s
         for course in self._courses.values():
             course.configured(before, settings)
@@ -140,8 +135,8 @@ class Brain:
         self._ticks += 1
         self._ticked_at = now
         features = self._store.freeze(now)
-        self._learn(features.endpoints, now)
-        prediction = self._capacity.predict_many()
+        self._learners.learn(features, self._topology.service_of, now)
+        prediction = self._learners.capacities()
         gains = self._prove(features.services, now)
         moves = self._steer(features, prediction, gains, now)
         self._plan, services = self._lay_out(features, prediction, gains, moves)
@@ -159,12 +154,6 @@ class Brain:
         self._notes = []
         self._overran = None
         return self.decision
-
-    def _learn(self, endpoints: EndpointFeatures, now: float) -> None:
-        """Teach the capacity model. A silence no longer than the wires' own rhythm is no hang."""
-        columns = {c: getattr(endpoints, c) for c in Capacity.columns}
-        columns["stuck_s"] = np.where(endpoints.stuck_s >= HANGS_AFTER_S, endpoints.stuck_s, 0.0)
-        self._capacity.learn_many(**columns, now=now)
 
     def _prove(self, services: ServiceFeatures, now: float) -> list[GainView]:
         """Take in what users felt since the last tick: the gain by the holdout, and each course's pairs of blocks."""
@@ -189,13 +178,23 @@ class Brain:
         """Settle every service's course, and move its weights where that may be."""
         out_of_sight = self._nodes.out_of_sight(features.nodes, now)
         requests = features.services.total.sum(axis=1).tolist()
+        service_times, lanes = self._learners.service_times(), self._learners.lanes()
         moves = {}
         for i, course in self._courses.items():
             members = self._topology.members[i]
             ready = course.look(requests[i], out_of_sight, now, self._settings)
             self._judge(course, gains[i], now)
             course.stand(frozen=self._frozen, now=now, settings=self._settings)
-            view = look(course.service, members, course.in_force, features.endpoints, prediction, ready=ready)
+            view = look(
+                course.service,
+                members,
+                course.in_force,
+                features.endpoints,
+                prediction,
+                service_times,
+                lanes=float(lanes[i]),
+                ready=ready,
+            )
             moves[i] = course.steer(view, features.nodes.picks[:, i], self._nodes.workers, now, self._settings)
         return moves
 
@@ -266,6 +265,9 @@ class Brain:
             ]
             if node.connected and not node.fresh:
                 out.append(Condition("TelemetryStale", (label,), f"node {node.name} is unknown: {_silence(node)}"))
+            if node.contradicts:
+                said = f"node {node.name} contradicts the others about {node.contradicts} endpoints"
+                out.append(Condition("NodeContradicts", (label,), f"{said}, by {node.worst_ratio:.1f} times at most"))
         for i, course in self._courses.items():
             name = course.service.name
             if course.step.step:
@@ -285,7 +287,7 @@ class Brain:
             "plan_version": self._version,
             "frozen": self._frozen,
             "features": self._store.state(),
-            "capacity": checkpoint.keep_capacity(self._capacity, self._topology),
+            "learners": self._learners.state(self._topology),
             "services": checkpoint.keep_services(self._courses, self._evidence, self._settings),
         }
 
@@ -293,11 +295,11 @@ class Brain:
         """Take up a state, before the first tick. ValueError, and unchanged, when it is not of this brain."""
         checkpoint.open_state(state)
         store = FeatureStore(self._topology, self._settings.learning.half_life_s, self._settings.learning.stale_after_s)
-        capacity = Capacity(self._topology.endpoint_slots, error_exponent=self._settings.learning.error_exponent)
+        learners = Learners(self._topology, self._settings)
         evidence = Evidence(self._topology.service_slots, self._settings.proof.window_s)
         try:
             store.restore(state["features"], now)
-            capacity.restore(checkpoint.restored_capacity(state["capacity"], self._topology))
+            learners.restore(state["learners"], self._topology)
             services = checkpoint.check_services(state["services"])
             version, frozen = int(state["plan_version"]), bool(state["frozen"])
             away_s = 0.0 if state["now"] is None else max(0.0, now - float(state["now"]))
@@ -307,7 +309,7 @@ class Brain:
                     evidence.restore_row(s.id, kept["sums"], kept["moments"], kept["worth"], away_s)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"this state of a brain cannot be read: {error!r}") from error
-        self._store, self._capacity, self._evidence = store, capacity, evidence
+        self._store, self._learners, self._evidence = store, learners, evidence
         self._version, self._frozen, self._plan = max(self._version, version), frozen, None
         self._courses = {s.id: Course(s, self._settings) for s in self._topology.services}
         for course in self._courses.values():

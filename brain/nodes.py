@@ -113,6 +113,8 @@ class Nodes:
                 seen_per_s=float(features.seen_per_s[i]),
                 nacks=state.nacks,
                 parked=dict(state.parked),
+                contradicts=int(features.contradicts[i]),
+                worst_ratio=float(features.worst_ratio[i]),
             )
             for i, state in self._nodes.items()
         )

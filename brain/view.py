@@ -47,7 +47,15 @@ class View:
 
 
 def look(
-    service: Service, members: Ints, in_force: Ints, endpoints: EndpointFeatures, prediction: Prediction, *, ready: bool
+    service: Service,
+    members: Ints,
+    in_force: Ints,
+    endpoints: EndpointFeatures,
+    capacities: Prediction,
+    service_times: Prediction,
+    *,
+    lanes: float,
+    ready: bool,
 ) -> View:
     """Cut one service's rows out of the arrays of all endpoints."""
     return View(
@@ -55,19 +63,20 @@ def look(
         members=members,
         prior=prior_of(service),
         in_force=in_force,
-        capacity=prediction.value[members],
-        capacity_low=prediction.low[members],
-        capacity_high=prediction.high[members],
-        count=prediction.count[members],
+        capacity=capacities.value[members],
+        capacity_low=capacities.low[members],
+        capacity_high=capacities.high[members],
+        count=capacities.count[members],
         error_share=endpoints.error_share[members],
-        service_s=endpoints.latency_s[members],
-        service_low_s=endpoints.latency_s[members] / 1.3,
-        service_high_s=endpoints.latency_s[members] * 1.3,
+        service_s=service_times.value[members],
+        service_low_s=service_times.low[members],
+        service_high_s=service_times.high[members],
         latency_s=endpoints.latency_s[members],
         rate_per_s=endpoints.rate_per_s[members],
         in_flight=endpoints.in_flight[members],
-        lanes=4.0,
+        lanes=lanes,
         ready=ready,
+        disputed=bool(endpoints.disputed[members].any()),
     )
 
 

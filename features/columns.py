@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.base import Prediction
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -32,6 +34,15 @@ class EndpointFeatures:
     stuck_s: Floats  # how long requests have been open with none finishing; 0 when none are
     age_s: Floats  # since the endpoint joined
     quiet_s: Floats  # since its last finished attempt; inf when there was none
+    level_s: Floats  # mean latency of an average request, the best guess now (`features.levels`); NaN when unknown
+    level_error: Floats  # its relative standard error
+    level_count: Floats  # decayed attempts behind it
+    work_share: Floats  # the part of that which is work and not waiting; NaN when unknown
+    lanes: Floats  # its service's lanes to reckon with; never NaN
+    changed: NDArray[np.bool_]  # found slower or faster since the last tick
+    disputed: NDArray[np.bool_]  # its nodes contradict each other and there is no majority
+    settled_error_share: Floats  # `error_share` over the longer half-life of levels
+    settled_samples: Floats  # the count behind that
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +75,8 @@ class NodeFeatures:
     fresh: NDArray[np.bool_]  # reported within the stale time, and the log agrees with the reports
     picks: Ints  # shape (nodes, service_slots): picks on the adaptive arm in this run, by load reports' `issued`
     dropped: Ints  # log entries that nobody learned from, in this run
+    contradicts: Ints  # endpoints about which it contradicts the other nodes, and is not believed
+    worst_ratio: Floats  # by how many times at most; 1 when it is believed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,3 +87,4 @@ class Features:
     endpoints: EndpointFeatures
     services: ServiceFeatures
     nodes: NodeFeatures
+    lanes: Prediction  # requests that an endpoint works on at once, by service slot (`models.lanes`); NaN: unknown

@@ -7,14 +7,20 @@ attempts, whole body included: a fast failure must not look fast, and a trickled
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dataplane.contract import Outcome, Requests
 from features.columns import EndpointFeatures, Floats, Ints
+from features.failures import Failures
 from models.base import State, check_state
 from models.decay import DecayedSums
 from models.sketch import QuantileSketch
+
+if TYPE_CHECKING:
+    from features.latencies import Known
 
 TEACHES = np.array([o in (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.UNREACHED) for o in Outcome])
 """By Outcome: does such an attempt say anything of its endpoint."""
@@ -30,6 +36,7 @@ class EndpointTally:
 
     def __init__(self, slots: int, half_life_s: float) -> None:
         self._sums = DecayedSums(4, slots, half_life_s)
+        self._failures = Failures(slots)
         self._sketch = QuantileSketch(slots, half_life_s)
         self._total = np.zeros(slots, dtype=np.int64)
         self._joined = np.full(slots, np.nan)
@@ -38,6 +45,7 @@ class EndpointTally:
     def begin(self, endpoints: Ints, now: float) -> None:
         """These endpoints joined just now; they have no history."""
         self._sums.begin(endpoints, now)
+        self._failures.begin(endpoints)
         self._sketch.clear(endpoints)
         self._total[endpoints] = 0
         self._joined[endpoints] = now
@@ -52,6 +60,7 @@ class EndpointTally:
         if not taught.all():
             endpoint, duration, ok = endpoint[taught], duration[taught], ok[taught]
         self._sums.add(_FINISHED, endpoint, 1.0, now)
+        self._failures.told(endpoint, ~ok, now)
         np.add.at(self._total, endpoint, 1)
         self._last[endpoint] = now
         good, took = endpoint[ok], duration[ok].astype(np.float64)
@@ -61,17 +70,21 @@ class EndpointTally:
         self._sketch.add(good, took, now)
         return endpoint
 
-    def freeze(self, now: float, live: NDArray[np.bool_], in_flight: Floats, stuck_s: Floats) -> EndpointFeatures:
+    def freeze(
+        self, now: float, live: NDArray[np.bool_], in_flight: Floats, stuck_s: Floats, known: Known
+    ) -> EndpointFeatures:
         """The figures at `now`, for the endpoints that are `live`; NaN or 0 for the rest. Changes nothing."""
         finished, ok, latency, latency_sq = self._sums.at(now)
         window = self._sums.window_s(now)
         p50, p90, p99 = self._sketch.quantiles((0.5, 0.9, 0.99))
-        known = live & (finished >= FORGOTTEN)
+        level = known.level
+        settled_share, settled = self._failures.freeze(now)
+        counted = live & (finished >= FORGOTTEN)
         answered = live & (ok >= FORGOTTEN)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = np.where(answered, latency / ok, np.nan)
             variance = np.maximum(latency_sq / ok - mean * mean, 0.0)
-            error_share = np.where(known, np.clip(1.0 - ok / finished, 0.0, 1.0), np.nan)
+            error_share = np.where(counted, np.clip(1.0 - ok / finished, 0.0, 1.0), np.nan)
         return EndpointFeatures(
             rate_per_s=np.where(live, finished / window, 0.0),
             ok_per_s=np.where(live, ok / window, 0.0),
@@ -87,6 +100,15 @@ class EndpointTally:
             stuck_s=np.where(live, stuck_s, 0.0),
             age_s=np.where(live, now - self._joined, np.nan),
             quiet_s=np.where(live, now - self._last, np.inf),
+            level_s=level.mean_s,
+            work_share=known.work_share,
+            lanes=known.lanes,
+            level_error=level.error,
+            level_count=level.count,
+            changed=level.changed,
+            disputed=level.disputed,
+            settled_error_share=np.where(live, settled_share, np.nan),
+            settled_samples=np.where(live, settled, 0.0),
         )
 
     def resize(self, slots: int) -> None:
@@ -94,6 +116,7 @@ class EndpointTally:
         more = slots - self._total.size
         if more > 0:
             self._sums.resize(slots)
+            self._failures.resize(slots)
             self._sketch.resize(slots)
             self._total = np.pad(self._total, (0, more))
             self._joined = np.pad(self._joined, (0, more), constant_values=np.nan)
@@ -102,13 +125,19 @@ class EndpointTally:
     def state(self) -> dict[str, State]:
         """Each part's state; the first axis of every array is endpoints."""
         own = {"total": self._total.copy(), "joined": self._joined.copy(), "last": self._last.copy()}
-        return {"sums": self._sums.state(), "sketch": self._sketch.state(), "own": own}
+        return {
+            "sums": self._sums.state(),
+            "failures": self._failures.state(),
+            "sketch": self._sketch.state(),
+            "own": own,
+        }
 
     def restore(self, state: dict[str, State], left: float, now: float) -> None:
         """Take up a state kept at `left`: what it holds has decayed since. ValueError when it is of another shape."""
         own = state["own"]
         check_state(own, {"total": self._total, "joined": self._joined, "last": self._last})
         self._sums.restore(state["sums"])
+        self._failures.restore(state["failures"], left, now)
         self._sketch.restore(state["sketch"])
         self._sums.resume(left, now)
         self._sketch.resume(left, now)

@@ -7,6 +7,8 @@ replaces all that its node said before.
 An endpoint is stuck from the first report that shows requests open there, until one finishes (by any node's report or
 log) or a report shows none open. A client that leaves finishes nothing: an endpoint that hangs while its clients give
 up and new ones come stays stuck.
+
+Silence is counted up to the last word of anybody: when all telemetry is late or lost, nobody is known to hang.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ class OpenRequests:
     def __init__(self, nodes: int, slots: int) -> None:
         self._open = np.zeros((nodes, slots))
         self._since = np.full(slots, np.nan)
+        self._heard = -np.inf  # when anything came in
 
     def reported(self, batch: InFlight, believed: NDArray[np.bool_], returning: bool, now: float) -> None:
         """Replace what this node has open. `believed`: the nodes that count, this one among them.
 
         `returning`: it was silent for long, so what finished meanwhile is unknown and nobody is stuck since before.
         """
+        self._heard = now
         known = (batch.endpoint >= 0) & (batch.endpoint < self._since.size)
         endpoint = batch.endpoint[known]
         mine = self._open[batch.node_id]
@@ -43,6 +47,8 @@ class OpenRequests:
 
     def finished(self, endpoints: NDArray[np.integer], now: float) -> None:
         """Attempts ended here: whoever is still open has been stuck since now at the earliest."""
+        if endpoints.size:
+            self._heard = now
         self._since[endpoints] = np.where(np.isnan(self._since[endpoints]), np.nan, now)
 
     def in_flight(self, believed: NDArray[np.bool_]) -> Floats:
@@ -53,7 +59,8 @@ class OpenRequests:
 
     def stuck_s(self, in_flight: Floats, now: float) -> Floats:
         """How long each endpoint is stuck; 0 where nothing is open, or where that is unknown. Shape (slots,)."""
-        return np.where(in_flight > 0, np.nan_to_num(now - self._since), 0.0)
+        silent = np.nan_to_num(min(self._heard, now) - self._since)
+        return np.where(in_flight > 0, np.maximum(silent, 0.0), 0.0)
 
     def resize(self, nodes: int, slots: int) -> None:
         """Have room for this many nodes and endpoints."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataplane.contract import Arm, Dropped, InFlight, Outcome, Requests
-from features.columns import NodeFeatures
+from features.columns import Floats, Ints, NodeFeatures
 from models.decay import DecayedSums
 
 LOST_COUNT = 1.0
@@ -80,8 +80,8 @@ class NodeTally:
         """Which nodes reported within the stale time. Shape (slots,)."""
         return now - self._report <= self._stale_after_s
 
-    def freeze(self, now: float) -> NodeFeatures:
-        """The figures at `now`. Changes nothing."""
+    def freeze(self, now: float, contradicts: Ints, worst_ratio: Floats) -> NodeFeatures:
+        """The figures at `now`, with what witnesses say of each node. Changes nothing."""
         issued, finished, seen = self._sums.at(now)
         window = self._sums.window_s(now)
         lost = (now - self._owed > self._stale_after_s) & (finished >= LOST_COUNT)
@@ -93,6 +93,8 @@ class NodeTally:
             fresh=self.reporting(now) & ~lost,
             picks=self._picks.copy(),
             dropped=self._dropped.copy(),
+            contradicts=contradicts,
+            worst_ratio=worst_ratio,
         )
 
     def resize(self, slots: int, services: int) -> None:

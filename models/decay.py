@@ -110,6 +110,14 @@ class DecayedSums:
             self._sums *= factor
         np.add.at(self._sums[field], streams, amounts * self.decay.weight(now))
 
+    def scale(self, streams: Ints, factor: float) -> None:
+        """Let what these streams hold count for only so much; 0 forgets it. They stay watched as they were."""
+        self._sums[:, streams] *= factor
+
+    def put(self, field: int, streams: Ints, like: int, times: Floats) -> None:
+        """Let a sum of these streams be so many times another one of theirs."""
+        self._sums[field, streams] = self._sums[like, streams] * times
+
     def at(self, now: float) -> Floats:
         """The sums as decayed to `now`. Shape (fields, streams); changes nothing."""
         return np.asarray(self._sums / self.decay.weight(now))

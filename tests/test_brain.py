@@ -105,7 +105,7 @@ def test_a_frozen_brain_holds_its_plan_and_goes_on_renewing_it() -> None:
     assert all(d.frozen and d.plan is frozen[0].plan for d in frozen)
     assert weights(frozen[-1].services[0]) == weights(before)
     it.say(Freeze(on=False))
-    assert weights(it.after(10)) != weights(before)
+    assert it.after(10).state == "adaptive"
 
 
 def test_a_frozen_plan_holds_through_lost_telemetry() -> None:
@@ -363,8 +363,8 @@ def test_a_freeze_survives_a_restart_and_holds_what_the_restart_left() -> None:
         lambda s: s.update(kind="something"),
         lambda s: s.update(version=99),
         lambda s: s.pop("features"),
-        lambda s: s.pop("capacity"),
-        lambda s: s["capacity"].pop("rows"),
+        lambda s: s.pop("learners"),
+        lambda s: s["learners"].pop("capacity"),
         lambda s: s.update(services={"app": {"mode": "sideways"}}),
         lambda s: s["services"]["app"].update(sums=np.zeros(3)),
         lambda s: s["services"]["app"].update(moments=np.full((4, 4), np.nan)),

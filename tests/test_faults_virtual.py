@@ -214,7 +214,7 @@ def test_case_14_at_2_requests_a_second_every_endpoint_keeps_its_floor_share_for
 def test_case_14_a_policy_that_would_push_every_second_cannot_starve_an_endpoint() -> None:
     jumpy = replace(ADAPTIVE, guard=Guard(deadband=0.0), learning=Learning(prior_samples=0.0))
     world = World(*healthy(4), rate=2.0, seed=24, settings=jumpy, weights=[6, 2, 1, 1])
-    world.brain._capacity.predict_many = lambda: noise(world.mesh.now)  # type: ignore[method-assign]
+    world.brain._learners.capacities = lambda: noise(world.mesh.now)  # type: ignore[method-assign]
     lived = world.live(610)
     assert min(world.shares(10, 610, Arm.ADAPTIVE)) >= ADAPTIVE.guard.floor_share_of_mean / 4
     for before, after in pairwise([d.now for d in lived if d.services[0].pushed]):

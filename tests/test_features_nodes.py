@@ -42,6 +42,7 @@ def test_a_hang_ends_when_something_finishes(how):
     told = Told()
     told.report(0.5, rows=[(A, 2, 2, 0, 0)])
     told.report(1.0, rows=[(A, 2, 0, 0, 0)])
+    told.report(2.0, node=1)
     assert told.endpoints(2.0).stuck_s[A] == 1.5
     match how:
         case "reported done":
@@ -55,6 +56,7 @@ def test_a_hang_ends_when_something_finishes(how):
         case "none open":
             told.report(2.0)
     assert told.endpoints(2.0).stuck_s[A] == 0.0
+    told.report(3.0, node=1)
     assert told.endpoints(3.0).stuck_s[A] == (0.0 if how == "none open" else 1.0)
 
 
@@ -63,6 +65,7 @@ def test_the_next_hang_is_counted_from_its_own_beginning():
     told.report(1.0, rows=[(A, 2, 2, 0, 0)])
     told.report(2.0)
     told.report(3.0, rows=[(A, 1, 1, 0, 0)])
+    told.report(3.5, node=1)
     assert told.endpoints(3.5).stuck_s[A] == 0.5
 
 
@@ -78,7 +81,15 @@ def test_a_node_back_from_a_long_silence_says_nothing_of_what_was_stuck_before()
     told = Told(stale_after_s=3.0)
     told.report(1.0, rows=[(A, 1, 1, 0, 0)])
     told.report(60.0, rows=[(A, 1, 0, 0, 0)])
+    told.report(60.5, node=1)
     assert told.endpoints(60.5).stuck_s[A] == 0.5
+
+
+def test_when_nobody_says_anything_silence_is_no_hang():
+    told = Told()
+    told.report(1.0, rows=[(A, 2, 2, 0, 0)])
+    told.report(1.5, rows=[(A, 2, 0, 0, 0)])
+    assert [told.endpoints(at).stuck_s[A] for at in (2.0, 3.0, 4.0)] == [0.5, 0.5, 0.5]
 
 
 def test_a_node_that_reports_nothing_open_is_idle_and_one_that_reports_not_at_all_is_unknown():

@@ -17,17 +17,18 @@ SLOTS = 5
 
 def endpoint_columns(rng, k):
     """What a tick says of five endpoints; one never gets a request, and now and then one hangs."""
-    total = 40 * (k + 1) * np.array([1, 1, 1, 1, 0])
-    samples = np.where(total > 0, 170.0, 0.0)
+    seen = np.array([1, 1, 1, 1, 0]) > 0
     return {
-        "ok_per_s": np.where(total > 0, rng.uniform(20, 60, SLOTS), 0.0),
-        "error_share": np.where(total > 0, rng.uniform(0, 0.1, SLOTS), np.nan),
-        "latency_s": np.where(total > 0, rng.exponential(0.05, SLOTS), np.nan),
-        "latency_sd_s": np.where(total > 0, rng.exponential(0.05, SLOTS), np.nan),
-        "samples": samples,
-        "total": total,
+        "level_s": np.where(seen, rng.exponential(0.05, SLOTS), np.nan),
+        "level_error": np.where(seen, rng.uniform(0.01, 0.1, SLOTS), np.inf),
+        "level_count": np.where(seen, 170.0, 0.0),
+        "work_share": np.where(seen, rng.uniform(0.2, 1.0, SLOTS), np.nan),
+        "lanes": np.full(SLOTS, 4.0),
+        "settled_error_share": np.where(seen, rng.uniform(0, 0.1, SLOTS), np.nan),
+        "settled_samples": np.where(seen, 170.0, 0.0),
+        "rate_per_s": np.where(seen, rng.uniform(20, 60, SLOTS), 0.0),
         "in_flight": rng.integers(0, 5, SLOTS).astype(float),
-        "stuck_s": np.where(rng.random(SLOTS) < 0.05, 2.0, 0.0) * (total > 0),
+        "stuck_s": np.where(rng.random(SLOTS) < 0.05, 2.0, 0.0) * seen,
         "now": 1000.0 + k,
     }
 

@@ -1,0 +1,164 @@
+"""How many requests each request found at its endpoint, over all nodes: what tells waiting from work.
+
+No log says it, but the logs together do: a request found those that began before it and had not ended when it began.
+So attempts are kept for a few latencies, until those that were open have ended and been told of as well, and then
+counted: with one key for endpoint and time, the number begun before less the number ended before is a rank in one
+sorted array less a rank in another.
+
+Nodes' clocks differ, so each node's times are put on the brain's by the least delay between the end of an attempt and
+the arrival of its row, over the last ten to twenty seconds. A node whose log comes a constant second late is put right
+by that too; one whose clock jumps is wrong until then.
+
+What is kept is bounded. With more than `most` attempts a tick, some endpoints are watched and all their attempts taken,
+others not, in turns of twenty seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from models.base import Floats, Ints
+
+MOST = 20_000
+"""Attempts a tick that are looked at: 10 ms of work."""
+
+TURN_S = 20.0
+WAIT_LATENCIES = 4.0
+"""A request is looked at when it began this many mean latencies ago: one in fifty that it found may still be open."""
+
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
+ALIGN_S = 10.0
+_GOLDEN = 0.6180339887498949
+
+Believed = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A row for each good attempt that was looked at since the last tick."""
+
+    endpoint: Ints
+    found: Ints  # requests open there when it began, on all nodes
+    took_s: Floats  # its latency, freed of its request class
+
+
+class Clocks:
+    """What to add to each node's times to have the brain's: the least delay lately. Unknown is NaN."""
+
+    def __init__(self, nodes: int) -> None:
+        self._least = np.full((2, nodes), np.inf)  # in this block of time and in the one before
+        self._block = -1.0
+
+    def told(self, node: NDArray[np.integer], ended: Floats, now: float) -> None:
+        """Rows of these nodes, which ended then by their own clocks, came in."""
+        block = now // ALIGN_S
+        if block != self._block:
+            self._least[1] = self._least[0] if block == self._block + 1 else np.inf
+            self._least[0], self._block = np.inf, block
+        np.minimum.at(self._least[0], node, now - ended)
+
+    def ahead(self) -> Floats:
+        """Seconds to add, by node."""
+        least = self._least.min(axis=0)
+        return np.where(np.isfinite(least), least, np.nan)
+
+    def resize(self, nodes: int) -> None:
+        """Have room for this many nodes."""
+        more = max(nodes - self._least.shape[1], 0)
+        self._least = np.pad(self._least, ((0, 0), (0, more)), constant_values=np.inf)
+
+
+class Arrivals:
+    """Attempts of the last seconds at the endpoints that are watched."""
+
+    def __init__(self, nodes: int, slots: int, most: int = MOST) -> None:
+        self._clocks = Clocks(nodes)
+        self._most = most
+        self._told = 0  # rows since the last tick, watched or not
+        self._share = 1.0  # of the endpoints that are watched
+        self._since = np.full(slots, -np.inf)  # when the watch over an endpoint began; inf: it is not watched
+        self._rows: list[tuple[NDArray[Any], ...]] = []
+        self._turn = 0.0
+
+    def told(
+        self,
+        endpoint: NDArray[np.integer],
+        node: NDArray[np.integer],
+        started_s: Floats,
+        duration_s: Floats,
+        took_s: Floats,
+        now: float,
+    ) -> None:
+        """Finished attempts that were sent to an endpoint. `took_s` is NaN for one that tells nothing of latency."""
+        ended = started_s + duration_s
+        self._clocks.told(node, ended, now)
+        self._told += endpoint.size
+        if self._share < 1.0:
+            watched = self._since[endpoint] < np.inf
+            endpoint, node, started_s, ended, took_s = (
+                column[watched] for column in (endpoint, node, started_s, ended, took_s)
+            )
+        self._rows.append((endpoint, node, started_s, ended, took_s))
+
+    def freeze(self, latency_s: Floats, believed: Believed, now: float) -> Found:
+        """Those whose count can be told now, given the mean latency of each endpoint (NaN: not known).
+
+        `believed` says of endpoints and nodes, a row per pair, whether the one's word on the other counts.
+        """
+        wait = np.clip(WAIT_LATENCIES * np.nan_to_num(latency_s, nan=1.0), SHORTEST_WAIT_S, LONGEST_WAIT_S)
+        found = self._count(wait, believed, now) if self._rows else _none()
+        self._choose(now)
+        return found
+
+    def _count(self, wait_s: Floats, believed: Believed, now: float) -> Found:
+        endpoint, node, begun, ended, took = (np.concatenate(columns) for columns in zip(*self._rows, strict=True))
+        heard = believed(endpoint, node)
+        if not heard.all():
+            endpoint, node, begun, ended, took = (c[heard] for c in (endpoint, node, begun, ended, took))
+        ahead = self._clocks.ahead()[node]
+        start, end = begun + ahead, ended + ahead
+        ready = np.isfinite(took) & (start <= now - wait_s[endpoint])
+        keep = ready | (end >= now - 2 * wait_s[endpoint] - 1.0) & (self._since[endpoint] < np.inf)
+        if ready.any():
+            first = start[keep].min()
+            span = end[keep].max() - first + 1.0
+            place = endpoint * span - first
+            starts, ends = np.sort((place + start)[keep]), np.sort((place + end)[keep])
+            mine = (place + start)[ready]
+            found = np.searchsorted(starts, mine) - np.searchsorted(ends, mine, side="right")
+            whole = start[ready] >= self._since[endpoint[ready]]
+            out = Found(endpoint[ready][whole].astype(np.int64), found[whole], took[ready][whole])
+        else:
+            out = _none()
+        took = np.where(ready, np.nan, took)
+        self._rows = [tuple(column[keep] for column in (endpoint, node, begun, ended, took))]
+        return out
+
+    def _choose(self, now: float) -> None:
+        """Watch as many endpoints as may be, others at each turn."""
+        self._share = min(1.0, self._most / max(self._told, 1))
+        self._told = 0
+        if self._share >= 1.0:
+            self._since = np.where(np.isinf(self._since) & (self._since > 0), now, self._since)
+            return
+        turn = now // TURN_S
+        place = (np.arange(self._since.size) * _GOLDEN + turn * self._share) % 1.0
+        watched = place < self._share
+        self._since = np.where(watched, np.where(self._since < np.inf, self._since, now), np.inf)
+
+    def resize(self, nodes: int, slots: int) -> None:
+        """Have room for this many nodes and endpoints."""
+        self._clocks.resize(nodes)
+        more = max(slots - self._since.size, 0)
+        self._since = np.pad(self._since, (0, more), constant_values=-np.inf)
+
+
+def _none() -> Found:
+    nothing = np.empty(0, dtype=np.int64)
+    return Found(nothing, nothing, np.empty(0))

@@ -1,0 +1,96 @@
+"""How much heavier one class of requests is than another, so that who got the heavy ones does not look slow.
+
+A class is a route with a method. What a class costs against the others is a property of the service and not of an
+endpoint, so it is learned over all of its endpoints: the mean of latency over what its endpoint takes for an average
+request. An attempt's latency divided by its class's factor is what an average request would have taken there, and that
+is what endpoints are known by.
+
+Factors are slow (half-life a minute), drawn to 1 with few samples, and have a mean of 1 over a service's requests, so
+that an average request stays one. There are as many as routes times `METHODS`; beyond `MOST`, one for all the rest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.base import Floats, Ints, State, check_state
+from models.decay import DecayedSums
+
+METHODS = 10
+"""Methods told apart on a route, the unknown one among them."""
+
+MOST = 4096
+"""Classes; requests of routes beyond count as average."""
+
+HALF_LIFE_S = 60.0
+DRAWN = 30.0
+"""A class's factor is drawn to 1 as if it had been seen this many times at 1."""
+
+_FARTHEST = 50.0
+"""One attempt tells of no greater factor: a request that hung says little of its class."""
+
+_COUNT, _RATIO = range(2)
+
+
+class ClassTally:
+    """Factors by class: index 0 is every request without a route, or of a route beyond the bound."""
+
+    def __init__(self, routes: int) -> None:
+        self._classes = min(routes * METHODS, MOST) + 1
+        self._sums = DecayedSums(2, self._classes, HALF_LIFE_S)
+        self._service = np.full(self._classes, -1, dtype=np.int64)  # whose requests were seen in it last
+        self._factor = np.ones(self._classes)
+
+    def of(self, route: NDArray[np.integer], method: NDArray[np.integer] | None = None) -> Ints:
+        """The class of each row."""
+        place = route.astype(np.int64) * METHODS + 1
+        if method is not None:
+            place += np.clip(method, 0, METHODS - 1)
+        return np.where((route >= 0) & (place < self._classes), place, 0)
+
+    def told(self, classes: Ints, service: NDArray[np.integer], ratio: Floats, now: float) -> None:
+        """Attempts that took `ratio` times what their endpoint takes for an average request; NaN where unknown."""
+        known = (classes > 0) & np.isfinite(ratio)
+        classes, service, ratio = classes[known], service[known], ratio[known]
+        if classes.size:
+            self._service[classes] = service
+            self._sums.add(_COUNT, classes, 1.0, now)
+            self._sums.add(_RATIO, classes, np.minimum(ratio, _FARTHEST), now)
+
+    def factor(self) -> Floats:
+        """By class, as of the last tick."""
+        return self._factor
+
+    def freeze(self, now: float) -> None:
+        """Set the factors for the time to come."""
+        count, ratio = self._sums.at(now)
+        factor = (ratio + DRAWN) / (count + DRAWN)
+        seen = (count > 0.01) & (self._service >= 0)
+        services = int(self._service.max(initial=-1)) + 1
+        if services == 0:
+            return
+        weight = np.bincount(self._service[seen], count[seen], services)
+        heavy = np.bincount(self._service[seen], (count * factor)[seen], services)
+        middle = np.divide(heavy, weight, out=np.ones(services), where=weight > 0)
+        self._factor = np.where(seen, factor / middle[np.maximum(self._service, 0)], 1.0)
+
+    def resize(self, routes: int) -> None:
+        """Have room for this many routes."""
+        classes = min(routes * METHODS, MOST) + 1
+        more = classes - self._classes
+        if more > 0:
+            self._classes = classes
+            self._sums.resize(classes)
+            self._service = np.pad(self._service, (0, more), constant_values=-1)
+            self._factor = np.pad(self._factor, (0, more), constant_values=1.0)
+
+    def state(self) -> State:
+        """A row per class."""
+        return {**self._sums.state(), "service": self._service.copy(), "factor": self._factor.copy()}
+
+    def restore(self, state: State) -> None:
+        """Take up a state. ValueError, and unchanged, when it is of another shape."""
+        check_state(state, {"service": self._service, "factor": self._factor})
+        self._sums.restore({name: state[name] for name in self._sums.state()})
+        self._service, self._factor = np.array(state["service"]), np.array(state["factor"], dtype=np.float64)
