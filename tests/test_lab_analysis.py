@@ -126,6 +126,18 @@ def test_who_never_diverts_is_never_back_and_avoids_nothing() -> None:
     assert seen.avoided_percent == pytest.approx(0.0, abs=3.0)
 
 
+def test_a_request_that_was_swallowed_went_to_a_bad_endpoint_though_none_was_named() -> None:
+    fleet, trace = draw(GRAY, np.random.default_rng(1), 1)
+    hung = fate(trace, bad_share=0.2)
+    swallowed = (hung.endpoint == 0) & (trace.at_s >= 20.0) & (trace.at_s < 40.0)
+    hung.ok[swallowed], hung.status[swallowed], hung.endpoint[swallowed] = False, 0, -1
+    seen = told(GRAY, "round_robin", 1, fleet, trace, hung)
+    assert seen.divert_s is None
+    assert seen.bad_percent == pytest.approx(20.0, abs=0.5)
+    hung.status[swallowed] = 503  # the proxy's own word: it sent the request nowhere
+    assert told(GRAY, "round_robin", 1, fleet, trace, hung).divert_s == 0.0
+
+
 def test_a_fault_of_all_and_a_fault_of_newcomers_have_no_bad_endpoints() -> None:
     dip = replace(PLAIN, groups=(Group("all", 4, changes=(Change(10.0, speed=0.5),)),))
     cold = replace(PLAIN, groups=(Group("old", 4), Group("new", 1, joins_s=9.0, changes=(Change(9.0, speed=0.3),))))

@@ -88,7 +88,6 @@ def told(
     judged = judged_phase(scenario)
     inside = _inside(trace, judged)
     trouble = trouble_of(scenario)
-    share = _share(fleet, fate, inside)
     divert_s = _divert_s(trouble, fleet, trace, fate) if trouble else None
     return Told(
         policy,
@@ -96,8 +95,8 @@ def told(
         judged=_figures(felt_s, fate, trace, judged),
         phases={p.name: _figures(felt_s, fate, trace, p) for p in scenario.phases},
         classes=_by_class(scenario, felt_s, fate, trace, judged) if len(scenario.classes) > 1 else {},
-        share=share,
-        bad_percent=100.0 * float(share[trouble.bad].sum()) if trouble else None,
+        share=_share(fleet, fate, inside),
+        bad_percent=_bad_percent(trouble, fate, inside) if trouble else None,
         divert_s=divert_s,
         return_s=_return_s(trouble, scenario, trace, fate) if trouble and divert_s is not None else None,
         avoided_percent=_avoided_percent(fleet, trace, fate, inside),
@@ -148,15 +147,32 @@ def _share(fleet: Fleet, fate: Fate, rows: Bools) -> Floats:
     return np.asarray(counts / counts.sum() if known.any() else np.full(len(fleet), np.nan))
 
 
+def _went_to_bad(trouble: Trouble, fate: Fate) -> tuple[Bools, Bools]:
+    """Whose endpoint is known, and of those who went to a bad one.
+
+    Real endpoints name themselves in the answer: where none came (status 0, or the proxy's 504), one hung, so it was a
+    bad one. Without this a policy would look diverted from what swallows all it is sent.
+    """
+    swallowed = (fate.endpoint < 0) & np.isin(fate.status, (0, 504))
+    known = (fate.endpoint >= 0) | swallowed
+    return known, np.asarray((trouble.bad[fate.endpoint] | swallowed)[known])
+
+
 def _window_shares(trouble: Trouble, trace: Trace, fate: Fate, start_s: float, end_s: float, width_s: float) -> Floats:
     """Share of the bad endpoints in windows that begin every `STEP_S` from `start_s`. NaN in an empty one."""
-    known = fate.endpoint >= 0
-    at_s, bad = trace.at_s[known], trouble.bad[fate.endpoint[known]]
+    known, bad = _went_to_bad(trouble, fate)
+    at_s = trace.at_s[known]
     begins = np.arange(start_s, end_s - width_s + 1e-9, STEP_S)
     low, high = np.searchsorted(at_s, begins), np.searchsorted(at_s, begins + width_s)
     upto = np.concatenate([[0], np.cumsum(bad)])
     with np.errstate(invalid="ignore"):
         return np.asarray((upto[high] - upto[low]) / (high - low), dtype=np.float64)
+
+
+def _bad_percent(trouble: Trouble, fate: Fate, rows: Bools) -> float | None:
+    known, bad = _went_to_bad(trouble, fate)
+    own = bad[rows[known]]
+    return 100.0 * float(own.mean()) if len(own) else None
 
 
 def _first(hits: Bools) -> float | None:
@@ -172,10 +188,10 @@ def _divert_s(trouble: Trouble, fleet: Fleet, trace: Trace, fate: Fate) -> float
 
 
 def _return_s(trouble: Trouble, scenario: Scenario, trace: Trace, fate: Fate) -> float | None:
-    before = _inside(trace, Phase("", scenario.warmup_s, trouble.start_s)) & (fate.endpoint >= 0)
-    if not before.any() or trouble.end_s >= end_s(scenario):
+    before = _bad_percent(trouble, fate, _inside(trace, Phase("", scenario.warmup_s, trouble.start_s)))
+    if before is None or trouble.end_s >= end_s(scenario):
         return None
-    enough = RETURNED * trouble.bad[fate.endpoint[before]].mean()
+    enough = RETURNED * before / 100.0
     return _first(_window_shares(trouble, trace, fate, trouble.end_s, end_s(scenario), RETURN_WINDOW_S) >= enough)
 
 
