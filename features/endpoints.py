@@ -20,7 +20,7 @@ from models.decay import DecayedSums
 from models.sketch import QuantileSketch
 
 if TYPE_CHECKING:
-    from features.latencies import Known
+    from features.speeds import Known
 
 TEACHES = np.array([o in (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.UNREACHED) for o in Outcome])
 """By Outcome: does such an attempt say anything of its endpoint."""

@@ -15,7 +15,7 @@ from dataplane.contract import Dropped, Felt, InFlight, Requests, Telemetry, Top
 from features.columns import Features
 from features.endpoints import EndpointTally
 from features.inflight import OpenRequests
-from features.latencies import Latencies
+from features.speeds import Speeds
 from features.nodes import NodeTally
 from features.services import ServiceTally, both_arms
 from models.base import Ints, State, put_rows, take_rows
@@ -51,7 +51,7 @@ class FeatureStore:
         self._endpoints, self._services = self._empty_tallies()
         self._nodes = NodeTally(_node_slots(topology), topology.service_slots, half_life_s, stale_after_s)
         self._open = OpenRequests(_node_slots(topology), topology.endpoint_slots)
-        self._latencies = Latencies(topology, _node_slots(topology))
+        self._speeds = Speeds(topology, _node_slots(topology))
 
     def moved(self, topology: Topology, now: float) -> None:
         """The membership changed: new slots begin empty, the others keep what they have."""
@@ -65,7 +65,7 @@ class FeatureStore:
         was = np.pad(before.service_of, (0, slots - before.endpoint_slots), constant_values=-1) >= 0
         joined = np.flatnonzero((topology.service_of >= 0) & ~was)
         self._endpoints.begin(joined, now)
-        self._latencies.moved(topology, nodes, joined, now)
+        self._speeds.moved(topology, nodes, joined, now)
         self._services.begin(np.setdiff1d(_service_ids(topology), _service_ids(before)), now)
         self._nodes.begin(np.setdiff1d(_node_ids(topology), _node_ids(before)), now)
 
@@ -76,7 +76,7 @@ class FeatureStore:
             self._open.finished(self._endpoints.told(batch, now), now)
             self._services.told(batch, now)
             self._nodes.told(batch, now)
-            self._latencies.told(batch, now)
+            self._speeds.told(batch, now)
         elif isinstance(batch, Felt):
             self._services.felt(batch, now)
         elif isinstance(batch, InFlight):
@@ -90,7 +90,7 @@ class FeatureStore:
     def freeze(self, now: float) -> Features:
         """All features at `now`. The per-tick sums of the services start again; all else is only read."""
         self._at(now)
-        known = self._latencies.freeze(now)
+        known = self._speeds.freeze(now)
         level = known.level
         nodes = self._nodes.freeze(now, level.contradicts, level.worst_ratio)
         in_flight = self._open.in_flight(nodes.fresh)
@@ -117,7 +117,7 @@ class FeatureStore:
             "endpoint_names": [[s.name, e.address] for s in topology.services for e in s.endpoints],
             "service_names": [s.name for s in topology.services],
             "endpoints": _each(take_rows, self._endpoints.state(), np.array(endpoint_ids, dtype=np.int64)),
-            "latencies": _each(take_rows, self._latencies.state(), np.array(endpoint_ids, dtype=np.int64)),
+            "speeds": _each(take_rows, self._speeds.state(), np.array(endpoint_ids, dtype=np.int64)),
             "services": _each(take_rows, self._services.state(), both_arms(_service_ids(topology))),
         }
 
@@ -127,13 +127,13 @@ class FeatureStore:
         ValueError, and unchanged, when it is not of a store with these half-lives.
         """
         try:
-            endpoints, services, latencies = self._restored(state, now)
+            endpoints, services, speeds = self._restored(state, now)
         except (KeyError, TypeError, IndexError) as e:
             raise ValueError(f"this is no state of a feature store: {e!r}") from e
         self._at(now)
-        self._endpoints, self._services, self._latencies = endpoints, services, latencies
+        self._endpoints, self._services, self._speeds = endpoints, services, speeds
 
-    def _restored(self, state: State, now: float) -> tuple[EndpointTally, ServiceTally, Latencies]:
+    def _restored(self, state: State, now: float) -> tuple[EndpointTally, ServiceTally, Speeds]:
         """New tallies with what the state has of the present topology."""
         if state["kind"] != "features":
             raise ValueError(f"this is a state of {state['kind']!r}, not of features")
@@ -146,17 +146,17 @@ class FeatureStore:
         endpoints.restore(_each(put_rows, kept, ours, topology.endpoint_slots), left, now)
         endpoints.begin(np.setdiff1d(np.flatnonzero(topology.service_of >= 0), ours), now)
 
-        latencies = Latencies(topology, _node_slots(topology))
-        kept = _each(take_rows, state["latencies"], rows)
-        latencies.restore(_each(put_rows, kept, ours, topology.endpoint_slots), left, now)
-        latencies.begin(np.setdiff1d(np.flatnonzero(topology.service_of >= 0), ours), now)
+        speeds = Speeds(topology, _node_slots(topology))
+        kept = _each(take_rows, state["speeds"], rows)
+        speeds.restore(_each(put_rows, kept, ours, topology.endpoint_slots), left, now)
+        speeds.begin(np.setdiff1d(np.flatnonzero(topology.service_of >= 0), ours), now)
 
         names = {s.name: s.id for s in topology.services}
         rows, ours = _match([names.get(name) for name in state["service_names"]])
         kept = _each(take_rows, state["services"], both_arms(rows))
         services.restore(_each(put_rows, kept, both_arms(ours), 2 * topology.service_slots), left, now)
         services.begin(np.setdiff1d(_service_ids(topology), ours), now)
-        return endpoints, services, latencies
+        return endpoints, services, speeds
 
     def _empty_tallies(self) -> tuple[EndpointTally, ServiceTally]:
         topology = self._topology
@@ -169,7 +169,7 @@ class FeatureStore:
         """The first call of all is when everybody in the first topology joined."""
         if self._now is None:
             self._endpoints.begin(np.flatnonzero(self._topology.service_of >= 0), now)
-            self._latencies.begin(np.flatnonzero(self._topology.service_of >= 0), now)
+            self._speeds.begin(np.flatnonzero(self._topology.service_of >= 0), now)
             self._services.begin(_service_ids(self._topology), now)
             self._nodes.begin(_node_ids(self._topology), now)
         self._now = now

@@ -1,0 +1,126 @@
+"""Everything that finished attempts say of latency: freed of the request's class, by endpoint, and by what was found.
+
+Four learn from the same rows and need each other's last word: what an attempt's class costs (`features.classes`), how
+slow each endpoint is and which node may say so (`features.levels`), how many requests it found there
+(`features.arrivals`), and what part of its latency was waiting for them (`models.lanes`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dataplane.contract import Outcome, Topology
+from features.arrivals import Arrivals
+from features.classes import ClassTally
+from features.levels import Level, Levels
+from features.nodes import REPORTED
+from models.lanes import Lanes
+
+if TYPE_CHECKING:
+    from dataplane.contract import Requests
+    from models.base import Floats, Ints, Prediction, State
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known of latency at a tick."""
+
+    level: Level
+    work_share: Floats  # by endpoint
+    lanes: Floats  # by endpoint: to reckon with
+    known_lanes: Prediction  # by service
+
+
+class Speeds:
+    """Of one topology."""
+
+    def __init__(self, topology: Topology, nodes: int) -> None:
+        self._nodes = nodes
+        self._topology = topology
+        self._classes = ClassTally(len(topology.routes))
+        self._levels = Levels(topology.endpoint_slots, nodes, topology.service_slots)
+        self._arrivals = Arrivals(nodes, topology.endpoint_slots)
+        self._lanes = Lanes(topology.endpoint_slots, topology.service_slots)
+        self._group = groups(topology)
+
+    def told(self, batch: Requests, now: float) -> None:
+        """Fold attempts in. Those of endpoints or nodes that are not here are passed over, as are odd durations."""
+        endpoint, node = batch.endpoint.astype(np.int64), batch.node.astype(np.int64)
+        took = batch.duration_s.astype(np.float64)
+        service_of = self._topology.service_of
+        sent = REPORTED[batch.outcome] & (endpoint >= 0) & (endpoint < service_of.size) & (took > 0) & (took < np.inf)
+        sent &= (node >= 0) & (node < self._nodes)
+        started, good = batch.started_s, batch.outcome == Outcome.OK
+        classes = self._classes.of(batch.route)
+        if not sent.all():
+            endpoint, node, took = endpoint[sent], node[sent], took[sent]
+            started, good, classes = started[sent], good[sent], classes[sent]
+        if not endpoint.size:
+            return
+        average = took / self._classes.factor()[classes]
+        believed = self._levels.believed(endpoint, node)
+        teaches = good & believed
+        self._classes.told(
+            classes[teaches], service_of[endpoint[teaches]], (took / self._levels.mean_s[endpoint])[teaches], now
+        )
+        seen = np.where(teaches, average, np.nan)
+        b = slice(None) if believed.all() else believed
+        self._arrivals.told(endpoint[b], node[b], started[b], took[b], seen[b], now)
+        g = slice(None) if good.all() else good
+        self._levels.told(endpoint[g], node[g], average[g], self._lanes.reckoned(), service_of, now)
+
+    def freeze(self, now: float) -> Known:
+        """What is known now."""
+        service_of = self._topology.service_of
+        level = self._levels.freeze(self._lanes.reckoned(), service_of, self._group, now)
+        self._classes.freeze(now)
+        found = self._arrivals.freeze(level.mean_s, self._levels.believed, now)
+        self._lanes.learn_many(
+            endpoint=found.endpoint,
+            found=found.found,
+            took_s=found.took_s,
+            service_of=service_of,
+            now=now,
+            changed=level.work_share,
+        )
+        share, lanes = self._lanes.work_share(now), self._lanes.predict_many()
+        return Known(level, share, self._lanes.reckoned()[service_of], lanes)
+
+    def moved(self, topology: Topology, nodes: int, joined: Ints, now: float) -> None:
+        """Other members. `joined`: the endpoint slots that are new."""
+        self._topology, self._nodes = topology, nodes
+        self._classes.resize(len(topology.routes))
+        self._levels.resize(topology.endpoint_slots, nodes, topology.service_slots)
+        self._arrivals.resize(nodes, topology.endpoint_slots)
+        self._lanes.resize(topology.endpoint_slots, topology.service_slots)
+        self.begin(joined, now)
+        self._group = groups(topology)
+
+    def begin(self, endpoints: Ints, now: float) -> None:
+        """These endpoints are new."""
+        self._levels.begin(endpoints, now)
+
+    def state(self) -> dict[str, State]:
+        """Each part's state by endpoint; the first axis of every array is endpoints."""
+        return {"levels": self._levels.state(), "lanes": self._lanes.state()}
+
+    def restore(self, state: dict[str, State], left: float, now: float) -> None:
+        """Take up a state kept at `left`. ValueError when it is of another shape."""
+        self._levels.restore(state["levels"], left, now)
+        self._lanes.restore(state["lanes"])
+
+
+def groups(topology: Topology) -> Ints:
+    """A number for each zone of each service, by endpoint slot; a zone of fewer than three counts with the service."""
+    names: dict[tuple[int, str], int] = {}
+    out = np.full(topology.endpoint_slots, -1, dtype=np.int64)
+    for s in topology.services:
+        zones = Counter(e.zone for e in s.endpoints)
+        for e in s.endpoints:
+            zone = e.zone if zones[e.zone] >= 3 else ""
+            out[e.id] = names.setdefault((s.id, zone), len(names))
+    return out
