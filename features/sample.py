@@ -27,7 +27,7 @@ def sample(batch: Requests, limit: int, rng: np.random.Generator) -> tuple[dict[
     rows = np.flatnonzero(told & (batch.endpoint >= 0) & (batch.service >= 0) & (batch.duration_s >= 0))
     if len(rows) > limit:
         rows = rng.permutation(rows)
-        rows = rows[np.argsort(_turn(batch.endpoint[rows]), kind="stable")[:limit]]
+        rows = rows[np.argsort(_turn(batch.endpoint[rows].astype(np.int64)), kind="stable")[:limit]]
     rows = rows[np.argsort(batch.started_s[rows] + batch.duration_s[rows], kind="stable")]
     x = {
         "service": batch.service[rows].astype(np.int64),

@@ -25,6 +25,11 @@ _HABITS = np.array([0.01, 0.05, 0.15])
 _KEEP = 0.9997
 """Of a count, for each that comes: half of it is forgotten after two thousand like it."""
 
+_YOUNG = 50
+"""Below so many values the usual latency is their median; after, it moves in steps."""
+
+_STEP = 0.005
+
 _AT_HAND = 3
 """So many slow ones make a window the one to look in."""
 
@@ -50,13 +55,15 @@ def learn_regime(streams: Streams, leaf: int, value: float) -> None:
     level, seen, pattern = streams.level[leaf], streams.seen[leaf, 0], streams.seen[leaf, 2]
     if seen == 0:
         level[REFERENCE] = value
+    elif seen < _YOUNG:
+        level[REFERENCE] = quantile(streams.long[leaf], 0, seen, 0.5)
     slow = value >= level[REFERENCE] + _SLOW
     counts = streams.trouble[pattern, _habit(streams, leaf)]
     counts *= _KEEP
     counts[0 if slow else 1] += 1.0
     level[SLOW_SHARE] += max(0.01, 1.0 / (seen + 1)) * (slow - level[SLOW_SHARE])
     # A median by signs: trouble of any size moves it by one small step a value, so it outlasts hundreds of slow ones.
-    level[REFERENCE] += max(0.005, 0.5 / (seen + 1)) * (1.0 if value > level[REFERENCE] else -1.0)
+    level[REFERENCE] += _STEP if value > level[REFERENCE] else -_STEP
     streams.seen[leaf, 2] = (2 * pattern + (1 if slow else 0)) % PATTERNS
 
 

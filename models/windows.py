@@ -25,7 +25,11 @@ _Z90 = 1.645
 
 
 def compiled(kernel: _Kernel) -> _Kernel:
-    """The same function as machine code, kept on disk from one run to the next."""
+    """The same function as machine code, kept on disk from one run to the next.
+
+    What is kept goes by the age of the outermost function's file (`latency_mixture.py`) alone: who edits a page that it
+    calls touches that one too. A test that compares with plain Python fails otherwise.
+    """
     return cast(_Kernel, njit(cache=True, error_model="numpy")(kernel))
 
 
