@@ -43,11 +43,14 @@ def near(split):
 
 
 class Backend:
-    """Answers every request with its own name; `status`, and `gate` (closed: it hangs), can be turned."""
+    """Answers every request with its own name; `status`, and `gate` (closed: it hangs), can be turned.
+
+    A request to a path that ends in /hold waits for `release` as well; `held` counts those.
+    """
 
     def __init__(self, name):
         self.name, self.status, self.served, self.hanging = name, 200, 0, 0
-        self.gate = asyncio.Event()
+        self.gate, self.release, self.held = asyncio.Event(), asyncio.Event(), 0
         self.gate.set()
         self.address = ""
 
@@ -59,7 +62,11 @@ class Backend:
     async def _serve(self, reader, writer):
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
-                await reader.readuntil(b"\r\n\r\n")
+                head = await reader.readuntil(b"\r\n\r\n")
+                if b"/hold " in head:
+                    self.held += 1
+                    await self.release.wait()
+                    self.held -= 1
                 self.hanging += 1
                 await self.gate.wait()
                 self.hanging -= 1
@@ -70,6 +77,7 @@ class Backend:
 
     def stop(self):
         self.gate.set()
+        self.release.set()
         self._server.close()
 
 
@@ -127,13 +135,13 @@ class World:
             listeners = await self.envoys[node.name].listeners()
             setattr(self, node.name, f"http://127.0.0.1:{listeners['in']}")
 
-    def plan(self, share=100.0, limits=None, **weights_by_service):
+    def plan(self, share=100.0, limits=None, bias=1.0, **weights_by_service):
         """A plan with the next version: weights in the order of each service's endpoints."""
         services = {}
         for name, given in weights_by_service.items():
             service = self.topology.service(name)
             ids = [e.id for e in service.endpoints]
-            services[service.id] = ServicePlan(share, dict(zip(ids, given, strict=True)), limits or {})
+            services[service.id] = ServicePlan(share, dict(zip(ids, given, strict=True)), limits or {}, bias=bias)
         return Plan(next(self.versions), services)
 
     async def publish(self, plan):
@@ -179,6 +187,25 @@ class World:
 
         await asyncio.gather(*(client() for _ in range(at_once)))
         return out
+
+    async def hold_at(self, name, count):
+        """That many requests held open at one backend of `web`, and none elsewhere."""
+        tasks = []
+        for backend in self.backends.values():
+            backend.release.clear()
+        while self.backends[name].held < count:
+            tasks.append(asyncio.create_task(self.get("/web/hold")))
+            await self.until(lambda: sum(b.held for b in self.backends.values()) == len(tasks))
+        for other in self.backends.keys() - {name}:
+            self.backends[other].release.set()
+        await self.until(lambda: sum(not t.done() for t in tasks) == count)
+        return tasks
+
+    async def let_end(self, tasks):
+        """Those requests end."""
+        for backend in self.backends.values():
+            backend.release.set()
+        await asyncio.gather(*tasks)
 
     async def until(self, reached, deadline_s=DEADLINE_S):
         """Wait until `reached` is true; what it returned."""
@@ -256,7 +283,8 @@ async def test_envoy_accepts_everything_and_tells_what_it_carried(world):
 async def test_weights_are_in_force_with_the_ack_and_zones_do_not_change_the_split(world):
     await world.start(await world.service("web", "a", "b", "c", zones=("here", "here", "there")))
     await world.publish(world.plan(web=(100, 100, 200)))
-    assert await world.split("/web", 400) == near({"a": 100, "b": 100, "c": 200})
+    first = await world.split("/web", 400)
+    assert first == near({"a": 100, "b": 100, "c": 200})
 
     # From the very ACK on, and not up to a second later: `update_merge_window` is 0 there.
     seen = len(world.verdicts("EDS"))
@@ -265,8 +293,48 @@ async def test_weights_are_in_force_with_the_ack_and_zones_do_not_change_the_spl
     assert (await world.split("/web", 100))["b"] == pytest.approx(80, abs=2)
 
     stamped = await world.until(lambda: len(found := world.told(Requests)) >= 500 and found)
-    assert Counter(zip(stamped.plan.tolist(), stamped.weight.tolist(), strict=True))[(1, 200)] == 200
+    assert Counter(zip(stamped.plan.tolist(), stamped.weight.tolist(), strict=True))[(1, 200)] == first["c"]
     assert stamped.probability[stamped.weight == 800][0] == np.float32(0.8)
+
+
+async def test_equal_weights_are_a_full_scan_and_unequal_ones_a_schedule(world):
+    await world.start(await world.service("web", *"abcd"))
+    await world.publish(world.plan(web=(100, 100, 100, 100)))
+    held = await world.hold_at("a", 1)
+    assert set(await world.split("/web", 80)) == {"b", "c", "d"}, "the one that is busy is never taken"
+    await world.let_end(held)
+    await world.publish(world.plan(web=(100, 100, 100, 101)))
+    held = await world.hold_at("a", 1)
+    assert (await world.split("/web", 70))["a"] == near(10), "the one that is busy counts as half"
+    await world.let_end(held)
+
+
+async def test_a_bias_is_in_force_with_its_weights_even_if_they_stay_and_after_a_lease_that_ended(world):
+    """Three open at `a`: its share is that of 400 / 4 ** bias against 100 and 100."""
+    await world.start(await world.service("web", "a", "b", "c"))
+    await world.publish(world.plan(web=(400, 100, 100)))
+    held = await world.hold_at("a", 3)
+    assert await world.split("/web", 300) == near({"a": 100, "b": 100, "c": 100})
+    await world.publish(world.plan(bias=0.0, web=(400, 100, 100)))
+    assert await world.split("/web", 300) == near({"a": 200, "b": 50, "c": 50})
+    strict = world.plan(bias=2.0, web=(400, 100, 100))
+    await world.publish(strict)
+    assert await world.split("/web", 300) == near({"a": 33, "b": 133, "c": 133})
+
+    world.let_go()
+
+    async def ended():
+        return "weirflow.adaptive.web" not in await world.envoys["n1"].runtime()
+
+    await world.until(ended)
+    grown = world.rules.services[0]
+    grown = replace(grown, endpoints=(*grown.endpoints, EndpointSpec((await world.backend("d")).address)))
+    world.server.moved(world.registry.topology(world.mesh(grown)))  # Envoy's schedule is built anew, without the key
+    await world.until(lambda: world.server._nodes["n1"].peer.stream.settled("EDS"))
+    await world.publish(strict)
+    seen = await world.split("/web", 340)
+    assert seen == near({"a": 20, "b": 80, "c": 80, "d": 160}), "who joined has the mean weight, 200"
+    await world.let_end(held)
 
 
 async def test_the_share_is_kept_to_its_decimals(world):

@@ -74,6 +74,10 @@ def test_both_clusters_of_a_service_have_the_same_static_rules():
     adaptive = message(found, Kind.CDS, "web~adaptive", cluster_pb2.Cluster)
     assert static.get("lb_policy", "ROUND_ROBIN") == "ROUND_ROBIN"
     assert adaptive["lb_policy"] == "LEAST_REQUEST"
+    (policy,) = adaptive["load_balancing_policy"]["policies"]
+    least_request = policy["typed_extension_config"]["typed_config"]
+    assert least_request["selection_method"] == "FULL_SCAN"
+    assert least_request["active_request_bias"] == {"default_value": 1.0, "runtime_key": "weirflow.bias.web"}
     for same in ("connect_timeout", "circuit_breakers", "outlier_detection", "typed_extension_protocol_options"):
         assert static[same] == adaptive[same]
     assert static["connect_timeout"] == "0.250s"
@@ -293,6 +297,15 @@ def test_a_share_is_at_most_all(share):
     assert layer(snapshot(plan=weighted(share=share, e0=1)))["weirflow.adaptive.web"]["numerator"] == 1_000_000
 
 
+def biases(found):
+    (only,) = found.bare.resources.values()
+    return json_format.MessageToDict(rtds_pb2.Runtime.FromString(only.value).layer)
+
+
+def biased(plan, bias):
+    return replace(plan, services={s: replace(p, bias=bias) for s, p in plan.services.items()})
+
+
 # Versions
 
 
@@ -310,6 +323,36 @@ def test_a_version_moves_only_when_a_resource_of_its_kind_changes():
     again = shared.then(plan=replace(weighted(share=50.0, e0=5, e1=6), version=3))
     assert versions(again) == versions(shared)
     assert again.plan_version == 3
+
+
+def test_a_changed_bias_alone_is_another_assignment_for_envoy_reads_it_with_that_only():
+    before = snapshot(plan=weighted(e0=5, e1=6))
+    after = before.then(plan=biased(weighted(e0=5, e1=6), 2.5))
+    assert versions(after) == versions(before) | {"EDS": "e.2", "RTDS": "e.2"}
+    assert endpoints(after, "web~adaptive") == endpoints(before, "web~adaptive")
+    assert biases(after) == {"weirflow.bias.web": 2.5}
+    back = after.then(plan=weighted(e0=5, e1=6))
+    assert versions(back) == versions(after) | {"EDS": "e.3", "RTDS": "e.3"}
+    assert biases(back) == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [(0.0, 0.0), (1.0, None), (8.0, 8.0), (1e9, 8.0), (-1.0, None), (float("nan"), None), (float("inf"), None)],
+)
+def test_a_bias_is_a_sane_number_or_envoys_default(asked, given):
+    found = snapshot(plan=biased(weighted(e0=5, e1=6), asked))
+    assert biases(found) == ({} if given is None else {"weirflow.bias.web": given})
+
+
+def test_a_plan_that_knows_none_of_the_endpoints_gives_no_bias_either():
+    assert biases(snapshot(plan=biased(weighted(e7=5), 3.0))) == {}
+
+
+def test_the_biases_are_in_the_layer_that_leases_nothing_as_well():
+    found = snapshot(plan=biased(weighted(e0=5, e1=6), 2.0))
+    assert layer(found) == biases(found) | {"weirflow.adaptive.web": {"numerator": 1e6, "denominator": "MILLION"}}
+    assert found.bare.version == "e.bare.1"
 
 
 def test_what_did_not_change_is_the_same_object_in_the_next_snapshot():

@@ -1,8 +1,10 @@
 """Clusters, endpoints and the runtime layer: what a service looks like to Envoy, on either arm.
 
 Each service is two clusters over the same endpoints. `NAME` has the operator's policy and weights. `NAME~adaptive` has
-weighted LEAST_REQUEST, the same static rules, and the learned weights. What is seldom rendered is written as the dicts
-that an operator knows from Envoy's own YAML; what is rendered at every push (assignments, the layer) is built directly.
+LEAST_REQUEST, the same static rules, and the learned weights and bias: Envoy compares all endpoints while their weights
+are equal, and picks in proportion to weight / (open requests + 1) ** bias while they are not. What is seldom rendered
+is written as the dicts that an operator knows from Envoy's own YAML; what is rendered at every push (assignments, the
+layer) is built directly.
 
 Zones become localities, for the load reports and the logs. Locality-weighted and zone-aware routing are both off, so
 Envoy puts the endpoints of all zones in one schedule by their own weights: a zone never changes the split.
@@ -16,12 +18,16 @@ from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
-from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa: F401  (named by its URL below)
+from envoy.extensions.load_balancing_policies.least_request.v3 import (
+    least_request_pb2,  # noqa: F401  (this and the next are named by their URLs below)
+)
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2  # noqa: F401
 from envoy.service.runtime.v3 import rtds_pb2
 from google.protobuf import json_format
 
 from dataplane.contract import Arm, Ints, Plan, Service, Topology
 from dataplane.mesh import OutlierSpec, RetrySpec, RouteSpec, ServiceSpec, cluster_name
+from dataplane.xds import weights
 
 XDS_CLUSTER = "weirflow_xds"
 LAYER = "weirflow"
@@ -32,6 +38,9 @@ SHARE_PER_PERCENT = 10_000
 # cluster without endpoints because its assignment was late.
 WAIT_FOR_EVER = "0s"
 ADS: dict[str, Any] = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": WAIT_FOR_EVER}
+
+# A foreign Envoy may have zone-aware routing on; it would overrule the weights.
+NO_ZONE_ROUTING: dict[str, Any] = {"routing_enabled": {"value": 0.0}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,11 @@ def limit_key(service: str, limit: str) -> str:
     return f"circuit_breakers.{cluster_name(service, Arm.ADAPTIVE)}.default.{limit}"
 
 
+def bias_key(service: str) -> str:
+    """The runtime key of a service's `active_request_bias`: how much open requests count against an endpoint."""
+    return f"weirflow.bias.{service}"
+
+
 def clusters(spec: ServiceSpec, routes: Sequence[RouteSpec]) -> tuple[Rendered, Rendered]:
     """The static and the adaptive cluster of a service. `routes` lead to it: their retries set the budget."""
     return _cluster(spec, routes, Arm.STATIC), _cluster(spec, routes, Arm.ADAPTIVE)
@@ -77,14 +91,18 @@ def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Render
         "connect_timeout": duration(spec.connect_timeout_s),
         "lb_policy": "LEAST_REQUEST" if arm is Arm.ADAPTIVE else spec.policy,
         "circuit_breakers": {"thresholds": [_thresholds(spec, [r.retry for r in routes if r.retry])]},
-        # A foreign Envoy may have zone-aware routing on; it would overrule the weights.
-        "common_lb_config": {"zone_aware_lb_config": {"routing_enabled": {"value": 0.0}}},
+        "common_lb_config": {},
         "lrs_server": {"self": {}, "resource_api_version": "V3"},
     }
     if arm is Arm.ADAPTIVE:
+        body["load_balancing_policy"] = _full_scan(
+            {"default_value": weights.DEFAULT_BIAS, "runtime_key": bias_key(spec.name)}
+        )
         # Envoy would hold back weights for up to a second to merge them. We push at most once a second, and want an
         # ACK to mean "in force".
         body["common_lb_config"]["update_merge_window"] = "0s"
+    else:
+        body["common_lb_config"]["zone_aware_lb_config"] = NO_ZONE_ROUTING
     if spec.outliers is not None:
         body["outlier_detection"] = _outliers(spec.outliers)
     if spec.http2:
@@ -95,6 +113,19 @@ def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Render
             }
         }
     return rendered(name, json_format.ParseDict(body, cluster_pb2.Cluster()), [name])
+
+
+def _full_scan(bias: dict[str, Any] | None = None) -> dict[str, Any]:
+    """LEAST_REQUEST that compares all endpoints. It stands for `lb_policy` and for the zone settings."""
+    body: dict[str, Any] = {
+        "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+        "selection_method": "FULL_SCAN",
+        "locality_lb_config": {"zone_aware_lb_config": NO_ZONE_ROUTING},
+    }
+    if bias is not None:
+        body["active_request_bias"] = bias
+    name = "envoy.load_balancing_policies.least_request"
+    return {"policies": [{"typed_extension_config": {"name": name, "typed_config": body}}]}
 
 
 def _thresholds(spec: ServiceSpec, retries: Sequence[RetrySpec]) -> dict[str, Any]:
@@ -122,12 +153,16 @@ def _outliers(spec: OutlierSpec) -> dict[str, Any]:
     }
 
 
-def assignment(service: Service, arm: Arm, weights: Ints) -> Rendered:
-    """A service's endpoints, grouped by zone, with `weights` in the topology's order. ValueError as `split_address`."""
+def assignment(service: Service, arm: Arm, weight: Ints, bias: float = weights.DEFAULT_BIAS) -> Rendered:
+    """A service's endpoints, grouped by zone, with `weight` in the topology's order. ValueError as `split_address`.
+
+    `bias` is written on the first endpoint, where only people read it: an assignment that differs from the last one in
+    that alone makes Envoy build its schedule anew, and read the bias. The same again would be no change (measured).
+    """
     name = cluster_name(service.name, arm)
     out = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     zones: dict[str, Any] = {}
-    for endpoint, weight in zip(service.endpoints, weights.tolist(), strict=True):
+    for endpoint, given in zip(service.endpoints, weight.tolist(), strict=True):
         zone = zones.get(endpoint.zone)
         if zone is None:
             zone = zones[endpoint.zone] = out.endpoints.add()
@@ -136,8 +171,21 @@ def assignment(service: Service, arm: Arm, weights: Ints) -> Rendered:
         member = zone.lb_endpoints.add()
         member.endpoint.address.socket_address.address = host
         member.endpoint.address.socket_address.port_value = port
-        member.load_balancing_weight.value = weight
+        member.load_balancing_weight.value = given
+    if bias != weights.DEFAULT_BIAS and service.endpoints:
+        _mark(out, bias=bias)
     return rendered(name, out, (e.address for e in service.endpoints))
+
+
+def renewed(found: Rendered, since: float) -> Rendered:
+    """The same assignment as one that Envoy takes for a changed one, since that time: it reads the bias once more."""
+    out = endpoint_pb2.ClusterLoadAssignment.FromString(found.value)
+    _mark(out, since=since)
+    return rendered(found.name, out, found.refs)
+
+
+def _mark(assignment: Any, **values: float) -> None:
+    assignment.endpoints[0].lb_endpoints[0].metadata.filter_metadata["weirflow"].update(values)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -148,13 +196,21 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def biases(topology: Topology, plan: Plan | None) -> dict[str, float]:
+    """The bias of each service's adaptive cluster by the service's name, without those at Envoy's default."""
+    if plan is None:
+        return {}
+    found = {s.name: weights.bias(s, plan.services.get(s.id)) for s in topology.services}
+    return {name: bias for name, bias in found.items() if bias != weights.DEFAULT_BIAS}
+
+
 def layer(topology: Topology, plan: Plan | None) -> tuple[Rendered, frozenset[str]]:
     """The runtime layer, and the adaptive clusters that its keys turn traffic to.
 
-    A service with a share of 0 has no key at all, its limits included: nothing learned about it is in force. The share
-    is a FractionalPercent in millionths, so it keeps its decimals.
+    A service with a share of 0 has no key but its bias, its limits included: nothing learned about it is in force. The
+    share is a FractionalPercent in millionths, so it keeps its decimals.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {bias_key(name): bias for name, bias in biases(topology, plan).items()}
     reached = set()
     for service in topology.services:
         decided = plan.services.get(service.id) if plan is not None else None
@@ -165,6 +221,12 @@ def layer(topology: Topology, plan: Plan | None) -> tuple[Rendered, frozenset[st
         values |= {limit_key(service.name, limit): value for limit, value in decided.limits.items()}
         reached.add(cluster_name(service.name, Arm.ADAPTIVE))
     return runtime(values), frozenset(reached)
+
+
+def bare(topology: Topology, plan: Plan | None) -> Rendered:
+    """The layer without a lease. It has the biases: without a share they are in force for nobody, and each must be
+    there before the assignment that it belongs to, which comes before the share."""
+    return runtime({bias_key(name): bias for name, bias in biases(topology, plan).items()})
 
 
 def runtime(values: Mapping[str, Any]) -> Rendered:

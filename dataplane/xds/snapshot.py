@@ -49,8 +49,9 @@ class Part:
 class Snapshot:
     """The resources of all kinds, and what they were made from.
 
-    `leased` names the adaptive clusters that the runtime layer turns traffic to. `bare` is the layer without a key:
-    what a node is told while nothing is leased to it. `accepts` has the listeners of each node by its name.
+    `leased` names the adaptive clusters that the runtime layer turns traffic to. `bare` is the layer without a share:
+    what a node is told while nothing is leased to it. `biases` by service are in both. `accepts` has the listeners of
+    each node by its name.
     """
 
     epoch: str
@@ -60,6 +61,7 @@ class Snapshot:
     parts: Mapping[Kind, Part]
     bare: Part
     leased: frozenset[str]
+    biases: Mapping[str, float]
     accepts: Mapping[str, frozenset[str]]
 
     @classmethod
@@ -68,7 +70,7 @@ class Snapshot:
         none = Part(f"{epoch}.0", {})
         bare = Part(f"{epoch}.0", {resources.LAYER: resources.runtime({})})
         parts = dict.fromkeys(Kind, none) | {Kind.RTDS: bare}
-        empty = cls(epoch, Mesh((), (), (), ()), topology, None, parts, bare, frozenset(), {})
+        empty = cls(epoch, Mesh((), (), (), ()), topology, None, parts, bare, frozenset(), {}, {})
         return empty.then(mesh=mesh, topology=topology, plan=plan)
 
     @property
@@ -89,7 +91,9 @@ class Snapshot:
         parts[Kind.EDS] = self.parts[Kind.EDS].then(self.epoch, self._assignments(mesh, topology, plan))
         runtime, leased = resources.layer(topology, plan)
         parts[Kind.RTDS] = self.parts[Kind.RTDS].then(self.epoch, [runtime])
-        out = type(self)(self.epoch, mesh, topology, plan, parts, self.bare, leased, _accepts(mesh))
+        bare = self.bare.then(f"{self.epoch}.bare", [resources.bare(topology, plan)])
+        biases = resources.biases(topology, plan)
+        out = type(self)(self.epoch, mesh, topology, plan, parts, bare, leased, biases, _accepts(mesh))
         out.check()
         return out
 
@@ -120,8 +124,11 @@ class Snapshot:
                     yield old
                     continue
                 decided = plan.services.get(service.id) if plan is not None else None
-                learned = weights.in_force(service, decided) if arm is Arm.ADAPTIVE else weights.static(service)
-                yield resources.assignment(service, arm, learned)
+                if arm is Arm.STATIC:
+                    yield resources.assignment(service, arm, weights.static(service))
+                    continue
+                learned, bias = weights.in_force(service, decided), weights.bias(service, decided)
+                yield resources.assignment(service, arm, learned, bias)
 
     def _touched(self, service: int, arm: Arm, topology: Topology, plan: Plan | None) -> bool:
         if topology is not self.topology:
@@ -130,7 +137,7 @@ class Snapshot:
             return False
         before = self.plan.services.get(service) if self.plan is not None else None
         after = plan.services.get(service) if plan is not None else None
-        return (before and before.weights) != (after and after.weights)
+        return (before and (before.weights, before.bias)) != (after and (after.weights, after.bias))
 
     def check(self) -> None:
         """Every name that a resource points at is there, and no assignment is empty; else InconsistentError."""
