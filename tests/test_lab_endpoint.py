@@ -23,6 +23,7 @@ class Timers:
 
     def __init__(self) -> None:
         self.time = 0.0
+        self.early_s = 0.0
         self._count = itertools.count()
         self._due: list[tuple[float, int, Callable[..., None], Any]] = []
 
@@ -30,7 +31,7 @@ class Timers:
         return self.time
 
     def at(self, when_s: float, call: Callable[..., None], *told: Any) -> None:
-        heapq.heappush(self._due, (when_s, next(self._count), call, told))
+        heapq.heappush(self._due, (when_s - self.early_s, next(self._count), call, told))
 
     def run(self) -> None:
         while self._due:
@@ -116,6 +117,15 @@ def test_while_it_hangs_nothing_ends_and_nothing_begins_and_then_all_of_it_in_or
 def test_a_failure_under_way_is_held_back_by_a_hang_as_well() -> None:
     story = Story(1, [Piece(error_share=1.0, after_s=0.2), Piece(since_s=0.1, hang=True), Piece(since_s=2.0)])
     assert story.ends(story.comes(0.0)) == [[(2.0, 503, False)]]
+
+
+def test_a_timer_that_fires_a_nanosecond_early_ends_the_hang_all_the_same() -> None:
+    story = Story(1, [Piece(since_s=0.0, hang=True), Piece(since_s=2.0)])
+    early = Timers()
+    early.early_s = 1e-9  # asyncio's loop takes its clock's resolution off
+    story.timers = early
+    story.endpoint = Endpoint(1, story.life, early)
+    assert story.ends(story.comes(1.0, 0.5)) == [[(pytest.approx(2.5), 200, False)]]
 
 
 def test_a_hang_that_never_ends_answers_nobody() -> None:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from dataplane.simulated.fleet import Fleet, Trace
-from weirflow.lab import child
+from weirflow.lab import child, client
 from weirflow.lab.client import Client, Seen
 from weirflow.lab.endpoints import Endpoints, Met
 from weirflow.lab.overhead import Watch, idle_run, refusal
@@ -55,11 +55,11 @@ async def straight(fleet: Fleet, trace: Trace, folder: Path, lab: Scenario = LAB
     """The client speaks to the endpoints themselves: `node` of the trace is the endpoint."""
     async with Endpoints(fleet, folder) as endpoints:
         ports = [int(a.rpartition(":")[2]) for a in endpoints.addresses]
-        async with Client(trace, lab, ports, folder) as client:
+        async with Client(trace, lab, ports, folder) as sends:
             start = asyncio.get_running_loop().time() + 0.1
             endpoints.begin(start)
-            client.begin(start)
-            return await client.seen(), await endpoints.ended(len(trace))
+            sends.begin(start)
+            return await sends.seen(), await endpoints.ended(len(trace))
 
 
 async def test_each_row_of_the_fate_is_that_row_of_the_trace(tmp_path: Path) -> None:
@@ -75,6 +75,20 @@ async def test_each_row_of_the_fate_is_that_row_of_the_trace(tmp_path: Path) -> 
 async def test_a_wait_in_the_queue_is_part_of_the_latency(tmp_path: Path) -> None:
     seen, _ = await straight(a_fleet(workers=1), a_trace(*[(0.0, 0, 0.25, 0.9)] * 3), tmp_path)
     assert np.sort(seen.fate.latency_s) == pytest.approx([0.25, 0.5, 0.75], abs=0.2)
+
+
+async def test_latency_counts_from_the_time_a_request_was_meant_to_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MOST_CONNECTIONS", 1)  # so that the second waits in the client
+    async with Endpoints(a_fleet(), tmp_path) as endpoints:
+        trace = a_trace((0.0, 0, 0.3, 0.9), (0.1, 0, 0.3, 0.9))
+        sender = client.Sender(trace, [int(endpoints.addresses[0].rpartition(":")[2])], ["all"], 2.0, False)
+        await sender.send(asyncio.get_running_loop().time())
+    assert sender.fate().latency_s[1] >= 0.5  # 0.2 s for a connection and 0.3 s of work
+    late_s = sender.late_s()
+    assert late_s is not None
+    assert late_s >= 0.19
 
 
 async def test_who_gets_no_answer_gave_up_at_the_timeout_and_it_is_known_where(tmp_path: Path) -> None:

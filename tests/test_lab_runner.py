@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
 import pytest
 
+from weirflow.demo.processes import PROGRAM
 from weirflow.lab import overhead, runner
+from weirflow.lab.brained import mesh_file, program
+from weirflow.lab.peers import World
 from weirflow.lab.run import Run
 from weirflow.lab.runner import jobs, run_all
-from weirflow.lab.scenario import Group, RequestClass, Scenario, TelemetryFault
+from weirflow.lab.scenario import Change, Group, RequestClass, Scenario, TelemetryFault
 
 TINY = Scenario(
     "tiny",
@@ -24,6 +28,9 @@ TINY = Scenario(
     duration_s=2.5,
     timeout_s=2.0,
 )
+
+
+FAULT = TelemetryFault(lost=0.2, late_s=0.1, lying_nodes=1.0, lie=10.0, lied_about=1, skew_s=(3.0,))
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +62,9 @@ async def the_runs(lab: Scenario, policies: Sequence[str], *, nodes: int = 1, pa
 
 
 @pytest.mark.envoy
-async def test_least_request_and_weirflow_side_by_side_on_real_envoy() -> None:
-    made = await the_runs(TINY, ("least_request", "weirflow"), nodes=2, parallel=2)
+async def test_least_request_and_weirflow_side_by_side_on_real_envoy_with_the_brain_s_telemetry_broken() -> None:
+    lab = replace(TINY, telemetry=FAULT)
+    made = await the_runs(lab, ("least_request", "weirflow"), nodes=2, parallel=2)
     for policy, run in made.items():
         assert (run.engine, run.nodes, run.policy) == ("envoy", 2, policy)
         assert len(run.fate) == len(run.trace)
@@ -74,15 +82,6 @@ async def test_least_request_and_weirflow_side_by_side_on_real_envoy() -> None:
     assert weirflow.weights.share.shape == (len(weirflow.weights.at_s), 3)
     assert weirflow.weights.share.sum(axis=1) == pytest.approx(1.0)
     assert weirflow.weights.share[0, 2] == 0 < weirflow.weights.share[-1, 2]  # the late one, once it has joined
-
-
-@pytest.mark.envoy
-async def test_the_brain_is_told_lies_and_the_requests_are_not_touched() -> None:
-    fault = TelemetryFault(lost=0.2, late_s=0.1, lying_nodes=1.0, lie=10.0, lied_about=1, skew_s=(3.0,))
-    lab = replace(TINY, groups=TINY.groups[:2], telemetry=fault, duration_s=1.0)
-    made = await the_runs(lab, ("weirflow",))
-    assert made["weirflow"].fate.ok.all()
-    assert made["weirflow"].weights is not None
 
 
 @pytest.mark.envoy
@@ -106,6 +105,27 @@ async def test_nothing_to_run_is_no_run() -> None:
     assert await run_all([]) == []
 
 
-def test_an_unanswered_request_is_told_where_it_went() -> None:
-    fate = runner.Fate.of(latency_s=[1, 1], ok=[1, 0], status=[200, 504], endpoint=[3, -1], adaptive=[0, 0])
-    assert runner._located(fate, np.array([3, 5])).endpoint.tolist() == [3, 5]
+@pytest.mark.envoy
+async def test_requests_that_a_hung_endpoint_never_answered_are_told_to_have_gone_there() -> None:
+    groups = (Group("good", 1), Group("hung", 1, changes=(Change(0.0, hang=True),)))
+    lab = replace(TINY, groups=groups, warmup_s=0.2, duration_s=0.5, timeout_s=0.3)
+    run = (await the_runs(lab, ("round_robin",)))["round_robin"]
+    assert run.fate.endpoint.tolist().count(1) == pytest.approx(len(run.trace) / 2, abs=2)
+    assert (run.fate.ok == (run.fate.endpoint == 0)).all()
+
+
+def test_broken_telemetry_starts_another_program_on_the_same_mesh_file(tmp_path: Path) -> None:
+    groups = (Group("late", 1, joins_s=1.0), *TINY.groups)
+    world = World(jobs(replace(TINY, groups=groups), ("x",), 1, 0)[0].fleet, ("127.0.0.1:1",) * 4, 3, 2.0, ("a", "ab"))
+    assert program(world, TelemetryFault(), tmp_path, 0) == PROGRAM
+    *start, file = program(world, FAULT, tmp_path, 5)
+    assert start[1:] == ["-m", "weirflow.lab.odd_telemetry", "--fault"]
+    told = json.loads(Path(file).read_text())
+    assert (told["nodes"], told["seed"], told["lost"]) == (3, 5, 0.2)
+    assert told["lied_about"] == 0  # the second of the fleet is the first that the brain is told of
+
+
+def test_a_request_class_whose_name_begins_with_another_s_has_its_own_route() -> None:
+    world = World(jobs(TINY, ("x",), 1, 0)[0].fleet, ("127.0.0.1:1",) * 3, 1, 2.0, ("a", "ab"))
+    told = mesh_file(world, TINY, 95.0, 1, 2)
+    assert [(r["name"], r["prefix"]) for r in told["routes"]] == [("ab", "/ab"), ("a", "/a")]

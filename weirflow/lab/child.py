@@ -128,10 +128,14 @@ def cpu_s(pid: int) -> float:
 
 
 def machine_s() -> tuple[float, float]:
-    """CPU seconds of all cores since boot: idle, and in total; NaN where there is no /proc."""
+    """CPU seconds of all cores since boot: to be had, and in total; NaN where there is no /proc.
+
+    What runs niced counts as to be had: it gives way.
+    """
     try:
         fields = Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]
     except OSError:
         return float("nan"), float("nan")
     ticks = [int(f) / os.sysconf("SC_CLK_TCK") for f in fields]
-    return ticks[3] + ticks[4], sum(ticks)
+    _, nice, _, idle, waiting, *_ = ticks
+    return idle + waiting + nice, sum(ticks)
