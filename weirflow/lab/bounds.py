@@ -113,7 +113,7 @@ def split(capacity: Floats, workers: Ints, load: float) -> Floats:
     if load >= 0.999 * total or load <= 0.0:
         return np.asarray(capacity / max(total, 1e-12))
     low, high = 0.0, 1e6
-    for _ in range(100):
+    for _ in range(60):
         price = (low + high) / 2
         if _taken(capacity, workers, price).sum() < load:
             low = price
@@ -128,7 +128,7 @@ def _taken(capacity: Floats, workers: Ints, price: float) -> Floats:
     low, high = np.zeros_like(capacity), np.ones_like(capacity)  # of utilisation
     some = np.where(capacity > 0, capacity, 1.0)
     power = np.sqrt(2.0 * (workers + 1.0)) - 1.0
-    for _ in range(60):
+    for _ in range(40):
         u = (low + high) / 2
         waits = u**power / (some * (1.0 - u))
         marginal = workers / some + waits * (1.0 + power + u / (1.0 - u))
