@@ -47,6 +47,7 @@ class LatencyQuantiles:
     ...     model.learn_one({"service": 0, "endpoint": 3}, took)
     >>> said = model.predict_many({"service": [0], "endpoint": [3]})
     >>> said.value.round(2).ravel(), said.low.round(2).ravel(), said.high.round(2).ravel()  # true: 0.07, 0.30, 0.46
+    (array([0.08, 0.28, 0.52]), array([0.07, 0.25, 0.33]), array([0.1 , 0.36, 0.85]))
     """
 
     def __init__(self, streams: int, *, levels: Sequence[float] = LEVELS, experts: Sequence[str] = EXPERTS) -> None:

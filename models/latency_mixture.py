@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.base import Floats, Ints
 from models.latency_experts import ask, take
 from models.latency_streams import ENDPOINT, ENOUGH, EXPERTS, LEAF, PARENT, SERVICE, Streams
-from models.windows import compiled, share_band, tail_quantile
+from models.windows import compiled, compiled_once, share_band, tail_quantile
 
 VALUE, LOW, HIGH, COUNT = range(4)
 
@@ -83,7 +83,7 @@ def _charge(loss: Floats, said: Floats, values: Floats, seconds: float, shares: 
             loss[q, k] += (1 - keep) * (more - loss[q, k])
 
 
-@compiled
+@compiled_once
 def learn(
     streams: Streams, paths: Ints, in_flight: Floats, log_s: Floats, shares: Floats, used: NDArray[np.bool_]
 ) -> None:
@@ -93,7 +93,7 @@ def learn(
         _learn(streams, paths[i], in_flight[i], log_s[i], shares, used, said, values, behind)
 
 
-@compiled
+@compiled_once
 def predict(
     streams: Streams, paths: Ints, in_flight: Floats, shares: Floats, used: NDArray[np.bool_], out: Floats
 ) -> None:
@@ -103,7 +103,7 @@ def predict(
         _predict(streams, paths[i], in_flight[i], shares, used, said, values, behind, out[:, :, i])
 
 
-@compiled
+@compiled_once
 def replay(
     streams: Streams,
     paths: Ints,

@@ -25,10 +25,15 @@ _Z90 = 1.645
 
 
 def compiled(kernel: _Kernel) -> _Kernel:
-    """The same function as machine code, kept on disk from one run to the next.
+    """The same function as machine code, made anew in each process that calls it."""
+    return cast(_Kernel, njit(error_model="numpy")(kernel))
 
-    What is kept goes by the age of the outermost function's file (`latency_mixture.py`) alone: who edits a page that it
-    calls touches that one too. A test that compares with plain Python fails otherwise.
+
+def compiled_once(kernel: _Kernel) -> _Kernel:
+    """The same, kept on disk for the next process, with all that it calls inside: for what is called from Python.
+
+    What is kept goes by the age of this very function's file: whoever edits a page that it calls touches that one too.
+    A test against plain Python fails otherwise.
     """
     return cast(_Kernel, njit(cache=True, error_model="numpy")(kernel))
 
