@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from brain import checkpoint
 from brain.alerts import Alerts, Condition
-from brain.commands import Command, Freeze, Rollback, SetMode
+from brain.champion import Champion
+from brain.commands import Command, Freeze, PromoteModel, Rollback, SetMode
 from brain.course import Course
 from brain.decision import Decision, GainView, NodeView, ServiceView
 from brain.explain import Move, arm_views, endpoint_views, rows_of
-from brain.learners import Learners
 from brain.nodes import Nodes
 from brain.proof import Evidence
 from brain.settings import Mode
@@ -42,7 +42,7 @@ class Brain:
         self._topology = topology
         self._settings = settings
         self._store = FeatureStore(topology, settings.learning.half_life_s, settings.learning.stale_after_s)
-        self._learners = Learners(topology, settings)
+        self._learners = Champion(topology, settings)
         self._evidence = Evidence(topology.service_slots, settings.proof.window_s)
         self._courses = {s.id: Course(s, settings) for s in topology.services}
         self._nodes = Nodes(topology)
@@ -60,6 +60,7 @@ class Brain:
     def told(self, batch: Telemetry, now: float) -> None:
         """Fold a batch of telemetry in."""
         self._store.told(batch, now)
+        self._learners.told(batch)
 
     def heard(self, event: Event, now: float) -> None:
         """Take in a node's verdict, or its coming and going."""
@@ -93,13 +94,14 @@ class Brain:
             store = FeatureStore(self._topology, settings.learning.half_life_s, settings.learning.stale_after_s)
             store.moved(self._topology, now)
             self._store = store
-            self._learners = Learners(self._topology, settings)
+            self._learners = Champion(self._topology, settings)
+        self._learners.configured(settings)
         self._evidence.window_s = settings.proof.window_s
         for course in self._courses.values():
             course.configured(before, settings)
 
     def command(self, command: Command, now: float) -> None:
-        """Take an operator's order. KeyError, with the nearest right name, for a service that is not there.
+        """Take an operator's order. KeyError, with the nearest right name, for a service or model that is not there.
 
         ValueError for a share outside 0 to 100. A share of 100 leaves no holdout, so no gain can be told: allowed,
         because the operator says so, and noted in the next Decision.
@@ -109,6 +111,8 @@ class Brain:
         elif isinstance(command, Rollback):
             for course in self._courses.values():
                 course.command(Mode.SHADOW, None)
+        elif isinstance(command, PromoteModel):
+            self._learners.promote(command.name, now)
         elif isinstance(command, SetMode):
             share = command.share_percent
             if share is not None and not 0.0 <= share <= 100.0:
@@ -136,8 +140,9 @@ class Brain:
         self._ticked_at = now
         features = self._store.freeze(now)
         self._learners.learn(features, self._topology.service_of, now)
-        prediction = self._learners.capacities()
         gains = self._prove(features.services, now)
+        self._choose(gains, now)
+        prediction = self._learners.capacities()
         moves = self._steer(features, prediction, gains, now)
         self._plan, services = self._lay_out(features, prediction, gains, moves)
         nodes = self._nodes.views(features.nodes)
@@ -167,6 +172,16 @@ class Brain:
                     aside.append(i)
         self._evidence.add(services, now, aside)
         return self._evidence.gains(self._settings.proof.min_requests)
+
+    def _choose(self, gains: list[GainView], now: float) -> None:
+        """Let another model decide when it is time. What was proven was proven of the one before."""
+        if self._frozen:
+            return
+        told = self._learners.judge({i: gains[i] for i, course in self._courses.items() if course.applies}, now)
+        self._notes += told
+        for course in self._courses.values() if told else ():
+            self._evidence.forget(course.service.id)
+            course.pairs.forget()
 
     def _lease_ended(self, away_s: float) -> None:
         """Nothing was renewed for longer than the lease: the static rules serve; come back as at a start."""
@@ -254,7 +269,7 @@ class Brain:
 
     def _conditions(self, moves: dict[int, Move], nodes: tuple[NodeView, ...]) -> list[Condition]:
         """All that is wrong now."""
-        out = []
+        out = self._learners.conditions()
         if self._overran:
             out.append(Condition("TickOverrun", (), f"{self._overran} ticks were skipped: the last one came too late"))
         for node in nodes:
@@ -295,7 +310,7 @@ class Brain:
         """Take up a state, before the first tick. ValueError, and unchanged, when it is not of this brain."""
         checkpoint.open_state(state)
         store = FeatureStore(self._topology, self._settings.learning.half_life_s, self._settings.learning.stale_after_s)
-        learners = Learners(self._topology, self._settings)
+        learners = Champion(self._topology, self._settings)
         evidence = Evidence(self._topology.service_slots, self._settings.proof.window_s)
         try:
             store.restore(state["features"], now)

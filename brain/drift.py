@@ -33,6 +33,11 @@ class Drift:
         self._seen, self._mean, self._square = 0.0, 0.0, 0.0
         self._sum = 0.0
 
+    @property
+    def usual(self) -> float:
+        """The history's mean."""
+        return self._mean
+
     def add(self, number: float) -> bool:
         """Take one number; True when the series has drifted upwards. It stays True until a new test is made."""
         if self._seen >= LEAST:

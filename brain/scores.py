@@ -1,13 +1,16 @@
 """How well each model foresees: what it expected of the attempts of a block, against what they took.
 
-At each tick every model says how long an attempt at each endpoint will take, given what is open there; the attempts
-that end until the next tick say how long it was. So nobody is scored on what it has learned from (prequential scoring:
-Dawid, "Statistical Theory: the prequential approach", JRSS A 1984). Over a block a model's error is the mean over
-endpoints of |log(seen / expected)|, by an endpoint's sums: a factor of two either way is the same mistake.
+At each tick, before it learns from them, every model says how long the attempts that ended since the last one should
+have taken, given how many requests were open at their endpoint; so nobody is scored on what it has learned from
+(prequential scoring: Dawid, "Statistical Theory: the prequential approach", JRSS A 1984). What was open is given
+because it is no merit to guess a queue that is there anyway: a model is to know what a queue costs. Over a block a
+model's error is the mean over endpoints of |log(seen / expected)|, by an endpoint's sums: a factor of two either way is
+the same mistake.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,63 +31,52 @@ _SHORTEST_S = 1e-6
 
 
 class Scores:
-    """Sums of the open block, by endpoint slot."""
+    """Sums by endpoint slot: of the tick, and of the open block."""
 
     def __init__(self, slots: int) -> None:
-        self._slots = slots
-        self._tick = np.zeros((2, slots))  # since the last tick: attempts that ended well, and their seconds
-        self._expected: dict[str, Floats] = {}  # of one attempt, by model
-        self.begin()
-
-    def begin(self) -> None:
-        """Begin a block: also when the models that are scored changed."""
-        self._seen = np.zeros((2, self._slots))
-        self._foreseen: dict[str, Floats] = {}
-        self._began: float | None = None
+        self._tick = np.zeros((2, slots))  # attempts that ended well since the last tick, and their seconds
+        self._begin((), 0.0)
 
     def resize(self, slots: int) -> None:
         """Other members: the open block is given up."""
-        self._slots, self._tick, self._expected = slots, np.zeros((2, slots)), {}
-        self.begin()
+        self._tick = np.zeros((2, slots))
+        self._begin((), 0.0)
 
     def told(self, batch: Requests) -> None:
         """Count the attempts that ended well."""
-        endpoint, took = batch.endpoint, batch.duration_s
-        good = (
-            (batch.outcome == Outcome.OK) & (endpoint >= 0) & (endpoint < self._slots) & (took >= 0) & (took < np.inf)
-        )
+        endpoint, took_s, slots = batch.endpoint, batch.duration_s, self._tick.shape[1]
+        good = (batch.outcome == Outcome.OK) & (endpoint >= 0) & (endpoint < slots) & (took_s >= 0) & (took_s < np.inf)
         endpoint = endpoint[good]
-        self._tick[0] += np.bincount(endpoint, minlength=self._slots)
-        self._tick[1] += np.bincount(endpoint, weights=took[good], minlength=self._slots)
+        self._tick[0] += np.bincount(endpoint, minlength=slots)
+        self._tick[1] += np.bincount(endpoint, weights=took_s[good], minlength=slots)
 
-    def tick(self, expect: dict[str, Floats], now: float) -> dict[str, float] | None:
-        """Close a tick: what ended in it was expected at the last one; `expect` is of the next.
+    def tick(self, expected_s: Mapping[str, Floats], now: float) -> dict[str, float] | None:
+        """Close a tick. `expected_s`: what each model says that an attempt of it takes, shape (slots,).
 
         Returns each model's error when this closed a block in which it can be told. An endpoint counts only while all
-        models expect something of it.
+        models expect something of it. Other members or other models begin another block.
         """
-        before, self._expected = self._expected, expect
-        (count, took), self._tick = self._tick, np.zeros((2, self._slots))
-        if before.keys() != expect.keys():
-            self.begin()
-        if self._began is None:
-            self._began = now
-            return None
-        known = np.all([np.isfinite(e) for e in before.values()], axis=0)
-        self._seen += np.where(known, (count, took), 0.0)
-        for name, expected in before.items():
-            more = np.where(known, count * np.maximum(expected, _SHORTEST_S), 0.0)
-            self._foreseen[name] = self._foreseen[name] + more if name in self._foreseen else more
+        if expected_s.keys() != self._expected.keys():
+            self._begin(expected_s, now)
+        known = np.all([np.isfinite(e) for e in expected_s.values()], axis=0)
+        ended = np.where(known, self._tick, 0.0)
+        self._tick[:] = 0.0
+        self._seen += ended
+        for name, expected in expected_s.items():
+            self._expected[name] += ended[0] * np.where(known, np.clip(expected, _SHORTEST_S, 1e9), 0.0)
         return self._close(now) if now - self._began >= BLOCK_S else None
 
+    def _begin(self, names: Iterable[str], now: float) -> None:
+        self._began, self._seen = now, np.zeros_like(self._tick)
+        self._expected = {name: np.zeros(self._tick.shape[1]) for name in names}
+
     def _close(self, now: float) -> dict[str, float] | None:
-        (count, took), foreseen = self._seen, self._foreseen
-        enough = (count >= LEAST_ATTEMPTS) & (took > 0)
-        self.begin()
-        self._began = now
+        (count, took_s), sums = self._seen, self._expected
+        self._begin(sums, now)
+        enough = (count >= LEAST_ATTEMPTS) & (took_s > 0)
         if not enough.any():
             return None
         return {
-            name: max(LEAST_ERROR, float(np.abs(np.log(took[enough] / expected[enough])).mean()))
-            for name, expected in foreseen.items()
+            name: max(LEAST_ERROR, float(np.abs(np.log(took_s[enough] / expected_s[enough])).mean()))
+            for name, expected_s in sums.items()
         }

@@ -364,7 +364,7 @@ def test_a_freeze_survives_a_restart_and_holds_what_the_restart_left() -> None:
         lambda s: s.update(version=99),
         lambda s: s.pop("features"),
         lambda s: s.pop("learners"),
-        lambda s: s["learners"].pop("capacity"),
+        lambda s: s["learners"]["models"]["queueing"].pop("capacity"),
         lambda s: s.update(services={"app": {"mode": "sideways"}}),
         lambda s: s["services"]["app"].update(sums=np.zeros(3)),
         lambda s: s["services"]["app"].update(moments=np.full((4, 4), np.nan)),
