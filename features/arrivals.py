@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from models.base import Floats, Ints
 
-MOST = 20_000
-"""Attempts a tick that are looked at: 10 ms of work."""
+MOST = 6_000
+"""Attempts a tick that are looked at: 5 ms of work."""
 
 TURN_S = 20.0
 WAIT_LATENCIES = 4.0

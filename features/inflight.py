@@ -26,6 +26,7 @@ class OpenRequests:
     def __init__(self, nodes: int, slots: int) -> None:
         self._open = np.zeros((nodes, slots))
         self._since = np.full(slots, np.nan)
+        self._believed = np.zeros(nodes, dtype=bool)  # the nodes that counted at the last report
         self._heard = -np.inf  # when anything came in
 
     def reported(self, batch: InFlight, believed: NDArray[np.bool_], returning: bool, now: float) -> None:
@@ -37,13 +38,16 @@ class OpenRequests:
         known = (batch.endpoint >= 0) & (batch.endpoint < self._since.size)
         endpoint = batch.endpoint[known]
         mine = self._open[batch.node_id]
+        touched = np.union1d(np.flatnonzero(mine), endpoint)
         mine[:] = 0.0
         np.add.at(mine, endpoint, np.maximum(batch.in_flight[known], 0))
         moving = endpoint if returning else endpoint[(batch.succeeded + batch.failed)[known] > 0]
         self._since[moving] = np.nan
-        is_open = self._open[believed].sum(axis=0) > 0
-        self._since[~is_open] = np.nan
-        self._since[is_open & np.isnan(self._since)] = now
+        if not np.array_equal(believed, self._believed):  # others count now: everything is to be looked at
+            self._believed, touched = believed, np.arange(self._since.size)
+        is_open = self._open[np.flatnonzero(believed)[:, None], touched].any(axis=0)
+        since = self._since[touched]
+        self._since[touched] = np.where(is_open, np.where(np.isnan(since), now, since), np.nan)
 
     def finished(self, endpoints: NDArray[np.integer], now: float) -> None:
         """Attempts ended here: whoever is still open has been stuck since now at the earliest."""

@@ -137,6 +137,8 @@ class Levels:
         log = np.log(work)
         variance, _ = self._spreads(now)
         deviation = np.sqrt(variance)[service_of]
+        least = np.nan_to_num(self._base - FAR * deviation, nan=-np.inf)[endpoint]
+        log = np.maximum(log, least)  # what took next to nothing has a logarithm without bound
         self._add_slow(cell, endpoint, took, log, work, deviation, now)
         known = np.isfinite(self._base[endpoint]) & heard
         if not known.all():

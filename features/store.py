@@ -15,9 +15,9 @@ from dataplane.contract import Dropped, Felt, InFlight, Requests, Telemetry, Top
 from features.columns import Features
 from features.endpoints import EndpointTally
 from features.inflight import OpenRequests
-from features.speeds import Speeds
 from features.nodes import NodeTally
 from features.services import ServiceTally, both_arms
+from features.speeds import Speeds
 from models.base import Ints, State, put_rows, take_rows
 
 FELT_HALF_LIVES = 4.0

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from models.base import Floats, Ints
 
 CONTRADICTS = 2.0
-SURE = 4.0
+SURE = 4.5
 MOST_LIARS = 0.35
-FEWEST = 3.0
+FEWEST = 5.0
 """Attempts, decayed, below which a witness is not heard of one endpoint: too few to be sure of anything."""
 
-_SUSPECT = 3.0
+_SUSPECT = 3.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,11 +79,16 @@ def _suspects(count: Floats, logs: Floats, spread: Floats) -> NDArray[np.bool_]:
     """Endpoints at which some witness differs from all the others together."""
     if count.shape[1] < 2:
         return np.zeros(len(count), dtype=bool)
-    rest, rest_logs = count.sum(axis=1, keepdims=True) - count, logs.sum(axis=1, keepdims=True) - logs
-    with np.errstate(divide="ignore", invalid="ignore"):
-        apart = np.abs(logs / count - rest_logs / rest)
-        error = spread[:, None] * np.sqrt(1.0 / count + 1.0 / rest)
-        return np.asarray(((apart > math.log(CONTRADICTS) / 2) & (apart > _SUSPECT * error)).any(axis=1))
+    row, column = np.nonzero(count >= FEWEST)
+    k, log = count[row, column], logs[row, column]
+    rest, rest_logs = count.sum(axis=1)[row] - k, logs.sum(axis=1)[row] - log
+    heard = rest >= FEWEST
+    row, k, log, rest, rest_logs = row[heard], k[heard], log[heard], rest[heard], rest_logs[heard]
+    apart = np.abs(log / k - rest_logs / rest)
+    found = (apart > math.log(CONTRADICTS) / 2) & (apart > _SUSPECT * spread[row] * np.sqrt(1.0 / k + 1.0 / rest))
+    out = np.zeros(len(count), dtype=bool)
+    out[row[found]] = True
+    return out
 
 
 def weighted_middle(values: Floats, weights: Floats) -> Floats:
