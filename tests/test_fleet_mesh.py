@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from dataplane.contract import Arm, Felt, InFlight, Outcome, Plan, Requests, ServicePlan, Telemetry, Verdict
 from dataplane.simulated import picking
+from dataplane.simulated.compiled import compiled, mark_of
 from dataplane.simulated.fleet import Fleet
 from dataplane.simulated.fleet_mesh import WAYS, FleetMesh, Rhythm
 from dataplane.simulated.logs import Lie, Wire
@@ -318,3 +321,15 @@ def test_the_mesh_says_what_it_does_not_know() -> None:
         mesh(of, trace(of, 0.5, 1.0), policy="ring_hash")
     with pytest.raises(ValueError, match="a row of the fleet for each endpoint"):
         FleetMesh(topology_at(fleet(1.0, 1.0), 0.0), of, trace(of, 0.5, 1.0), np.random.default_rng(1))
+
+
+def test_what_is_kept_compiled_is_marked_by_the_code_and_the_numbers_that_it_calls() -> None:
+    def page(number: float, power: int) -> ModuleType:
+        made = ModuleType("page")
+        made.NUMBER = number
+        made.curve = compiled((lambda x: x**2) if power == 2 else (lambda x: x**3))
+        return made
+
+    marks = {mark_of(page(n, p)) for n in (1.0, 1.5) for p in (2, 3)}
+    assert len(marks) == 4
+    assert mark_of(page(1.0, 2)) == mark_of(page(1.0, 2)) >= 0

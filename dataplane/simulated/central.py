@@ -6,16 +6,17 @@ the one that is free first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
+from dataplane.simulated import arrays, serving
 from dataplane.simulated.arrays import Book, Servers
-from dataplane.simulated.compiled import compiled
+from dataplane.simulated.compiled import compiled, kept, mark_of
 from dataplane.simulated.serving import fail, piece_at, soonest, thawed, work
 
 
 @compiled
-def central(s: Servers, b: Book, timeout_s: float, mean_s: float) -> None:
-    """Fill the book in. `mean_s` is the mean demand: what "best" goes by, with speed, errors and added delay."""
+def _central(s: Servers, b: Book, timeout_s: float, mean_s: float) -> None:
     for i in range(len(b.request)):
         request = b.request[i]
         best, start, least = int(request.endpoint), inf, inf  # nobody yet
@@ -38,3 +39,18 @@ def central(s: Servers, b: Book, timeout_s: float, mean_s: float) -> None:
             fail(s, b, i, best, start, gives_up)
         else:
             work(s, b, i, best, soonest(s, best), start, gives_up)
+
+
+def _kept(mark: int) -> Callable[..., None]:
+    """What is called from outside. The mark is asked for so that numba sees it; it is never below 0."""
+
+    @kept
+    def central(s: Servers, b: Book, timeout_s: float, mean_s: float) -> None:
+        if mark >= 0:
+            _central(s, b, timeout_s, mean_s)
+
+    return central
+
+
+central = _kept(mark_of(arrays, serving))
+"""Fill the book in. The mean demand is what "best" goes by, with speed, errors and added delay."""

@@ -18,7 +18,7 @@ import numpy as np
 from dataplane.contract import Arm, Event, Outcome, Plan, Presence, ServicePlan, Telemetry, Topology, Verdict
 from dataplane.simulated import arrays, learning, picking
 from dataplane.simulated.fleet import Bools, Fate, Fleet, Floats, Ints, Trace
-from dataplane.simulated.kernel import advance
+from dataplane.simulated.kernel import advance, line_all_up, restart
 from dataplane.simulated.logs import Wire, fate_of, felt_of, report_of, requests_of
 from dataplane.simulated.schedule import Schedule
 
@@ -131,7 +131,7 @@ class FleetMesh:
         self._notes.note["ejected_at_s"][:, ~n.members] = np.inf
         for v in range(len(n.node)):
             self._weigh(v)
-            picking.line_up(n, self._notes, v)
+        line_all_up(n, self._notes)
 
     def finish(self) -> Fate:
         """Let all that is open end, with nobody at the brain's end, and tell what became of each request."""
@@ -198,7 +198,7 @@ class FleetMesh:
                 n.cluster["bias"][v, Arm.ADAPTIVE] = (
                     told.bias
                 )  # Envoy looks at it as it builds a schedule, and only then
-                picking.rebuild(n, v, int(Arm.ADAPTIVE))
+                restart(n, v, int(Arm.ADAPTIVE))
             n.node["share_percent"][v] = told.share_percent if told is not None else 0.0
             n.node["plan"][v], n.node["lease_until_s"][v] = plan.version, self.now + self.rhythm.ttl_s
             if not known:

@@ -6,12 +6,16 @@ before an arrival at the same time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from dataplane.simulated import arrays, learning, picking, serving
+from dataplane.simulated import prequal as prequals
 from dataplane.simulated.arrays import Book, Nodes, Notes, Servers
-from dataplane.simulated.compiled import compiled
+from dataplane.simulated.compiled import compiled, kept, mark_of
 from dataplane.simulated.learning import learned, look, peak_ewma
-from dataplane.simulated.picking import CLAIRVOYANT, JSED, JSED_LOCAL, PEAK_EWMA, PREQUAL, scan, stock
+from dataplane.simulated.picking import CLAIRVOYANT, JSED, JSED_LOCAL, PEAK_EWMA, PREQUAL, line_up, rebuild, scan, stock
 from dataplane.simulated.prequal import prequal
 from dataplane.simulated.serving import leave, piece_at, serve, watch
 
@@ -21,7 +25,7 @@ NO_ENDPOINT_STATUS = 503
 
 
 @compiled
-def advance(
+def _advance(
     s: Servers,
     b: Book,
     n: Nodes,
@@ -31,7 +35,6 @@ def advance(
     mean_s: float,
     rng: np.random.Generator,
 ) -> None:
-    """Live until then. `mean_s` is the mean demand, which the oracles know."""
     while b.counts[0] < len(b.request) and b.request[b.counts[0]].at_s < until_s:
         i = b.counts[0]
         _settle(s, b, n, notes, np.nextafter(b.request[i].at_s, np.inf))
@@ -156,3 +159,39 @@ def _pop(b: Book) -> None:
 def _before(b: Book, one: int, two: int) -> bool:
     a, c = b.heap[one], b.heap[two]
     return bool(a.at_s < c.at_s or (a.at_s == c.at_s and a.what < c.what))
+
+
+def _kept(mark: int) -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
+    """What is called from outside. The mark is asked for so that numba sees it; it is never below 0."""
+
+    @kept
+    def advance(
+        s: Servers,
+        b: Book,
+        n: Nodes,
+        notes: Notes,
+        until_s: float,
+        timeout_s: float,
+        mean_s: float,
+        rng: np.random.Generator,
+    ) -> None:
+        if mark >= 0:
+            _advance(s, b, n, notes, until_s, timeout_s, mean_s, rng)
+
+    @kept
+    def line_all_up(n: Nodes, notes: Notes) -> None:
+        if mark >= 0:
+            for v in range(len(n.node)):
+                line_up(n, notes, v)
+
+    @kept
+    def restart(n: Nodes, v: int, arm: int) -> None:
+        if mark >= 0:
+            rebuild(n, v, arm)
+
+    return advance, line_all_up, restart
+
+
+advance, line_all_up, restart = _kept(mark_of(arrays, learning, picking, prequals, serving))
+"""`advance`: live until a time; the mean demand is what the oracles know. `line_all_up`: take up the members at every
+node. `restart`: build one cluster's schedule anew."""
