@@ -73,11 +73,15 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One proxy. `concurrency` is its worker threads: each keeps a schedule of its own that a push restarts."""
+    """One proxy. `concurrency` is its worker threads: each keeps a schedule of its own that a push restarts.
+
+    `zone` is where it runs, "" unknown: what an endpoint of another zone serves for it crosses between them.
+    """
 
     id: int
     name: str
     concurrency: int = 1
+    zone: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class NodeSpec:
     concurrency: int = 1
     admin_port: int = 0  # 0: a free one
     log_level: str = "warning"
+    zone: str = ""  # Envoy's node.locality.zone; "": not told
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class ServiceSpec:
     breakers: BreakerSpec = field(default_factory=BreakerSpec)
     outliers: OutlierSpec | None = None
     http2: bool = False
+    full_scan: bool = False  # LEAST_REQUEST of the static cluster compares all endpoints, not two
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,9 @@ class Registry:
                 endpoints.append(Endpoint(live[key], e.address, e.weight, e.zone))
             services.append(Service(service_id, spec.name, tuple(endpoints)))
         self._live = live
-        nodes = tuple(Node(self._nodes.setdefault(n.name, len(self._nodes)), n.name, n.concurrency) for n in mesh.nodes)
+        nodes = tuple(
+            Node(self._nodes.setdefault(n.name, len(self._nodes)), n.name, n.concurrency, n.zone) for n in mesh.nodes
+        )
         for r in mesh.routes:
             self._routes.setdefault(r.name, len(self._routes))
             self._route_services[r.name] = self._services.get(r.service, -1)

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from brain.settings import Guard, Learning, Mode, Proof, Settings, Switchback
-from dataplane.mesh import BreakerSpec, EndpointSpec, NodeSpec, OutlierSpec, RetrySpec, RouteSpec
+from brain.settings import Cost, Guard, Learning, Mode, Proof, Settings, Switchback
+from dataplane.envoy.bootstrap import bootstrap
+from dataplane.mesh import BreakerSpec, EndpointSpec, NodeSpec, OutlierSpec, Registry, RetrySpec, RouteSpec
 from weirflow.config import ConfigError, load, schema, show, units
 from weirflow.config.build import build
 from weirflow.config.check import check, check_text
@@ -79,7 +80,9 @@ def test_sections_that_are_named_and_empty_are_the_defaults_of_the_program():
     assert config.settings.guard == Guard()
 
 
-@pytest.mark.parametrize(("group", "section"), [(Learning, "learning"), (Guard, "guard"), (Proof, "proof")])
+@pytest.mark.parametrize(
+    ("group", "section"), [(Learning, "learning"), (Cost, "cost"), (Guard, "guard"), (Proof, "proof")]
+)
 def test_every_setting_of_the_brain_can_be_written_in_the_file(group, section):
     keys = schema.schema()["$defs"][f"{section.capitalize()}Section"]["properties"]
     assert [f.name.removesuffix("_s") for f in fields(group)] == list(keys)
@@ -93,6 +96,7 @@ adaptive:
   tick: 2s
   services: {orders: {mode: static, share: 7, switchback: {enabled: false}}}
   learning: {half_life: 4s, min_samples: 31, min_time: 6s, prior_samples: 11, error_exponent: 3, stale_after: 4s}
+  cost: {quantile: 0.9, error_price: 2s, zone_crossing: 5ms, reserve: 0.3}
   guard: {floor_share_of_mean: 0.06, cap_share_of_mean: 6, step_up: 1.6, step_down: 0.2, deadband: 0.2,
           push_interval: 2s, picks_per_cycle: 4, drain_factor: 3, drain_interval: 6s, weight_mean: 99,
           trouble_share: 0.6}
@@ -105,7 +109,7 @@ adaptive:
 def test_no_setting_of_the_brain_is_out_of_the_files_reach():
     """Every field is given another value than its default; one that the build forgets would still have it."""
     made, default = asdict(build(check_text(SMALLEST + EVERYTHING_ELSE, FILE)).settings), asdict(Settings())
-    for group in ("learning", "guard", "proof", "models"):
+    for group in ("learning", "cost", "guard", "proof", "models"):
         made |= {f"{group}.{k}": v for k, v in made.pop(group).items()}
         default |= {f"{group}.{k}": v for k, v in default.pop(group).items()}
     assert [key for key in default if made[key] == default[key]] == []
@@ -135,6 +139,15 @@ def test_everything_written_reaches_the_program(tmp_path):
     assert config.settings.shares == {"search": 50.0}
     assert config.recording.keep_bytes == 2 << 30
     assert config.recording.folder == ROOT / "deploy" / "../weirflow-data/recording"
+
+
+def test_a_full_scan_and_the_zone_of_a_node_reach_the_wires():
+    text = SMALLEST.replace("    endpoints:", "    full_scan: true\n    endpoints:")
+    config = build(check_text(text.replace("- name: front-1", "- {name: front-1, zone: b}"), FILE))
+    assert config.mesh.services[0].full_scan
+    (node,) = config.mesh.nodes
+    assert Registry().topology(config.mesh).nodes[0].zone == node.zone == "b"
+    assert bootstrap(node, "127.0.0.1:1")["node"]["locality"] == {"zone": "b"}
 
 
 def test_yaml_is_1_2_so_short_words_are_names_and_not_booleans():

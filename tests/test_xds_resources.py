@@ -87,6 +87,16 @@ def test_both_clusters_of_a_service_have_the_same_static_rules():
     assert threshold["retry_budget"] == {"budget_percent": {"value": 10.0}, "min_retry_concurrency": 3}
 
 
+def test_a_full_scan_of_the_static_cluster_has_no_bias_to_lease():
+    found = snapshot(replace(MESH, services=(replace(WEB, policy="LEAST_REQUEST", full_scan=True),)))
+    static = message(found, Kind.CDS, "web", cluster_pb2.Cluster)
+    (policy,) = static["load_balancing_policy"]["policies"]
+    least_request = policy["typed_extension_config"]["typed_config"]
+    assert least_request["selection_method"] == "FULL_SCAN"
+    assert "active_request_bias" not in least_request
+    assert "zone_aware_lb_config" not in static["common_lb_config"], "Envoy refuses it beside a policy of its own"
+
+
 def test_weights_of_the_adaptive_cluster_are_not_held_back_to_be_merged():
     found = snapshot()
     assert (

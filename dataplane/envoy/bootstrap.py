@@ -28,7 +28,7 @@ def bootstrap(node: NodeSpec, xds_address: str, *, admin_port: int = 0) -> dict[
     Envoy is ready (admin `/ready`) once it has had all of it. Admin listens on loopback. ValueError as `split_address`.
     """
     return {
-        "node": {"id": node.name, "cluster": CLUSTER},
+        "node": {"id": node.name, "cluster": CLUSTER} | ({"locality": {"zone": node.zone}} if node.zone else {}),
         "admin": {"address": _socket("127.0.0.1", admin_port)},
         "dynamic_resources": {
             "ads_config": _grpc() | {"set_node_on_first_message_only": True},

@@ -85,7 +85,8 @@ class SimulatedNode:
         for s, service in plan.services.items():
             weights = dict(service.weights)
             tiers = dict(service.tiers)
-            if self.weights.get(s) != weights or self.tiers.get(s) != tiers:
+            known = (self.weights.get(s), self.tiers.get(s), self.bias.get(s, 1.0))
+            if known != (weights, tiers, service.bias):
                 self.weights[s], self.tiers[s], self.bias[s] = weights, tiers, service.bias
                 for worker in range(self.node.concurrency):
                     self._picks.pop((worker, s, Arm.ADAPTIVE), None)

@@ -101,6 +101,8 @@ def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Render
         # Envoy would hold back weights for up to a second to merge them. We push at most once a second, and want an
         # ACK to mean "in force".
         body["common_lb_config"]["update_merge_window"] = "0s"
+    elif spec.full_scan and spec.policy == "LEAST_REQUEST":
+        body["load_balancing_policy"] = _full_scan()
     else:
         body["common_lb_config"]["zone_aware_lb_config"] = NO_ZONE_ROUTING
     if spec.outliers is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from brain.settings import Guard, Learning, Models, Proof, Settings, Switchback
+from brain.settings import Cost, Guard, Learning, Models, Proof, Settings, Switchback
 from dataplane.mesh import (
     BreakerSpec,
     EndpointSpec,
@@ -111,8 +111,7 @@ def build(checked: Checked) -> Config:
 def _mesh(document: Document) -> Mesh:
     return Mesh(
         nodes=tuple(
-            NodeSpec(n.name, n.spawn, n.concurrency, admin_port=n.admin_port, log_level=n.log_level)
-            for n in document.nodes
+            NodeSpec(n.name, n.spawn, n.concurrency, n.admin_port, n.log_level, n.zone) for n in document.nodes
         ),
         listeners=tuple(ListenerSpec(x.name, x.address, x.port, tuple(x.nodes)) for x in document.listeners),
         routes=tuple(_route(r) for r in document.routes),
@@ -153,6 +152,7 @@ def _service(service: ServiceSection) -> ServiceSpec:
         breakers=BreakerSpec(**service.circuit_breakers.model_dump()),
         outliers=None if service.outlier_detection is None else _outliers(service.outlier_detection),
         http2=service.http2,
+        full_scan=service.full_scan,
     )
 
 
@@ -184,6 +184,12 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
             prior_samples=learning.prior_samples,
             error_exponent=learning.error_exponent,
             stale_after_s=learning.stale_after,
+        ),
+        cost=Cost(
+            quantile=adaptive.cost.quantile,
+            error_price_s=adaptive.cost.error_price,
+            zone_crossing_s=adaptive.cost.zone_crossing,
+            reserve=adaptive.cost.reserve,
         ),
         guard=Guard(
             floor_share_of_mean=guard.floor_share_of_mean,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetJsonSchemaHandler, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from weirflow.config.fields import Address, Duration, HostPattern, Ip, Name, PathPrefix, Port, Section
+from weirflow.config.fields import Address, Duration, HostPattern, Ip, Name, PathPrefix, Port, Section, refuse
 
 RetryOn = Literal[
     "5xx",
@@ -32,6 +32,7 @@ RetryOn = Literal[
     "unavailable",
 ]
 StatusCode = Annotated[int, Field(ge=100, le=599)]
+Zone = Annotated[str, Field(max_length=128, pattern=r"^[ -~]*$")]
 Count = Annotated[int, Field(ge=1, le=2**32 - 1)]  # a UInt32Value on the wire
 
 
@@ -48,6 +49,8 @@ class NodeSection(Section):
     """Of Envoy's own admin page, on loopback; 0 lets the kernel choose."""
     log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
     """Of a spawned Envoy."""
+    zone: Zone = ""
+    """Where it runs: Envoy's `node.locality`, and what `adaptive.cost.zone_crossing` compares with endpoints' zones."""
 
 
 class ListenerSection(Section):
@@ -136,8 +139,8 @@ class EndpointSection(Section):
     """`ip:port` as Envoy dials it, or `name:port`, resolved again and again."""
     weight: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     """The operator's, in force on the static arm. To drain an endpoint, take it out: Envoy refuses 0."""
-    zone: Annotated[str, Field(max_length=128, pattern=r"^[ -~]*$")] = ""
-    """Where it runs, for `explain` and for policies that mind it."""
+    zone: Zone = ""
+    """Where it runs: told by `explain`, and what `adaptive.cost.zone_crossing` compares with nodes' zones."""
 
     @model_validator(mode="before")
     @classmethod
@@ -159,6 +162,9 @@ class ServiceSection(Section):
     """Its addresses."""
     policy: Literal["LEAST_REQUEST", "ROUND_ROBIN", "RANDOM"] = "LEAST_REQUEST"
     """Envoy's `lb_policy` of the static arm. The adaptive arm is LEAST_REQUEST over learned weights."""
+    full_scan: bool = False
+    """LEAST_REQUEST of the static arm compares all endpoints, not two (Envoy's `selection_method`). The adaptive arm
+    does so in any case while its weights are equal."""
     connect_timeout: Annotated[float, Duration("1ms", "1m")] = 1.0
     """Of a connection to an endpoint."""
     circuit_breakers: BreakerSection = Field(default_factory=BreakerSection)
@@ -167,3 +173,11 @@ class ServiceSection(Section):
     """Without it Envoy ejects nobody."""
     http2: bool = False
     """Speak HTTP/2 to the endpoints, in the clear."""
+
+    @field_validator("full_scan")
+    @classmethod
+    def _scans(cls, value: bool, others: ValidationInfo) -> bool:
+        policy = others.data.get("policy", "LEAST_REQUEST")
+        if value and policy != "LEAST_REQUEST":
+            raise refuse(f"goes with LEAST_REQUEST only, not with {policy}", "take out one of the two")
+        return value

@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from brain.settings import Guard, Learning, Mode, Models, Proof, Settings, Switchback
+from brain.settings import Cost, Guard, Learning, Mode, Models, Proof, Settings, Switchback
 from weirflow.config.fields import Duration, Percent, Section
 
 _SETTINGS = Settings()
 _LEARNING = Learning()
+_COST = Cost()
 _GUARD = Guard()
 _PROOF = Proof()
 _SWITCHBACK = Switchback()
@@ -38,6 +39,19 @@ class LearningSection(Section):
     """Capacity is multiplied by success share to this power: at 2, an endpoint that fails half gets a quarter."""
     stale_after: Annotated[float, Duration("1s", "1h")] = _LEARNING.stale_after_s
     """A node that reported nothing for this long is unknown, not idle. Load reports come every 500ms."""
+
+
+class CostSection(Section):
+    """What the split of a service's load makes as small as it can."""
+
+    quantile: Annotated[float, Field(ge=0.5, le=0.999)] = _COST.quantile
+    """Of latency: near 0.63 it is the mean; the higher, the less the slow are given while others have room."""
+    error_price: Annotated[float, Duration("0s", "1h")] = _COST.error_price_s
+    """Added for a failed attempt, beside what its endpoint's lower capacity costs."""
+    zone_crossing: Annotated[float, Duration("0s", "1m")] = _COST.zone_crossing_s
+    """Added for an attempt that is served in another zone than its node's. Counts where both zones are given."""
+    reserve: Annotated[float, Field(ge=0, le=1)] = _COST.reserve
+    """No sound endpoint is planned below this part of its share by capacity: what a sudden surge finds awake."""
 
 
 class GuardSection(Section):
@@ -137,6 +151,8 @@ class AdaptiveSection(Section):
     """By service name: what differs for it."""
     learning: LearningSection = Field(default_factory=LearningSection)
     """How telemetry becomes estimates."""
+    cost: CostSection = Field(default_factory=CostSection)
+    """What the split of a service's load makes as small as it can."""
     guard: GuardSection = Field(default_factory=GuardSection)
     """What no policy may exceed."""
     proof: ProofSection = Field(default_factory=ProofSection)
