@@ -112,6 +112,7 @@ class Speeds:
         """Take up a state kept at `left`. ValueError when it is of another shape."""
         self._levels.restore(state["levels"], left, now)
         self._lanes.restore(state["lanes"])
+        self._lanes.resume(left, now)
 
 
 def groups(topology: Topology) -> Ints:

@@ -215,3 +215,8 @@ class Lanes:
         check_state(state, like, "landmark", "work_landmark", **made_with)
         self._bins.restore(bins | {"landmark": state["landmark"], "sums": np.reshape(state["bins"], (-1, 2))})
         self._work.restore(work | {"landmark": state["work_landmark"], "sums": state["work"]})
+
+    def resume(self, left: float, now: float) -> None:
+        """Go on at `now` with what was restored from `left`."""
+        self._bins.resume(left, now)
+        self._work.resume(left, now)

@@ -1,0 +1,114 @@
+"""Endpoints of some workers and one queue each, and the telemetry of nodes that pick among them: quick, for learners.
+
+Times are exact where a mesh's are sampled, so that a test of what is learned knows the truth to the last request.
+"""
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataplane.contract import Endpoint, Node, Outcome, Requests, Service, Topology
+from features.store import FeatureStore
+
+START = 1_000_000.0
+
+
+@dataclass
+class Run:
+    """Requests by time of arrival: node, endpoint, begin, latency and class of each."""
+
+    node: np.ndarray
+    endpoint: np.ndarray
+    start: np.ndarray
+    took: np.ndarray
+    klass: np.ndarray
+    topology: Topology
+
+
+def run(
+    seconds,
+    speeds,
+    *,
+    rate,
+    work=0.02,
+    workers=4,
+    nodes=2,
+    cv=1.0,
+    seed=1,
+    heavy=(),
+    route_cost=(1.0,),
+    route_share=(1.0,),
+    extra=0.0,
+):
+    """Poisson arrivals, the better of two by the node's own open requests. `speeds(t)` by endpoint, or a list.
+
+    `heavy`: endpoints to which every second request of class 1 goes.
+    """
+    rng = np.random.default_rng(seed)
+    speed_at = speeds if callable(speeds) else lambda _: speeds
+    count = len(speed_at(0.0))
+    free = [[0.0] * workers for _ in range(count)]
+    own = np.zeros((nodes, count), dtype=int)
+    ends, rows, now = [], [], 0.0
+    while (now := now + rng.exponential(1 / rate)) < seconds:
+        while ends and ends[0][0] <= now:
+            _, n, e = heapq.heappop(ends)
+            own[n, e] -= 1
+        n, klass = int(rng.integers(nodes)), int(rng.random() >= route_share[0])
+        a, b = rng.integers(count, size=2)
+        e = int(a if own[n, a] <= own[n, b] else b)
+        if heavy and klass == 1 and rng.random() < 0.5:
+            e = int(heavy[0])
+        begin = max(now, heapq.heappop(free[e]))
+        demand = work * route_cost[klass] * (rng.gamma(cv**-2, cv**2) if cv else 1.0)
+        end = begin + demand / speed_at(begin)[e]
+        heapq.heappush(free[e], end)
+        end += extra
+        own[n, e] += 1
+        heapq.heappush(ends, (end, n, e))
+        rows.append((n, e, now, end - now, klass))
+    node, endpoint, start, took, klass = map(np.array, zip(*rows, strict=True))
+    members = tuple(Endpoint(i, f"10.0.0.{i}:80") for i in range(count))
+    routes = tuple(f"route-{i}" for i in range(len(route_cost)))
+    named = tuple(Node(i, f"edge-{i}") for i in range(nodes))
+    topology = Topology(1, (Service(0, "shop", members),), named, routes, (0,) * len(routes))
+    return Run(node, endpoint, start, took, klass, topology)
+
+
+def ticks(it, *, took=None, failed=None, clocks=None, late=None, store=None, routes=True):
+    """Tell a store all of it, each node's log every 0.1 s; yields time and features at each second.
+
+    `took` and `failed` put other telemetry in place of the truth; `clocks` and `late` are by node, seconds.
+    """
+    store = store or FeatureStore(it.topology)
+    nodes = len(it.topology.nodes)
+    clocks, late = (np.zeros(nodes) if v is None else np.asarray(v, dtype=float) for v in (clocks, late))
+    seen = np.ceil((it.start + it.took) * 10) / 10 + late[it.node]
+    told = it.took if took is None else took
+    zero = np.zeros(len(seen))
+    columns = dict.fromkeys(Requests.dtypes(), zero) | {
+        "started_s": START + it.start + clocks[it.node],
+        "duration_s": told,
+        "felt_s": told,
+        "endpoint": it.endpoint,
+        "node": it.node,
+        "route": it.klass if routes else zero - 1,
+        "outcome": zero if failed is None else np.where(failed, Outcome.ERROR, Outcome.OK),
+    }
+    order = np.argsort(seen, kind="stable")
+    batch, seen = Requests.of(**columns).take(order), seen[order]
+    store.freeze(START)
+    at = 0
+    for tenth in range(1, int(it.start[-1]) * 10 + 1):
+        upto = int(np.searchsorted(seen, tenth / 10 + 1e-9, side="right"))
+        if upto > at:
+            store.told(batch.take(slice(at, upto)), START + tenth / 10)
+            at = upto
+        if tenth % 10 == 0:
+            yield tenth // 10, store.freeze(START + tenth / 10)
+
+
+def service_s(features):
+    """Latency without waiting, by endpoint."""
+    return features.endpoints.level_s * features.endpoints.work_share
