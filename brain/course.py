@@ -32,15 +32,16 @@ from brain.explain import Move
 from brain.gate import Gate
 from brain.guard import Guarded, Rails, dispose
 from brain.nodes import DOUBT_SHARE, UNKNOWN_SHARE
+from brain.persistence import Persistence
 from brain.proof import StepBack
 from brain.settings import Mode
 from brain.switchback import Block, Pairs, block_at
 from brain.tiers import evened
 from brain.view import prior_of
-from brain.weights import propose
+from brain.weights import by_latency, propose
 
 if TYPE_CHECKING:
-    from brain.settings import Settings
+    from brain.settings import Guard, Settings
     from brain.view import View
     from dataplane.contract import Service
 
@@ -56,6 +57,7 @@ class Course:
         self.in_force: Ints = self.rails.own
         self.tiers: Ints = np.zeros(len(self.in_force), dtype=np.int64)
         self.gate = Gate()
+        self.lasting = Persistence()
         self.step = StepBack()
         self.pairs = Pairs()
         self.mode: Mode = settings.modes.get(service.name, settings.mode)
@@ -78,18 +80,21 @@ class Course:
 
     def joined(self, service: Service, settings: Settings) -> None:
         """The members changed: who left is dropped, who came enters at the operator's weight."""
-        ids = [e.id for e in self.service.endpoints]
+        ids = ids_of(self.service)
         weights = dict(zip(ids, self.in_force.tolist(), strict=True))
         tiers = dict(zip(ids, self.tiers.tolist(), strict=True))
         self.service = service
+        self.lasting.moved()
         self.rails = Rails.of(prior_of(service), settings.guard)
         if not self.applies:
             self._from_the_operators()
             return
-        own, alone = self.rails.own.tolist(), max(tiers.values(), default=-1) + 1
+        own = self.rails.own.tolist()
         kept = np.array([weights.get(e.id, own[i]) for i, e in enumerate(service.endpoints)], dtype=np.int64)
         self.in_force = self.rails.settle(kept)
-        self.tiers = np.array([tiers.get(e.id, alone) for e in service.endpoints], dtype=np.int64)
+        # Who came is compared with those of like weight: cold as it may be, its queue will tell before we do.
+        near = {e: min(tiers, key=lambda o: abs(weights[o] - own[i])) for i, e in enumerate(ids_of(service)) if tiers}
+        self.tiers = np.array([tiers.get(e, tiers.get(near.get(e, -1), 0)) for e in ids_of(service)], dtype=np.int64)
 
     def configured(self, before: Settings, after: Settings) -> None:
         """New settings. A mode or share that an operator commanded stays until the settings' own changes."""
@@ -199,8 +204,12 @@ class Course:
         """Propose, guard, and push if the gate lets it: the one place where weights in force move."""
         before = self.in_force
         holdout = 1.0 - (self.share or self.commanded) / 100.0
-        want = propose(view, settings.learning.prior_samples, settings.cost, in_effect(picks), holdout)
-        guarded = dispose(want.wanted, before, view.error_share, self.rails, settings.guard, want.strength)
+        self.lasting.told(by_latency(view), view.latency_s, view.good, settings.learning.half_life_s, now)
+        want = propose(
+            view, settings.learning.prior_samples, settings.cost, in_effect(picks), holdout, self.lasting.trust
+        )
+        floor = least_share(view, settings.guard)
+        guarded = dispose(want.wanted, before, view.error_share, self.rails, settings.guard, want.strength, floor)
         guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
         held = self._held(guarded, picks, workers, now, settings)
         if self._enters:
@@ -229,6 +238,17 @@ class Course:
         if self._in_sight_since is None:
             return False
         return was != "unsure" or now - self._in_sight_since >= settings.learning.stale_after_s
+
+
+def ids_of(service: Service) -> list[int]:
+    """Its endpoints' ids, in the topology's order."""
+    return [e.id for e in service.endpoints]
+
+
+def least_share(view: View, guard: Guard) -> float:
+    """The floor as a share of the mean: as little as brings an endpoint `explore_per_s` attempts, within its bounds."""
+    mean_rate = float(np.nansum(view.rate_per_s)) / max(len(view.prior), 1)
+    return min(guard.floor_share_of_mean, max(guard.least_floor, guard.explore_per_s / max(mean_rate, 1e-9)))
 
 
 def in_effect(picks: Ints) -> float:

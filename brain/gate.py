@@ -8,9 +8,10 @@ recover (measured: at 2 requests/s and a push a second, two of four endpoints go
    which is rounding and not news;
 2. `push_interval_s` has passed since the last one;
 3. the workers have walked their schedules: nine tenths of the service's picks since the last push were made by nodes
-   whose every worker made `picks_per_cycle * sum(w) / min(w)` picks of its own. Picks count, not nodes: a node that
-   carries nothing cannot hold the others up, and one with a trickle cannot starve an endpoint that the others serve.
-   With no picks at all there is nothing to starve but nothing to learn from either, and the push waits.
+   whose every worker made `picks_per_cycle * sum(w) / min(w)` picks of its own. The least weight is that of those that
+   the push does not raise: an endpoint on its way up from the floor has nothing to lose by it. Picks count, not nodes:
+   a node that carries nothing cannot hold the others up, and one with a trickle cannot starve an endpoint that the
+   others serve. With no picks at all there is nothing to starve but nothing to learn from either, and the push waits.
 
 An emergency, a cut of some endpoint's share by `drain_factor` or more, need not wait for 3, but only once per
 `drain_interval_s`. Picks per node come from its load reports and are taken as spread evenly over its workers.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 WALKED_SHARE = 0.9
 """Of the picks since the last push, how many must come from nodes that walked whole schedules."""
@@ -52,7 +54,7 @@ class Gate:
         drains = bool((weights * g.drain_factor <= in_force).any())
         if drains and now - self.drained_at >= g.drain_interval_s:
             return ""
-        return self._waits_for_picks(in_force, picks, workers, g)
+        return self._waits_for_picks(in_force, weights <= in_force, picks, workers, g)
 
     def pushed(self, weights: Ints, in_force: Ints, picks: Ints, now: float, g: Guard) -> None:
         """These weights went out."""
@@ -61,11 +63,11 @@ class Gate:
         self.pushed_at = now
         self.picks = picks.copy()
 
-    def _waits_for_picks(self, in_force: Ints, picks: Ints, workers: Ints, g: Guard) -> str:
+    def _waits_for_picks(self, in_force: Ints, stays: Bools, picks: Ints, workers: Ints, g: Guard) -> str:
         before = np.zeros(len(picks), dtype=np.int64)
         before[: len(self.picks)] = self.picks[: len(picks)]
         since = np.maximum(picks - before, 0)  # a node that was restarted counts from 0 again
-        cycle = float(in_force.sum() / in_force.min())
+        cycle = float(in_force.sum() / (in_force[stays] if stays.any() else in_force).min())
         need = g.picks_per_cycle * cycle * np.maximum(workers, 1)
         walked, total = int(since[since >= need].sum()), int(since.sum())
         if total > 0 and walked >= WALKED_SHARE * total:

@@ -21,7 +21,7 @@ reason).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,6 +95,7 @@ def dispose(
     rails: Rails,
     guard: Guard,
     strength: Floats | None = None,
+    floor: float | None = None,
 ) -> Guarded:
     """Turn any proposal into weights that may be applied.
 
@@ -102,11 +103,15 @@ def dispose(
     infinity the largest, anything not positive the smallest. `in_force`: the weights now, as an earlier call made them
     or `rails.own` (others are settled into the rails first). `error_share`: NaN for unknown. `strength`: what each is
     believed to bear, for the trouble rule, where that is not what is wanted of it; only ratios matter. All of shape
-    (n,). Never raises on any value.
+    (n,). `floor`: a share of the mean below the rails' own, where the traffic is rich enough for it. Never raises, on
+    any value.
     """
     n, total = len(in_force), rails.total
     if n == 0:
         return Guarded(in_force, in_force, in_force, ())
+    if floor is not None:
+        lowest = max(1, int(np.ceil(floor * total / n - 1e-9)))
+        rails = replace(rails, low=np.minimum(rails.low, lowest))
     base = rails.settle(in_force)
     ratio, cleaned = clean(wanted, rails.prior)
     unguarded = np.rint(ratio * (total / ratio.sum())).astype(np.int64)

@@ -55,6 +55,10 @@ class Guard:
 
     floor_share_of_mean: float = 0.05
     """The least weight of an endpoint as a share of the mean: enough samples to see it recover."""
+    explore_per_s: float = 0.3
+    """Attempts a second at the floor from which a smaller share of the traffic is enough to see an endpoint recover."""
+    least_floor: float = 0.01
+    """However much traffic there is, the floor is at least this share of the mean."""
     cap_share_of_mean: float = 5.0
     """The most weight of an endpoint as a share of the mean: a bound on what a false promise can attract."""
     step_up: float = 1.5

@@ -38,6 +38,7 @@ class View:
     service_low_s: Floats  # of a 90 % interval
     service_high_s: Floats
     latency_s: Floats  # mean latency lately, queueing included; NaN without samples
+    good: Floats  # decayed count of the attempts behind that
     rate_per_s: Floats  # attempts that finished lately
     in_flight: Floats  # open now by the load reports; NaN when no node is fresh
     lanes: float  # requests an endpoint of this service works on at once; NaN while nothing shows a queue
@@ -72,6 +73,7 @@ def look(
         service_low_s=service_times.low[members],
         service_high_s=service_times.high[members],
         latency_s=endpoints.latency_s[members],
+        good=endpoints.samples[members] * (1.0 - endpoints.error_share[members]),
         rate_per_s=endpoints.rate_per_s[members],
         in_flight=endpoints.in_flight[members],
         lanes=lanes,

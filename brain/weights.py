@@ -58,11 +58,13 @@ class Proposal:
     tiers: Ints
 
 
-def propose(view: View, prior_samples: float, cost: Cost, nodes: float = 1.0, holdout: float = 0.0) -> Proposal:
+def propose(
+    view: View, prior_samples: float, cost: Cost, nodes: float = 1.0, holdout: float = 0.0, lasting: float = 1.0
+) -> Proposal:
     """What each endpoint's share and tier should be; shares are positive.
 
     `nodes`: how many share the load, in effect; `holdout`: the part of it that the static rules split, as by the
-    operator's weights.
+    operator's weights; `lasting`: what part of a difference is there still when it can be acted on.
 
     The operator's weights in one tier when the service is not ready; an endpoint whose capacity is unknown gets the
     operator's weight as well, so it is treated as an average peer. Never raises, never NaN for finite or NaN input.
@@ -74,7 +76,8 @@ def propose(view: View, prior_samples: float, cost: Cost, nodes: float = 1.0, ho
     ratio = np.log(np.where(known, np.maximum(view.capacity, NOTHING), 1.0)) - np.log(view.prior)
     level = middle(ratio[known])
     distance = np.clip(ratio - level, -FARTHEST, FARTHEST)
-    believed = np.where(known, trust(view, distance, prior_samples) * distance, 0.0)
+    passing = np.clip((1.0 - lasting) * by_latency(view), -FARTHEST, FARTHEST)
+    believed = np.where(known, trust(view, distance, prior_samples) * (distance - passing), 0.0)
     log_c = np.log(view.prior) + believed
     if not tiers.telling(open_requests(view), n, nodes):
         wanted = beside(shares(view, log_c, level, cost), view.prior, holdout)
@@ -83,6 +86,17 @@ def propose(view: View, prior_samples: float, cost: Cost, nodes: float = 1.0, ho
     wanted = beside(shares(view, tiers.middles(log_c, alike), level, cost), view.prior, holdout)
     sound = believed > np.log(LAME)
     return Proposal(wanted, np.exp(believed), tiers.joined(alike, log_c, sound))
+
+
+def by_latency(view: View) -> Floats:
+    """The part of each endpoint's log ratio to its peers that is latency's, not failures' or a hang's. Shape (n,).
+
+    0 where it is unknown.
+    """
+    with np.errstate(all="ignore"):
+        ratio = -np.log(view.service_s) - np.log(view.prior)
+    known = np.isfinite(ratio)
+    return np.where(known, ratio - (middle(ratio[known]) if known.any() else 0.0), 0.0)
 
 
 def shares(view: View, log_c: Floats, level: float, cost: Cost) -> Floats:

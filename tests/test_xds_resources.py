@@ -130,17 +130,45 @@ def endpoints(found, name):
     }
 
 
-def test_an_assignment_has_a_locality_per_zone_and_no_weight_of_localities():
+def test_a_static_assignment_has_a_locality_per_zone_and_no_weight_of_localities():
     found = snapshot(plan=weighted(e0=100, e1=50))
     assert endpoints(found, "web") == {("here", "127.0.0.1"): 3, ("there", "::1"): 1}
-    assert endpoints(found, "web~adaptive") == {("here", "127.0.0.1"): 100, ("there", "::1"): 50}
     assignment = endpoint_pb2.ClusterLoadAssignment.FromString(found.parts[Kind.EDS].resources["web"].value)
     assert not any(zone.HasField("load_balancing_weight") for zone in assignment.endpoints)
 
 
-def test_without_a_plan_the_adaptive_cluster_has_the_operators_weights():
-    found = snapshot()
-    assert endpoints(found, "web~adaptive") == endpoints(found, "web")
+def tiers_of(plan):
+    service = Service(0, "web", tuple(Endpoint(i, f"1.1.1.{i}:1") for i in range(4)))
+    learned = resources.assignment(
+        service, Arm.ADAPTIVE, weights.in_force(service, plan), tiers=weights.tiers(service, plan)
+    )
+    found = endpoint_pb2.ClusterLoadAssignment.FromString(learned.value)
+    return {
+        tier.locality.sub_zone: (
+            tier.load_balancing_weight.value,
+            {e.endpoint.address.socket_address.address[-1]: e.load_balancing_weight.value for e in tier.lb_endpoints},
+        )
+        for tier in found.endpoints
+    }
+
+
+def test_a_tier_is_a_locality_that_weighs_what_its_endpoints_weigh():
+    plan = ServicePlan(95.0, {0: 150, 1: 150, 2: 95, 3: 5}, tiers={0: 0, 1: 0, 2: 1, 3: 2})
+    assert tiers_of(plan) == {
+        "tier-0": (300, {"0": 150, "1": 150}),
+        "tier-1": (95, {"2": 95}),
+        "tier-2": (5, {"3": 5}),
+    }
+
+
+def test_an_endpoint_that_joined_after_the_tiers_waits_in_one_of_its_own():
+    plan = ServicePlan(95.0, {0: 150, 1: 150, 2: 60}, tiers={0: 0, 1: 0, 2: 1})
+    assert tiers_of(plan)["tier-2"] == (120, {"3": 120})
+
+
+def test_without_a_plan_the_adaptive_cluster_has_the_operators_weights_in_one_tier():
+    assert endpoints(snapshot(), "web~adaptive") == {("", "127.0.0.1"): 3, ("", "::1"): 1}
+    assert tiers_of(None) == {"tier-0": (4, {"0": 1, "1": 1, "2": 1, "3": 1})}
 
 
 def test_an_endpoint_that_joined_after_the_plan_gets_the_mean_until_the_next():

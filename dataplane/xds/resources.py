@@ -6,8 +6,9 @@ are equal, and picks in proportion to weight / (open requests + 1) ** bias while
 is written as the dicts that an operator knows from Envoy's own YAML; what is rendered at every push (assignments, the
 layer) is built directly.
 
-Zones become localities, for the load reports and the logs. Locality-weighted and zone-aware routing are both off, so
-Envoy puts the endpoints of all zones in one schedule by their own weights: a zone never changes the split.
+On the static cluster zones become localities, for the load reports and the logs; locality-weighted and zone-aware
+routing are both off, so Envoy puts the endpoints of all zones in one schedule by their own weights and a zone never
+changes the split. On the adaptive cluster the learned tiers are the localities, and take turns by weight.
 """
 
 from __future__ import annotations
@@ -95,14 +96,14 @@ def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Render
         "lrs_server": {"self": {}, "resource_api_version": "V3"},
     }
     if arm is Arm.ADAPTIVE:
-        body["load_balancing_policy"] = _full_scan(
-            {"default_value": weights.DEFAULT_BIAS, "runtime_key": bias_key(spec.name)}
-        )
+        # A locality is a tier: they take turns by weight, and within one Envoy compares queues while weights are equal.
+        bias = {"default_value": weights.DEFAULT_BIAS, "runtime_key": bias_key(spec.name)}
+        body["load_balancing_policy"] = _full_scan({"locality_weighted_lb_config": {}}, bias)
         # Envoy would hold back weights for up to a second to merge them. We push at most once a second, and want an
         # ACK to mean "in force".
         body["common_lb_config"]["update_merge_window"] = "0s"
     elif spec.full_scan and spec.policy == "LEAST_REQUEST":
-        body["load_balancing_policy"] = _full_scan()
+        body["load_balancing_policy"] = _full_scan({"zone_aware_lb_config": NO_ZONE_ROUTING})
     else:
         body["common_lb_config"]["zone_aware_lb_config"] = NO_ZONE_ROUTING
     if spec.outliers is not None:
@@ -117,12 +118,12 @@ def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Render
     return rendered(name, json_format.ParseDict(body, cluster_pb2.Cluster()), [name])
 
 
-def _full_scan(bias: dict[str, Any] | None = None) -> dict[str, Any]:
+def _full_scan(localities: dict[str, Any], bias: dict[str, Any] | None = None) -> dict[str, Any]:
     """LEAST_REQUEST that compares all endpoints. It stands for `lb_policy` and for the zone settings."""
     body: dict[str, Any] = {
         "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
         "selection_method": "FULL_SCAN",
-        "locality_lb_config": {"zone_aware_lb_config": NO_ZONE_ROUTING},
+        "locality_lb_config": localities,
     }
     if bias is not None:
         body["active_request_bias"] = bias
@@ -155,25 +156,39 @@ def _outliers(spec: OutlierSpec) -> dict[str, Any]:
     }
 
 
-def assignment(service: Service, arm: Arm, weight: Ints, bias: float = weights.DEFAULT_BIAS) -> Rendered:
-    """A service's endpoints, grouped by zone, with `weight` in the topology's order. ValueError as `split_address`.
+def assignment(
+    service: Service,
+    arm: Arm,
+    weight: Ints,
+    bias: float = weights.DEFAULT_BIAS,
+    tiers: Sequence[int] | None = None,
+) -> Rendered:
+    """A service's endpoints with `weight` in the topology's order. ValueError as `split_address`.
+
+    Grouped by zone; or, on the adaptive arm, by tier: a locality for each, that takes turns by the sum of its weights.
 
     `bias` is written on the first endpoint, where only people read it: an assignment that differs from the last one in
     that alone makes Envoy build its schedule anew, and read the bias. The same again would be no change (measured).
     """
     name = cluster_name(service.name, arm)
     out = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
-    zones: dict[str, Any] = {}
-    for endpoint, given in zip(service.endpoints, weight.tolist(), strict=True):
-        zone = zones.get(endpoint.zone)
-        if zone is None:
-            zone = zones[endpoint.zone] = out.endpoints.add()
-            zone.locality.zone = endpoint.zone
+    places: dict[Any, Any] = {}
+    for at, (endpoint, given) in enumerate(zip(service.endpoints, weight.tolist(), strict=True)):
+        where: Any = endpoint.zone if arm is Arm.STATIC else tiers[at] if tiers is not None else 0
+        place = places.get(where)
+        if place is None:
+            place = places[where] = out.endpoints.add()
+            if arm is Arm.STATIC:
+                place.locality.zone = where
+            else:
+                place.locality.sub_zone = f"tier-{where}"
         host, port = split_address(endpoint.address)
-        member = zone.lb_endpoints.add()
+        member = place.lb_endpoints.add()
         member.endpoint.address.socket_address.address = host
         member.endpoint.address.socket_address.port_value = port
         member.load_balancing_weight.value = given
+        if arm is Arm.ADAPTIVE:
+            place.load_balancing_weight.value += given
     if bias != weights.DEFAULT_BIAS and service.endpoints:
         _mark(out, bias=bias)
     return rendered(name, out, (e.address for e in service.endpoints))

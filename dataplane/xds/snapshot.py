@@ -128,7 +128,7 @@ class Snapshot:
                     yield resources.assignment(service, arm, weights.static(service))
                     continue
                 learned, bias = weights.in_force(service, decided), weights.bias(service, decided)
-                yield resources.assignment(service, arm, learned, bias)
+                yield resources.assignment(service, arm, learned, bias, weights.tiers(service, decided))
 
     def _touched(self, service: int, arm: Arm, topology: Topology, plan: Plan | None) -> bool:
         if topology is not self.topology:
@@ -137,7 +137,9 @@ class Snapshot:
             return False
         before = self.plan.services.get(service) if self.plan is not None else None
         after = plan.services.get(service) if plan is not None else None
-        return (before and (before.weights, before.bias)) != (after and (after.weights, after.bias))
+        return (before and (before.weights, before.tiers, before.bias)) != (
+            after and (after.weights, after.tiers, after.bias)
+        )
 
     def check(self) -> None:
         """Every name that a resource points at is there, and no assignment is empty; else InconsistentError."""

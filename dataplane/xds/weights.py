@@ -47,6 +47,13 @@ def in_force(service: Service, plan: ServicePlan | None) -> Ints:
     return clamp([plan.weights.get(e.id, newcomer) for e in service.endpoints])
 
 
+def tiers(service: Service, plan: ServicePlan | None) -> list[int]:
+    """The tier of each endpoint of the adaptive cluster. One that the plan does not know yet has one of its own."""
+    if plan is None or not plan.tiers:
+        return [0] * len(service.endpoints)
+    return [plan.tiers.get(e.id, max(plan.tiers.values()) + 1) for e in service.endpoints]
+
+
 def bias(service: Service, plan: ServicePlan | None) -> float:
     """The `active_request_bias` of a service's adaptive cluster: what the plan says where `in_force` takes its weights.
 
