@@ -1,13 +1,14 @@
-"""Six opinions on how long the next request takes, each cheap and each right somewhere.
+"""Five opinions on how long the next request takes, each cheap and each right somewhere.
 
 | expert | says | right when |
 | --- | --- | --- |
-| `ten`, `fifty`, `long` | the quantile of the stream's last 10, 50, 200 | after a change; in between; all is steady |
-| `regime` | ordinary or in trouble, and how long it takes then (`models.latency_regime`) | trouble comes and goes |
+| `ten`, `fifty` | the quantile of the stream's last 10, of its last 50 | after a change; a while after it |
+| `regime` | in trouble or not, and what then (`models.latency_regime`) | all is steady; trouble comes and goes |
 | `parent` | the quantile of the last 200 of a wider stream: the endpoint, the class, the service | the stream is new |
 | `learned` | a level from what is known at the start, and its errors (`models.latency_level`) | load and class tell |
 
-Which of them earn their place is measured: `docs/measured.md`, "Latency quantiles".
+Each earns its place by what gets worse without it: `docs/measured.md`, "Latency quantiles". A plain window of the last
+200 did not: while all is steady `regime` is one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from models.latency_streams import (
     FIFTY,
     LEAF,
     LEARNED,
-    LONG,
     PARENT,
     REGIME,
     SERVICE,
@@ -48,7 +48,6 @@ def ask(streams: Streams, path: Ints, in_flight: float, shares: Floats, said: Fl
         return
     _read(streams.ten[leaf], seen, shares, said[TEN])
     _read(streams.fifty[leaf], seen, shares, said[FIFTY])
-    _read(streams.long[leaf], seen, shares, said[LONG])
     regime(streams, leaf, shares, said[REGIME])
     level(streams, path, in_flight, shares, said[LEARNED])
 

@@ -25,8 +25,8 @@ VALUE, LOW, HIGH, COUNT = range(4)
 _OWN_RATE, _OWN_KEEP = 5.0, 0.98
 _SERVICE_RATE, _SERVICE_KEEP = 10.0, 0.999
 
-_SPEAKS_FOR = np.array([10.0, 50.0, 200.0, 50.0, 200.0, 200.0])
-"""Values behind what each expert says, once there are as many."""
+_SPEAKS_FOR = np.array([10.0, 50.0, 100.0, 200.0, 200.0])
+"""Values behind what each expert says, once there are as many. Of `regime`, half its window: its chance moves too."""
 
 MIXTURE = len(EXPERTS)
 """The place of the mixture's own loss behind the experts'."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from models.base import Floats, Ints
 
-EXPERTS = ("ten", "fifty", "long", "regime", "parent", "learned")
-TEN, FIFTY, LONG, REGIME, PARENT, LEARNED = range(len(EXPERTS))
+EXPERTS = ("ten", "fifty", "regime", "parent", "learned")
+TEN, FIFTY, REGIME, PARENT, LEARNED = range(len(EXPERTS))
 
 LEAF, ENDPOINT, CLASS, SERVICE = range(4)
 """Places in a path; the row there is -1 where the model has no such stream."""
