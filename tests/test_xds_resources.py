@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.contract import Endpoint, Plan, Service, ServicePlan
+from dataplane.contract import Arm, Endpoint, Plan, Service, ServicePlan
 from dataplane.mesh import (
     BreakerSpec,
     EndpointSpec,
@@ -27,7 +27,7 @@ from dataplane.mesh import (
     RouteSpec,
     ServiceSpec,
 )
-from dataplane.xds import weights
+from dataplane.xds import resources, weights
 from dataplane.xds.kinds import Kind
 from dataplane.xds.listeners import covers
 from dataplane.xds.resources import split_address
