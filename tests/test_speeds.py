@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from bench.queued import START, run, service_s, ticks
 from features.store import FeatureStore
-from tests.queued import START, run, service_s, ticks
 
 
 def last(log):
