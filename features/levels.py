@@ -38,6 +38,9 @@ QUANTUM_S = 0.25
 MOST_A_PORTION = 3.0
 """Attempts as which an endpoint's portion counts at most: those that end together were in one queue."""
 
+PEERS_DRAWN = 16.0
+"""What the others of a service do is drawn to nothing as if so many more of their attempts had shown no change."""
+
 FAR, FARTHER = 2.5, 5.0
 """Standard deviations above which a latency counts as no more: in the slow window and in a run."""
 
@@ -200,7 +203,7 @@ class Levels:
         live, services = service_of >= 0, int(service_of.max(initial=0)) + 1
         all_count = np.bincount(service_of[live], count[live], services)[service_of]
         all_total = np.bincount(service_of[live], total[live], services)[service_of]
-        return np.asarray((all_total - total) / (all_count - count + 4.0))
+        return np.asarray((all_total - total) / (all_count - count + PEERS_DRAWN))
 
     def _settle(self, e: int, sign: int, now: float) -> None:
         """The change of one endpoint is certain: believe it, or doubt the few who tell of it."""
