@@ -57,17 +57,16 @@ def slide(ring: Window, window: Window, seen: int, value: float) -> None:
 
     `ring` may be longer than the window, and shared by several; the caller writes `value` to it afterwards.
     """
-    kept = float(np.float32(value))  # as in the ring, or it would not be found again
     size = min(seen, window.size)
     if size == window.size:
         oldest = ring[(seen - size) % ring.size]
         size -= 1
         for k in range(below(window, size + 1, oldest), size):
             window[k] = window[k + 1]
-    place = below(window, size, kept)
+    place = below(window, size, value)
     for k in range(size, place, -1):
         window[k] = window[k - 1]
-    window[place] = kept
+    window[place] = value
 
 
 @compiled

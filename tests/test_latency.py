@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.latency import LEVELS, LatencyQuantiles
+from models.latency_mixture import mix
 from models.latency_paths import Paths, pack, unpack
+from models.latency_streams import EXPERTS, empty
 
 SHOP = {"service": 0, "endpoint": 3, "class": 1}
 
@@ -43,13 +45,16 @@ def test_an_endpoint_that_is_new_is_told_by_its_class_then_by_itself():
         model.learn_one(SHOP | {"class": 0}, rng.lognormal(-3, 0.1))
         model.learn_one(SHOP | {"class": 1}, rng.lognormal(0, 0.1))
     log = [say(model, endpoint=9, **{"class": 1})[0]]
+    for _ in range(3):
+        model.learn_one(SHOP | {"endpoint": 9}, rng.lognormal(2, 0.1))
+    log.append(say(model, endpoint=9, **{"class": 1})[0])  # three answers are too few for quantiles of its own
     for _ in range(40):
         model.learn_one(SHOP | {"endpoint": 9}, rng.lognormal(2, 0.1))
     log.append(say(model, endpoint=9, **{"class": 1})[0])
     log.append(say(model, endpoint=9, **{"class": 0})[0])  # a class that this endpoint never had: as its others
     log.append(say(model, service=1)[0])
-    assert log[:3] == pytest.approx([np.exp(0), np.exp(2), np.exp(2)], rel=0.15)
-    assert log[3] is None  # of another service nobody knows
+    assert log[:4] == pytest.approx([np.exp(0), np.exp(0), np.exp(2), np.exp(2)], rel=0.15)
+    assert log[4] is None  # of another service nobody knows
 
 
 def test_in_steady_state_each_quantile_covers_what_it_says_and_its_interval_the_truth():
@@ -104,6 +109,14 @@ def test_quantiles_rise_with_the_level_and_lie_in_their_intervals(seed, n):
     assert (said.low[:, ready] <= said.value[:, ready]).all()
     assert (said.value[:, ready] <= said.high[:, ready]).all()
     assert np.isfinite(said.high[:, ready]).all()
+
+
+def test_experts_that_cross_are_put_in_order():
+    """One says a p50 and sleeps at p95, the other the other way about."""
+    said, values, behind = np.full((len(EXPERTS), 2), np.nan), np.empty(2), np.empty(2)
+    said[0, 0], said[1, 1] = 1.0, -1.0
+    mix(empty(4, 2), np.arange(4), said, np.ones(len(EXPERTS), bool), values, behind)
+    assert values.tolist() == [-1.0, 1.0]
 
 
 @given(st.integers(0, 2**32 - 1), st.data())

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from models.windows import below, quantile, share_band, slide, tail_quantile
 
-VALUES = st.lists(st.floats(-20, 20, width=32), max_size=60)
+VALUES = st.lists(st.floats(-20, 20), max_size=60)
 
 
 @given(VALUES, st.integers(1, 12))
@@ -20,15 +20,6 @@ def test_a_window_is_the_last_values_in_order(values, size):
         ring[seen % ring.size] = value
         kept = sorted(np.array(values[: seen + 1][-size:], np.float32))
         assert window[: len(kept)].tolist() == [float(k) for k in kept]
-
-
-def test_what_does_not_fit_the_ring_exactly_is_found_again_when_it_leaves():
-    """A third is another number in 4 bytes than in 8; looked for as the latter, it would push a neighbour out."""
-    ring, window = np.zeros(4, np.float32), np.zeros(3, np.float32)
-    for seen, value in enumerate([1 / 3, 2 / 3, 1 / 7, 5.0, 6.0, 7.0]):
-        slide(ring, window, seen, value)
-        ring[seen % ring.size] = value
-    assert window.tolist() == [5, 6, 7]
 
 
 @given(hnp.arrays(np.float32, st.integers(1, 50), elements=st.floats(-20, 20, width=32)), st.floats(0, 1))
