@@ -48,6 +48,21 @@ class Outcome(IntEnum):
     UNREACHED = 5
 
 
+class Method(IntEnum):
+    """The request's HTTP method, in the numbers of envoy.config.core.v3.RequestMethod."""
+
+    UNKNOWN = 0
+    GET = 1
+    HEAD = 2
+    POST = 3
+    PUT = 4
+    DELETE = 5
+    CONNECT = 6
+    OPTIONS = 7
+    TRACE = 8
+    PATCH = 9
+
+
 ADAPTIVE_SUFFIX = "~adaptive"
 NO_PLAN = 0
 
@@ -151,9 +166,9 @@ class Topology:
         raise KeyError(endpoint_id)
 
 
-def column(dtype: str) -> Any:
-    """A dataclass field that is a NumPy column of this dtype."""
-    return field(metadata={"dtype": np.dtype(dtype)})
+def column(dtype: str, *, default: int | None = None) -> Any:
+    """A dataclass field that is a NumPy column of this dtype; `of` fills it with a default when it is not given."""
+    return field(metadata={"dtype": np.dtype(dtype), "default": default})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,13 +182,23 @@ class Columns:
         return {f.name: f.metadata["dtype"] for f in fields(cls) if "dtype" in f.metadata}
 
     @classmethod
+    @cache
+    def _defaults(cls) -> dict[str, int]:
+        """The columns that need not be given, and what they are then."""
+        found = {f.name: f.metadata.get("default") for f in fields(cls)}
+        return {name: default for name, default in found.items() if default is not None}
+
+    @classmethod
     def of(cls, **columns: Any) -> Self:
         """Make a batch, casting each column to its dtype. ValueError when lengths differ or a column is missing."""
         arrays = {}
         for name, dtype in cls.dtypes().items():
-            if name not in columns:
+            if name in columns:
+                arrays[name] = np.ascontiguousarray(columns[name], dtype=dtype)
+            elif name in cls._defaults() and arrays:
+                arrays[name] = np.full(len(next(iter(arrays.values()))), cls._defaults()[name], dtype=dtype)
+            else:
                 raise ValueError(f"{cls.__name__} has no column {name!r}")
-            arrays[name] = np.ascontiguousarray(columns[name], dtype=dtype)
         if len({len(a) for a in arrays.values()}) > 1:
             raise ValueError(f"columns of unlike length: { {n: len(a) for n, a in arrays.items()} }")
         return cls(**arrays)
@@ -220,6 +245,7 @@ class Requests(Columns):
     plan: Ints = column("i8")  # Plan.version in force at the node when picked; NO_PLAN before the first
     weight: NDArray[np.int32] = column("i4")  # of the endpoint on that arm under that plan; 0 without an endpoint
     probability: NDArray[np.float32] = column("f4")  # weight over the sum of weights: the nominal chance of this pick
+    method: NDArray[np.int8] = column("i1", default=Method.UNKNOWN)  # Method
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -124,6 +124,7 @@ def test_an_entry_is_read_to_the_nanosecond(reader: Reader) -> None:
         first_byte_s=0.0625,
         bytes_in=50,
         bytes_out=123,
+        method=4,
     )
     assert read(reader, scribe.message([entry])) == [
         {
@@ -141,6 +142,7 @@ def test_an_entry_is_read_to_the_nanosecond(reader: Reader) -> None:
             "response_bytes": 50,
             "kind": 9,
             "intermediate": 0,
+            "method": 4,
         }
     ]
 
@@ -360,7 +362,15 @@ _entry = st.fixed_dictionaries(
     optional={
         "common_properties": _common,
         "protocol_version": st.integers(0, 4),
-        "request": st.fixed_dictionaries({}, optional={"request_id": _text, "path": _text, "request_body_bytes": _u64}),
+        "request": st.fixed_dictionaries(
+            {},
+            optional={
+                "request_method": st.integers(-(2**31), 2**31 - 1),
+                "request_id": _text,
+                "path": _text,
+                "request_body_bytes": _u64,
+            },
+        ),
         "response": st.fixed_dictionaries(
             {},
             optional={

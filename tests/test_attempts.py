@@ -20,7 +20,7 @@ from dataplane.als.decoder import COMPILED, Decoder
 from dataplane.als.entries import ROUTES_MAX, TARGETS_MAX
 from dataplane.als.join import HELD_MAX
 from dataplane.als.recent import Duplicates, fingerprint
-from dataplane.contract import Arm, Dropped, Endpoint, Felt, Node, Outcome, Requests, Service, Topology
+from dataplane.contract import Arm, Dropped, Endpoint, Felt, Method, Node, Outcome, Requests, Service, Topology
 
 T0 = 1_700_000_000.0
 A, B, C = "10.0.0.1:80", "10.0.0.2:80", "[fd00::3]:80"
@@ -105,7 +105,16 @@ def log(request: pytest.FixtureRequest) -> Log:
 
 def test_an_attempt_is_told_with_all_its_columns(log: Log) -> None:
     entry = log.tried(
-        2.0, 0.25, C, "pay~adaptive", status=201, first_byte_s=0.125, route="till~adaptive", bytes_in=7, bytes_out=900
+        2.0,
+        0.25,
+        C,
+        "pay~adaptive",
+        status=201,
+        first_byte_s=0.125,
+        route="till~adaptive",
+        bytes_in=7,
+        bytes_out=900,
+        method=Method.PUT,
     )
     (batch,) = log.wrote(entry).flush(2.3)
     assert isinstance(batch, Requests)
@@ -128,7 +137,13 @@ def test_an_attempt_is_told_with_all_its_columns(log: Log) -> None:
         "plan": [0],
         "weight": [0],
         "probability": [0.0],
+        "method": [Method.PUT],
     }
+
+
+def test_a_method_of_an_envoy_newer_than_us_is_unknown(log: Log) -> None:
+    entries = [log.tried(i / 10, 0.01, method=m) for i, m in enumerate((0, 1, 9, 10, 300, -1, -(2**31)))]
+    assert rows(log.wrote(*entries).flush(1.0)).method.tolist() == [0, 1, 9, 0, 0, 0, 0]
 
 
 def test_an_attempt_that_brought_no_byte_has_no_time_to_the_first(log: Log) -> None:

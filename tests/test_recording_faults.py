@@ -184,7 +184,7 @@ def test_other_rows_than_the_manifest_has_are_refused(broken: Path) -> None:
 
 def test_other_columns_than_ours_are_refused(broken: Path) -> None:
     forge(broken, 2, "attempts", parquet(pa.table({"seq": [1]})), rows=1)
-    only_fault(broken, 2, "attempts-00002.parquet", "has other columns than a attempts file of format 1")
+    only_fault(broken, 2, "attempts-00002.parquet", "has other columns than a attempts file of format 2")
 
 
 def test_a_manifest_that_leads_out_of_the_folder_is_refused(broken: Path) -> None:
@@ -201,12 +201,30 @@ def test_parts_that_do_not_fit_together_are_refused(broken: Path) -> None:
         list(read(broken).calls())
 
 
+def test_a_part_of_the_first_format_is_read_as_told_with_unknown_methods(broken: Path) -> None:
+    before = read(broken).attempts()
+    table = pq.read_table(broken / "attempts-00002.parquet").select(schema("attempts", 1).names)
+    old = table.cast(schema("attempts", 1))
+    forge(broken, 2, "attempts", parquet(old), rows=len(old))
+    after = read(broken).attempts()
+    assert after.schema.equals(before.schema)
+    for name in set(before.column_names) - {"method"}:
+        np.testing.assert_array_equal(after.column(name).to_pylist(), before.column(name).to_pylist())
+    here = np.isin(before.column("seq").to_numpy(), table.column("seq").to_numpy())
+    methods = after.column("method").to_numpy()
+    assert not methods[here].any()
+    np.testing.assert_array_equal(methods[~here], before.column("method").to_numpy()[~here])
+    assert read(broken).attempts(["method", "status"]).column_names == ["method", "status"]
+    batches = [c.argument for c in read(broken).calls() if isinstance(c.argument, Requests)]
+    assert [m for b in batches for m in b.method.tolist()] == methods.tolist()
+
+
 def test_a_newer_format_is_refused_with_what_to_do(broken: Path) -> None:
     for file in ("recording.json", "part-00002.json"):
         document = json.loads((broken / file).read_text())
         del document["sha256"]
-        (broken / file).write_bytes(seal({**document, "format": 2, "something": "new"}))
-    with pytest.raises(RecordingError, match=r"recording.json: is of format 2; this Weirflow reads formats up to 1"):
+        (broken / file).write_bytes(seal({**document, "format": 3, "something": "new"}))
+    with pytest.raises(RecordingError, match=r"recording.json: is of format 3; this Weirflow reads formats up to 2"):
         read(broken)
 
 

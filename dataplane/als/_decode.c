@@ -27,10 +27,10 @@
 
 /* The rows of the block, in the order of entries.COLUMNS. */
 enum { ARRIVAL, START, DURATION, FIRST_RX, LAST_RX, FLAGS, STATUS, TARGET, ROUTE, REQUEST, REQUEST_BYTES,
-       RESPONSE_BYTES, KIND, INTERMEDIATE, COLUMNS };
+       RESPONSE_BYTES, KIND, INTERMEDIATE, METHOD, COLUMNS };
 static const char *const COLUMN_NAMES[COLUMNS] = {
     "arrival_ns", "start_ns", "duration_ns", "first_rx_ns", "last_rx_ns", "flags", "status", "target", "route",
-    "request", "request_bytes", "response_bytes", "kind", "intermediate"};
+    "request", "request_bytes", "response_bytes", "kind", "intermediate", "method"};
 
 /* ---- the wire ---- */
 
@@ -113,7 +113,7 @@ typedef struct {
     Bytes cluster, route, request, address;
     uint32_t port, status;
     uint64_t flags, request_bytes, response_bytes;
-    int32_t kind;
+    int32_t kind, method;
     int intermediate;
 } Entry;
 
@@ -190,6 +190,7 @@ READ(common, Entry)
 
 READ(request, Entry)
 {
+    if (f->tag == VARINT(1)) out->method = (int32_t)f->value;
     if (f->tag == LEN(9)) out->request = f->body;
     if (f->tag == VARINT(12)) out->request_bytes = f->value;
     return 1;
@@ -271,6 +272,7 @@ static void store(Reader *self, const Entry *e, int64_t *cell, Py_ssize_t stride
     cell[RESPONSE_BYTES * stride] = (int64_t)e->response_bytes;
     cell[KIND * stride] = e->kind;
     cell[INTERMEDIATE * stride] = e->intermediate;
+    cell[METHOD * stride] = e->method;
 }
 
 /* How many entries the message holds, or MALFORMED; those that fit are rows from `row` on. */

@@ -26,6 +26,7 @@ class Attempts(Columns):
     status: NDArray[np.int16] = column("i2")
     bytes_in: Ints = column("i8")
     bytes_out: Ints = column("i8")
+    method: NDArray[np.int8] = column("i1")
 
     def requests(self, node: int, attempt: Ints, first_ns: Ints) -> Requests:
         """The contract's rows. `attempt` and `first_ns` (start of the request's first attempt) have shape (n,).
@@ -52,6 +53,7 @@ class Attempts(Columns):
             plan=np.full(n, NO_PLAN),
             weight=nothing,
             probability=nothing,
+            method=self.method,
         )
 
 

@@ -102,6 +102,7 @@ class PlainReader:
             _signed(response.response_body_bytes),
             common.access_log_type,
             common.intermediate_log_entry,
+            request.request_method,
         )
 
 

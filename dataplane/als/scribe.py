@@ -14,6 +14,7 @@ from envoy.data.accesslog.v3 import accesslog_pb2
 from envoy.service.accesslog.v3 import als_pb2
 
 from dataplane.als.entries import Kind
+from dataplane.contract import Method
 
 
 def attempt(
@@ -30,6 +31,7 @@ def attempt(
     finished: bool | None = None,
     bytes_in: int = 0,
     bytes_out: int = 0,
+    method: int = Method.GET,
 ) -> Any:
     """An upstream entry. Without a word on it, an attempt with a status answered whole, half of its time to the first
     byte; one without a status (0) did not answer. An empty `address` means that no host was picked."""
@@ -41,6 +43,7 @@ def attempt(
         common.time_to_first_upstream_rx_byte.FromNanoseconds(_ns(first_byte_s))
     if bool(status) if finished is None else finished:
         common.time_to_last_upstream_rx_byte.FromNanoseconds(_ns(duration_s))
+    entry.request.request_method = method
     entry.request.request_body_bytes = bytes_out
     entry.response.response_body_bytes = bytes_in
     return entry

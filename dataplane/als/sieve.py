@@ -22,9 +22,11 @@ from dataplane.als.outcome import MEANING, NOTHING, TABLE, UNEXPLAINED, classify
 from dataplane.als.places import UNKNOWN, Place, Places
 from dataplane.als.recent import Duplicates, fingerprint
 from dataplane.als.tries import Tries
-from dataplane.contract import Dropped, Felt, Floats, Outcome, Requests
+from dataplane.contract import Dropped, Felt, Floats, Method, Outcome, Requests
 
 Mask = NDArray[np.bool_]
+_METHODS = np.array([*Method, Method.UNKNOWN], dtype=np.int8)
+"""By the wire's number; the last is for numbers that we do not know."""
 _AT = {name: i for i, name in enumerate(COLUMNS)}
 
 
@@ -173,4 +175,5 @@ def _attempts(batch: Batch) -> Attempts:
         status=batch.column("status"),
         bytes_in=batch.column("response_bytes"),
         bytes_out=batch.column("request_bytes"),
+        method=_METHODS[np.minimum(batch.column("method").view(np.uint64), len(_METHODS) - 1)],
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataplane.contract import Arm, Felt, InFlight, Requests
+from dataplane.contract import Arm, Felt, InFlight, Method, Requests
 from dataplane.simulated.fleet import Fate
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def requests_of(book: Book, klass: Any, rows: Ints, outcome: Ints, service: int,
         plan=requests["plan"],
         weight=requests["weight"],
         probability=requests["probability"],
+        method=np.full(many, Method.GET),
     )
 
 

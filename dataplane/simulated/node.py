@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dataplane.contract import NO_PLAN, Arm, Felt, InFlight, Node, Outcome, Plan, Requests, Topology
+from dataplane.contract import NO_PLAN, Arm, Felt, InFlight, Method, Node, Outcome, Plan, Requests, Topology
 from dataplane.simulated.picks import Pick, picker, tiered
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class SimulatedNode:
         a, took = attempt, now - attempt.started_s
         ttfb = took if outcome is not Outcome.TIMEOUT else float("nan")
         where = (now - a.asked_s, a.service, a.endpoint, self.node.id, -1)
-        how = (int(outcome), status, 100, 1000, a.number, int(a.arm), a.plan, a.weight, a.probability)
+        how = (int(outcome), status, 100, 1000, a.number, int(a.arm), a.plan, a.weight, a.probability, int(Method.GET))
         self._rows.append((a.started_s + self.clock_s, took, ttfb, *where, *how))
 
     def failed(self, attempt: Attempt, outcome: Outcome, status: int, now: float) -> None:

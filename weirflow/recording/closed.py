@@ -23,7 +23,7 @@ from weirflow.files import read_bounded
 from weirflow.recording import calls
 from weirflow.recording.errors import RecordingError
 from weirflow.recording.part import manifest_name, unseal
-from weirflow.recording.schema import FORMAT, ROW_GROUP, STREAMS, row_bytes, schema
+from weirflow.recording.schema import FORMAT, ROW_GROUP, STREAMS, completed, row_bytes, schema
 
 MAX_DOCUMENT_BYTES = 1 << 26
 MAX_FILE_BYTES = 1 << 31
@@ -138,6 +138,10 @@ def _decode(data: bytes, stream: str, rows: int, columns: Sequence[str] | None) 
     claimed = sum(max(0, g.total_byte_size) for g in groups)
     if claimed > allowed or any(g.num_rows > ROW_GROUP for g in groups):
         raise ValueError(f"claims {claimed} bytes of columns, more than its {rows} rows can have ({allowed})")
-    if not file.schema_arrow.equals(schema(stream)):
+    known = [v for v in range(FORMAT, 0, -1) if file.schema_arrow.equals(schema(stream, v))]
+    if not known:
         raise ValueError(f"has other columns than a {stream} file of format {FORMAT}")
-    return file.read(columns=None if columns is None else list(columns))
+    if schema(stream, known[0]).equals(schema(stream)):
+        return file.read(columns=None if columns is None else list(columns))
+    table = completed(stream, file.read())
+    return table if columns is None else table.select(list(columns))

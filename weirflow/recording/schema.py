@@ -8,7 +8,8 @@ that they cost next to nothing.
 Nothing here holds a path, a query, a header, a client's address or a request's id: they do not enter Weirflow's
 columns, so there is nothing to redact.
 
-A change of a column's name, type or meaning is a new FORMAT; readers refuse formats above theirs.
+A change of a column's name, type or meaning, and a column more, is a new FORMAT; readers refuse formats above theirs.
+A column that an older format did not have reads as zeros.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dataplane.contract import Columns, Felt, InFlight, Requests
 
-FORMAT = 1
+FORMAT = 2
+ADDED = {"method": 2}  # column to the first format that has it
 
 ROW_GROUP = 1 << 17  # rows held before they are encoded and written: some 10 MB of columns
 
@@ -87,6 +90,7 @@ ATTEMPTS = (
         attempt=("", "1 for the first try"),
         plan=("", "version of the plan in force at the node when picked; 0 before the first"),
         weight=("", "of the endpoint on that arm under that plan; 0 without an endpoint"),
+        method=("", "of the request: 1 GET, 2 HEAD, 3 POST and so on as Envoy numbers them; 0 unknown"),
         probability=("", "weight over the sum of weights: the nominal chance of this pick (propensity); NaN unknown"),
     ),
 )
@@ -137,12 +141,21 @@ TELEMETRY: dict[str, type[Columns]] = {"attempts": Requests, "felt": Felt, "in_f
 STREAM_OF: dict[str, str] = {batch.__name__: stream for stream, batch in TELEMETRY.items()}
 
 
-def schema(stream: str) -> Any:
-    """The Arrow schema of a stream, with units, meanings and the format in its metadata."""
+def schema(stream: str, version: int = FORMAT) -> Any:
+    """The Arrow schema of a stream in a format, with units, meanings and the format in its metadata."""
+    columns = [c for c in STREAMS[stream] if ADDED.get(c.name, 1) <= version]
     return pa.schema(
-        [pa.field(c.name, c.type, metadata={"unit": c.unit, "meaning": c.meaning}) for c in STREAMS[stream]],
-        metadata={"weirflow.format": str(FORMAT), "weirflow.stream": stream},
+        [pa.field(c.name, c.type, metadata={"unit": c.unit, "meaning": c.meaning}) for c in columns],
+        metadata={"weirflow.format": str(version), "weirflow.stream": stream},
     )
+
+
+def completed(stream: str, table: Any) -> Any:
+    """A whole table of an older format with the columns that it lacks, zeros, in the order of this one."""
+    for field in schema(stream):
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.array(np.zeros(len(table)), field.type))
+    return table.select(schema(stream).names)
 
 
 def row_bytes(stream: str) -> int:
