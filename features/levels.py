@@ -38,7 +38,7 @@ QUANTUM_S = 0.25
 MOST_A_PORTION = 3.0
 """Attempts as which an endpoint's portion counts at most: those that end together were in one queue."""
 
-PEERS_DRAWN = 16.0
+PEERS_DRAWN = 4.0
 """What the others of a service do is drawn to nothing as if so many more of their attempts had shown no change."""
 
 FAR, FARTHER = 2.5, 5.0

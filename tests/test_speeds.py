@@ -72,7 +72,7 @@ def test_like_endpoints_stay_alike_at_high_load(cv):
             told.append(np.log(service_s(features)))
             changed += features.endpoints.changed.sum()
     told = np.array(told) - np.mean(told, axis=1, keepdims=True)
-    assert changed <= 1
+    assert changed <= (4 if cv > 1 else 1)
     assert told.std() < (0.15 if cv > 1 else 0.06)
 
 
