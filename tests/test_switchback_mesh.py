@@ -28,7 +28,7 @@ FOREVER = 1e9
 class World:
     """One service over two nodes, lived through tick by tick."""
 
-    def __init__(self, *behaviours: Behaviour, settings: Settings = SWITCHED, rate: float = 100.0, **mesh: Any) -> None:
+    def __init__(self, *behaviours: Behaviour, settings: Settings = SWITCHED, rate: float = 60.0, **mesh: Any) -> None:
         endpoints = tuple(Endpoint(i, f"10.0.0.{i}:80") for i in range(len(behaviours)))
         self.topology = Topology(1, (Service(0, "app", endpoints),), (Node(0, "edge-1"), Node(1, "edge-2")))
         by_address = {e.address: b for e, b in zip(endpoints, behaviours, strict=True)}
@@ -158,21 +158,21 @@ def pairs(decision: Decision) -> float:
 
 
 def test_blocks_out_of_sight_are_thrown_away() -> None:
-    clear, dim = World(*fleet(), rate=60), World(*fleet(), rate=60)
+    clear, dim = World(*fleet(), rate=30), World(*fleet(), rate=30)
     for node in dim.mesh.nodes:
-        node.reports_lost = node.log_lost = ((85, 95),)
-    assert pairs(dim.live(160)[-1]) < pairs(clear.live(160)[-1]) - 0.9
+        node.reports_lost = node.log_lost = ((65, 75),)
+    assert pairs(dim.live(120)[-1]) < pairs(clear.live(120)[-1]) - 0.9
 
 
 def test_an_operators_command_begins_the_evidence_anew() -> None:
-    world = World(*fleet(), rate=60)
+    world = World(*fleet(), rate=30)
     assert pairs(world.live(140)[-1]) > 3
     world.brain.command(SetMode("app", Mode.ADAPTIVE, 50), world.mesh.now)
     assert pairs(world.live(145)[-1]) == 0
 
 
 def test_the_evidence_outlives_a_restart_and_a_checkpoint_of_before_the_switchback_is_still_read() -> None:
-    world = World(*fleet(), rate=60)
+    world = World(*fleet(), rate=30)
     before = pairs(world.live(140)[-1])
     kept = world.brain.state()
     for forget, told in ((False, before), (True, 0.0)):
@@ -190,16 +190,16 @@ def test_without_being_asked_for_there_is_no_switchback() -> None:
     assert {d.services[0].share_percent for d in lived[20:]} == {95.0}
 
 
-def test_the_two_estimates_differ_where_the_arms_share_an_endpoint_and_the_switchback_has_the_truth() -> None:
-    """Round robin floods a slow endpoint. The adaptive arm relieves it, for the holdout's users as well."""
+def test_the_two_estimates_differ_where_the_arms_share_endpoints_and_the_switchback_has_the_truth() -> None:
+    """The static cluster of a holdout sees one open request in ten, and picks worse than the static rules alone would."""
     slow = [Behaviour(service_s=0.08), *[Behaviour()] * 3]
 
     def lived(settings: Settings) -> tuple[float, Decision]:
-        world = World(*slow, settings=settings, rate=150.0, policy="ROUND_ROBIN")
-        last = world.live(300)[-1]
-        return world.mean(60), last
+        world = World(*slow, settings=settings, rate=200.0, policy="LEAST_REQUEST")
+        last = world.live(200)[-1]
+        return world.mean(40), last
 
-    adaptive = Settings(mode=Mode.ADAPTIVE, proof=Proof(window_s=600))
+    adaptive = Settings(mode=Mode.ADAPTIVE, share_percent=90, proof=Proof(window_s=600))
     static_s, _ = lived(Settings(mode=Mode.STATIC))
     adaptive_s, alone = lived(adaptive)
     _, switched = lived(replace(adaptive, proof=Proof(switchback=DESIGN)))
@@ -207,9 +207,9 @@ def test_the_two_estimates_differ_where_the_arms_share_an_endpoint_and_the_switc
     assert whole is not None
     assert whole.low is not None
     assert whole.high is not None
-    assert holdout.high is not None
+    assert holdout.low is not None
     assert whole.low - 0.02 <= truth <= whole.high + 0.02
-    assert holdout.high < truth - 0.02, "the holdout sees less than there is"
+    assert holdout.low > truth + 0.02, "the holdout sees more than there is"
 
 
 def test_a_static_block_is_no_evidence_for_the_holdout() -> None:
