@@ -191,7 +191,7 @@ def test_without_being_asked_for_there_is_no_switchback() -> None:
 
 
 def test_the_two_estimates_differ_where_the_arms_share_endpoints_and_the_switchback_has_the_truth() -> None:
-    """The static cluster of a holdout sees one open request in ten, and picks worse than the static rules alone would."""
+    """The cluster of a holdout sees one open request in ten, and picks worse than the static rules alone would."""
     slow = [Behaviour(service_s=0.08), *[Behaviour()] * 3]
 
     def lived(settings: Settings) -> tuple[float, Decision]:
