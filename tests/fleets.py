@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from dataplane.contract import Arm
+from dataplane.simulated import picking
 from dataplane.simulated.fleet import Fleet, Floats, Trace
 from dataplane.simulated.fleet_mesh import FleetMesh
-from dataplane.simulated.picks import picker
+from dataplane.simulated.picks import picker, tiered
 from dataplane.simulated.schedule import Schedule
 from weirflow.lab.bounds import topology_at
 from weirflow.lab.endpoint import Endpoint, pieces
@@ -63,6 +64,14 @@ def mesh(of: Fleet, work: Trace, *, nodes: int = 1, seed: int = 2, **kw: Any) ->
     made._nodes.cluster["skip"] = made._nodes.cluster["turn"] = np.arange(2 * nodes).reshape(nodes, 2) % 7
     made.moved(topology_at(of, 0.0, nodes))
     return made
+
+
+def in_tiers(made: FleetMesh, tiers: list[int], arm: Arm = Arm.STATIC) -> None:
+    """Divide the endpoints at every node, and begin all schedules anew."""
+    made._nodes.lane["tier"][:, arm] = np.unique(tiers, return_inverse=True)[1]
+    made._nodes.cluster["tiers"][:, arm] = len(set(tiers))
+    for v in range(len(made._nodes.node)):
+        picking.rebuild(made._nodes, v, int(arm))
 
 
 @dataclass(slots=True)
@@ -122,12 +131,12 @@ class SlowMesh:
 
     def _picker(self, v: int, open_now: Any, rng: np.random.Generator) -> Callable[[], int]:
         cluster = self.fast._nodes.cluster[v, Arm.STATIC]
-        weights = self.fast._nodes.lane["weight"][v, Arm.STATIC].tolist()
-        if self.policy == "full_scan" and len(set(weights)) == 1:
-            return lambda: _least(open_now[v], rng)
-        name = "LEAST_REQUEST" if self.policy == "full_scan" else self.policy.upper()
+        lane = self.fast._nodes.lane[v, Arm.STATIC]
+        weights, active = lane["weight"].tolist(), lambda e: int(open_now[v, e])
+        if self.policy == "full_scan":
+            return tiered(weights, lane["tier"].tolist(), active, rng, int(cluster["skip"]))
         skip = int(cluster["skip" if len(set(weights)) > 1 else "turn"])
-        return picker(name, weights, lambda e: int(open_now[v, e]), rng, skip)
+        return picker(self.policy.upper(), weights, active, rng, skip)
 
 
 class _Clock:
@@ -139,17 +148,6 @@ class _Clock:
 
     def at(self, when_s: float, call: Callable[..., None], *told: Any) -> None:
         self._schedule.at(when_s, call, *told)
-
-
-def _least(counts: Any, rng: np.random.Generator) -> int:
-    best, ties = 0, 1
-    for e in range(1, len(counts)):
-        if counts[e] < counts[best]:
-            best, ties = e, 1
-        elif counts[e] == counts[best]:
-            ties += 1
-            best = e if int(rng.random() * ties) == 0 else best
-    return best
 
 
 def p99(latency_s: Floats) -> float:

@@ -1,4 +1,4 @@
-"""The fast mesh: is it the slow one, request by request; does it pick as Envoy does; does it tell as the wires do."""
+"""The fast mesh: is it the slow one, request by request; and does it tell as the wires do."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataplane.contract import Arm, Felt, InFlight, Outcome, Plan, Requests, ServicePlan, Telemetry, Verdict
-from dataplane.simulated import picking
 from dataplane.simulated.compiled import compiled, mark_of
 from dataplane.simulated.fleet import Fleet
 from dataplane.simulated.fleet_mesh import WAYS, FleetMesh, Rhythm
 from dataplane.simulated.logs import Lie, Wire
-from tests.fleets import NEVER, SlowMesh, fleet, mesh, trace
+from tests.fleets import NEVER, SlowMesh, fleet, in_tiers, mesh, trace
 from weirflow.lab.bounds import topology_at
 
 E = 4
@@ -61,12 +60,20 @@ def troubled(seed: int) -> Fleet:
     seed=st.integers(0, 10_000),
     policy=st.sampled_from(["random", "round_robin", "least_request", "full_scan"]),
     uneven=st.booleans(),
+    tiers=st.lists(st.integers(0, 2), min_size=E, max_size=E),
 )
-def test_the_compiled_mesh_is_the_slow_one_request_by_request(seed: int, policy: str, uneven: bool) -> None:
+def test_the_compiled_mesh_is_the_slow_one_request_by_request(
+    seed: int, policy: str, uneven: bool, tiers: list[int]
+) -> None:
     of = troubled(seed)
     work = trace(of, 0.8, 5.0, nodes=2, seed=seed)
-    weights = np.random.default_rng(seed).uniform(50, 500, E) if uneven else None
+    rng = np.random.default_rng(seed)
+    weights = rng.uniform(50, 500, E) if uneven else rng.uniform(50, 500, 3)[tiers]  # equal where the tier is the same
+    if not uneven and policy != "full_scan":
+        weights = np.ones(E)
     fast = mesh(of, work, nodes=2, policy=policy, weights=weights, rhythm=Rhythm(NEVER, NEVER, timeout_s=1.0))
+    if policy == "full_scan":
+        in_tiers(fast, tiers)
     slow = SlowMesh(fast, policy)
     slow.run()
     fate = fast.finish()
@@ -101,86 +108,6 @@ def test_chunks_change_nothing() -> None:
     np.testing.assert_array_equal(a.endpoint, b.endpoint)
 
 
-# Picks.
-
-
-def shares_of(weights: list[float], open_now: list[int], bias: float, picks: int = 20_000) -> np.ndarray:
-    """Pick that often with open requests held still."""
-    of = fleet(*[1.0] * len(weights))
-    made = mesh(of, trace(of, 0.5, 1.0), policy="full_scan", weights=np.array(weights))
-    made._nodes.cluster["bias"][0, 0] = bias
-    made._nodes.lane["open"][0, 0] = open_now
-    picking.rebuild(made._nodes, 0, 0)
-    found = [picking.earliest(made._nodes, 0, 0) for _ in range(picks)]
-    return np.bincount(found, minlength=len(weights)) / picks
-
-
-def test_without_bias_a_schedule_deals_by_weight() -> None:
-    found = shares_of([100, 200, 400, 50], [0, 7, 3, 1], bias=0.0)
-    np.testing.assert_allclose(found, np.array([100, 200, 400, 50]) / 750, atol=1e-3)
-
-
-@pytest.mark.parametrize("bias", [0.5, 1.0, 2.0])
-def test_bias_divides_a_weight_by_a_power_of_its_open_requests(bias: float) -> None:
-    weight, open_now = np.array([100.0, 200.0, 400.0]), np.array([0, 3, 7])
-    expected = weight / (open_now + 1.0) ** bias
-    np.testing.assert_allclose(
-        shares_of(weight.tolist(), open_now.tolist(), bias), expected / expected.sum(), atol=1e-3
-    )
-
-
-def test_a_full_scan_takes_the_least_and_draws_among_equals() -> None:
-    of = fleet(1.0, 1.0, 1.0, 1.0)
-    made = mesh(of, trace(of, 0.5, 1.0), policy="full_scan")
-    made._nodes.lane["open"][0, 0] = [1, 3, 1, 1]
-    rng = np.random.default_rng(1)
-    found = np.bincount([picking.full_scan(made._nodes, 0, 0, rng) for _ in range(6000)], minlength=4) / 6000
-    np.testing.assert_allclose(found, [1 / 3, 0, 1 / 3, 1 / 3], atol=0.03)
-
-
-def test_two_choices_take_the_idler_and_now_and_then_the_busiest() -> None:
-    of = fleet(1.0, 1.0, 1.0, 1.0)
-    made = mesh(of, trace(of, 0.5, 1.0))
-    made._nodes.lane["open"][0, 0] = [0, 1, 2, 3]
-    rng = np.random.default_rng(1)
-    found = np.bincount([picking.stock(made._nodes, 0, 0, rng) for _ in range(8000)], minlength=4) / 8000
-    np.testing.assert_allclose(found, np.array([7, 5, 3, 1]) / 16, atol=0.03)  # drawn with replacement
-
-
-def failing(share: float, status: int = 503) -> Fleet:
-    """The first of five fails at once."""
-    return fleet(*[1.0] * 5, error_share=np.array([[share]] + [[0.0]] * 4), status=np.full((5, 1), status))
-
-
-def share_of_the_first(of: Fleet, policy: str, after_s: float = 3.0) -> float:
-    work = trace(of, 0.6, 12.0, nodes=2)
-    fate = mesh(of, work, nodes=2, policy=policy).finish()
-    return float((fate.endpoint[work.at_s > after_s] == 0).mean())
-
-
-def test_a_fast_failure_draws_least_request_in_and_not_those_who_know_failures() -> None:
-    of = failing(1.0)
-    assert share_of_the_first(of, "least_request") > 0.25, "a fifth would be its due"
-    for policy in ("least_request_outliers", "peak_ewma", "prequal"):
-        assert share_of_the_first(of, policy) < 0.05, policy
-    assert share_of_the_first(failing(1.0, 200), "least_request_outliers") > 0.25, "an empty 200 is no error to Envoy"
-
-
-def test_no_more_than_half_are_ejected() -> None:
-    of = fleet(*[1.0] * 6, error_share=np.ones((6, 1)))
-    made = mesh(of, trace(of, 0.6, 5.0), policy="least_request_outliers")
-    made.run(4.0)
-    assert made._nodes.node["ups"][0] == 3
-
-
-def test_reported_load_makes_weights_of_capacity() -> None:
-    of = fleet(1.0, 2.0, 4.0)
-    work = trace(of, 0.7, 60.0)
-    fate = mesh(of, work, policy="cswrr").finish()
-    late = work.at_s > 10.0
-    np.testing.assert_allclose(np.bincount(fate.endpoint[late]) / late.sum(), np.array([1, 2, 4]) / 7, atol=0.03)
-
-
 # The brain's end.
 
 
@@ -210,6 +137,26 @@ def test_a_plan_deals_its_share_by_its_weights_until_its_lease_ends() -> None:
     assert {(e.node, e.kind, e.plan, e.accepted) for e in acks} == {
         (v, k, 7, True) for v in (0, 1) for k in ("EDS", "RTDS")
     }
+
+
+def test_a_plan_divides_into_tiers_and_a_member_that_it_does_not_know_has_its_own() -> None:
+    of, heard = fleet(*[1.0] * 4, joins_s=np.array([0.0, 0.0, 0.0, 1.0])), Listener()
+    made = mesh(of, trace(of, 0.5, 12.0), on_telemetry=heard)
+    told = ServicePlan(100.0, {0: 100, 1: 100, 2: 400}, tiers={0: 0, 1: 0, 2: 5})
+    made.publish(Plan(1, {0: told}))
+    made.run(1.0)
+    made.moved(topology_at(of, 1.0, version=2))
+    lane = made._nodes.lane[0, Arm.ADAPTIVE]
+    assert lane["tier"].tolist() == [0, 0, 1, 2]
+    made.publish(Plan(2, {0: told}))
+    made.run(5.0)
+    rows = heard.rows()
+    late = (rows.started_s > 1.0) & (rows.started_s < 4.0)
+    found = np.bincount(rows.endpoint[late], minlength=4) / late.sum()
+    np.testing.assert_allclose(found, np.array([1, 1, 4, 2]) / 8, atol=0.05)
+    made.publish(Plan(3, {0: ServicePlan(100.0, told.weights)}))
+    made.run(6.0)
+    assert made._nodes.cluster["tiers"][0, Arm.ADAPTIVE] == 1, "the same weights in one tier are another plan"
 
 
 def test_the_arms_do_not_see_each_others_requests() -> None:

@@ -90,11 +90,19 @@ CLUSTER = np.dtype(
     [
         ("way", "i8"),  # to pick: `picking`
         ("total", "f8"),  # weight of those that are up
-        ("even", "?"),  # all of those are equal
+        ("tiers", "i8"),  # among which turns are taken
         ("bias", "f8"),
         ("skip", "i8"),
         ("turn", "i8"),  # of the plain round robin
         ("stamps", "i8"),
+    ]
+)
+TIER = np.dtype(
+    [
+        ("weight", "f8"),  # of those in it that are up
+        ("even", "?"),  # all of those are equal
+        ("deadline", "f8"),
+        ("stamp", "i8"),  # as below
     ]
 )
 LANE = np.dtype(
@@ -104,6 +112,7 @@ LANE = np.dtype(
         ("succeeded", "i8"),
         ("failed", "i8"),
         ("weight", "f8"),
+        ("tier", "i8"),
         ("deadline", "f8"),
         ("stamp", "i8"),  # equal deadlines go in the order they were set
     ]
@@ -149,6 +158,7 @@ class Nodes(NamedTuple):
     up: Records  # (N, E) i8: the first `ups` are members that are not ejected
     cluster: Records  # (N, 2) CLUSTER
     lane: Records  # (N, 2, E) LANE
+    tier: Records  # (N, 2, E) TIER: at most as many as endpoints
 
 
 class Notes(NamedTuple):
@@ -188,11 +198,12 @@ def nodes(count: int, endpoints: int, ways: Sequence[int], rng: np.random.Genera
     node["lease_until_s"] = -np.inf
     node["look_s"] = rng.random(count)
     cluster = np.zeros((count, 2), CLUSTER)
-    cluster["way"], cluster["bias"], cluster["even"] = ways, 1.0, True
+    cluster["way"], cluster["bias"] = ways, 1.0
     cluster["skip"], cluster["turn"] = rng.integers(SKIPS, size=(2, count, 2))
     lane = np.zeros((count, 2, endpoints), LANE)
-    lane["weight"] = 1.0
-    return Nodes(np.zeros(endpoints, np.bool_), node, np.zeros((count, endpoints), np.int64), cluster, lane)
+    lane["weight"], cluster["tiers"] = 1.0, 1
+    up, tier = np.zeros((count, endpoints), np.int64), np.zeros((count, 2, endpoints), TIER)
+    return Nodes(np.zeros(endpoints, np.bool_), node, up, cluster, lane, tier)
 
 
 def notes(count: int, endpoints: int, first_rtt_s: float) -> Notes:

@@ -58,7 +58,7 @@ class FleetMesh:
     """Nodes, endpoints and clients of one service. Implements `contract.DataPlane`, driven by `drive.run`.
 
     The topology has one service, and an endpoint's id is its row in the fleet. `policy` is the static cluster's way to
-    pick, one of `WAYS`, `adaptive` the adaptive cluster's. `weights` replaces the operator's static weights, by row.
+    pick, one of `WAYS`; the adaptive one's is the full scan. `weights` replaces the operator's static weights, by row.
     `good_body` says that an answer without a body is an error to the proxies' log. ValueError: no such way, or not one
     service, or a topology that is larger than the fleet.
     """
@@ -73,14 +73,13 @@ class FleetMesh:
         on_event: OnEvent = lambda _: None,
         *,
         policy: str = "least_request",
-        adaptive: str = "full_scan",
         weights: Floats | None = None,
         wire: Wire | None = None,
         rhythm: Rhythm | None = None,
         good_body: bool = False,
     ) -> None:
-        if policy not in WAYS or adaptive not in WAYS:
-            raise ValueError(f"the fast mesh picks by none but {', '.join(WAYS)}, not by {policy!r} and {adaptive!r}")
+        if policy not in WAYS:
+            raise ValueError(f"the fast mesh picks by none but {', '.join(WAYS)}, not by {policy!r}")
         if len(topology.services) != 1 or topology.endpoint_slots > len(fleet):
             raise ValueError("the fast mesh takes one service, and a row of the fleet for each endpoint")
         self.schedule = Schedule(0.0)
@@ -93,7 +92,7 @@ class FleetMesh:
         count = len(topology.nodes)
         self._servers = arrays.servers(fleet)
         self._book = arrays.book(trace, self._rng.random(len(trace)))
-        self._nodes = arrays.nodes(count, len(fleet), [WAYS[policy], WAYS[adaptive]], self._rng)
+        self._nodes = arrays.nodes(count, len(fleet), [WAYS[policy], picking.FULL_SCAN], self._rng)
         self._nodes.cluster["bias"][:, Arm.STATIC] = 0.0 if policy in UNBIASED else 1.0
         self._notes = arrays.notes(count, len(fleet), learning.FIRST_RTT_S)
         self._trace, self._logged = trace, 0
@@ -193,11 +192,9 @@ class FleetMesh:
         for node in self._topology.nodes:
             v, known = node.id, bool(n.node["plan"][node.id] == plan.version)
             before, self._plans[v] = self._plans[v], told
-            if told is not None and (before is None or before.weights != told.weights):
+            if told is not None and (before is None or (before.weights, before.tiers) != (told.weights, told.tiers)):
                 self._weigh(v)
-                n.cluster["bias"][v, Arm.ADAPTIVE] = (
-                    told.bias
-                )  # Envoy looks at it as it builds a schedule, and only then
+                n.cluster["bias"][v, Arm.ADAPTIVE] = told.bias  # Envoy looks at it only as it builds a schedule
                 restart(n, v, int(Arm.ADAPTIVE))
             n.node["share_percent"][v] = told.share_percent if told is not None else 0.0
             n.node["plan"][v], n.node["lease_until_s"][v] = plan.version, self.now + self.rhythm.ttl_s
@@ -206,9 +203,14 @@ class FleetMesh:
                     self._hear(Verdict(v, kind, str(plan.version), True, plan.version))
 
     def _weigh(self, v: int) -> None:
-        """The adaptive weights at a node; a member that its plan does not know yet gets the others' mean."""
+        """Adaptive weights and tiers at a node; a member new to its plan gets the mean, and a tier of its own."""
         told, here = self._plans[v], self._topology.members[self._service]
         weights = dict(told.weights) if told is not None else {}
+        tiers = dict(told.tiers) if told is not None else {}
+        newcomers = max(tiers.values(), default=-1) + 1
+        labels, numbers = np.unique([tiers.get(e, newcomers) for e in here.tolist()], return_inverse=True)
+        self._nodes.lane["tier"][v, Arm.ADAPTIVE, here] = numbers
+        self._nodes.cluster["tiers"][v, Arm.ADAPTIVE] = max(len(labels), 1)
         known = [weights[e] for e in here.tolist() if e in weights]
         if not known:
             self._nodes.lane["weight"][v, Arm.ADAPTIVE, here] = self._topology.static_weight[here]

@@ -7,6 +7,8 @@ From `source/extensions/load_balancing_policies/common/load_balancer_impl.cc` an
   request divides the weight by (open requests + 1) ** bias, counted before this pick;
 * equal weights: round robin walks round; least request takes the better of two drawn with replacement, the first if
   they are equal, or scans all and draws among the least;
+* tiers (localities under locality-weighted balancing) take turns by the sums of their weights, in a schedule of the
+  same kind, and what was said holds within each (`locality_wrr.cc`); here none but the full scan has them;
 * any change of hosts or weights builds a new schedule, as if a number of picks that is the worker's own for life had
   been made of it already (`createWithPicks`). A change of the bias alone is not seen until then.
 """
@@ -25,6 +27,8 @@ RANDOM, ROUND_ROBIN, LEAST_REQUEST, FULL_SCAN, REPORTED, OUTLIERS, PEAK_EWMA, PR
     range(11)
 )
 """Ways to pick, as numbers."""
+NOBODY = 1 << 62
+"""More open requests than any endpoint has."""
 EVEN_ENOUGH = 1e-13
 """What Envoy adds to each weight as it builds a schedule, so that none is a multiple of another."""
 
@@ -41,11 +45,16 @@ def pressed(n: Nodes, v: int, arm: int, e: int) -> float:
 
 
 @compiled
-def earliest(n: Nodes, v: int, arm: int) -> int:
-    """The endpoint whose deadline is first, put back at its next one."""
-    best = int(n.up[v, 0])
-    for j in range(1, n.node[v].ups):
-        e = n.up[v, j]
+def earliest(n: Nodes, v: int, arm: int, tier: int) -> int:
+    """The endpoint of the tier whose deadline is first, put back at its next one."""
+    best = -1
+    for j in range(n.node[v].ups):
+        e = int(n.up[v, j])
+        if n.lane[v, arm, e].tier != tier:
+            continue
+        if best < 0:
+            best = e
+            continue
         sooner = n.lane[v, arm, e].deadline - n.lane[v, arm, best].deadline
         if sooner < 0.0 or (sooner == 0.0 and n.lane[v, arm, e].stamp < n.lane[v, arm, best].stamp):
             best = e
@@ -57,31 +66,82 @@ def earliest(n: Nodes, v: int, arm: int) -> int:
 
 
 @compiled
+def turn(n: Nodes, v: int, arm: int) -> int:
+    """The tier whose deadline is first, put back at its next one. Tiers of nobody pass."""
+    best = -1
+    for t in range(n.cluster[v, arm].tiers):
+        tier = n.tier[v, arm, t]
+        if tier.weight == 0.0:
+            continue
+        if best < 0:
+            best = t
+            continue
+        sooner = tier.deadline - n.tier[v, arm, best].deadline
+        if sooner < 0.0 or (sooner == 0.0 and tier.stamp < n.tier[v, arm, best].stamp):
+            best = t
+    tier, cluster = n.tier[v, arm, best], n.cluster[v, arm]
+    tier.deadline += 1.0 / tier.weight
+    tier.stamp = cluster.stamps
+    cluster.stamps += 1
+    return best
+
+
+@compiled
 def rebuild(n: Nodes, v: int, arm: int) -> None:
-    """A new schedule over those that are up, `skip` picks on."""
-    cluster, ups = n.cluster[v, arm], n.node[v].ups
-    first, total, pressure, even = n.lane[v, arm, n.up[v, 0]].weight, 0.0, 0.0, True
+    """New schedules over those that are up: in each tier, and of the tiers where there are several."""
+    cluster = n.cluster[v, arm]
+    cluster.total, cluster.stamps = 0.0, n.node[v].ups
+    for t in range(cluster.tiers):
+        fill(n, v, arm, t)
+        cluster.total += n.tier[v, arm, t].weight
+    if cluster.tiers == 1 or cluster.total == 0.0:
+        return
+    done = 0
+    for t in range(cluster.tiers):
+        tier = n.tier[v, arm, t]
+        if tier.weight > 0.0:
+            picks = skipped(tier.weight, cluster.total, cluster.skip)
+            tier.deadline = (picks + 1) / tier.weight
+            tier.stamp = t
+            done += picks
+    while done < cluster.skip:
+        turn(n, v, arm)
+        done += 1
+
+
+@compiled
+def skipped(weight: float, total: float, skip: int) -> int:
+    """How many of `skip` picks an entry of this weight has surely had; the rest of them have to be made."""
+    picks = int(weight * skip / total)
+    return picks - 1 if picks > 0 and picks / weight >= skip / total else picks
+
+
+@compiled
+def fill(n: Nodes, v: int, arm: int, t: int) -> None:
+    """A new schedule of one tier; none where all its weights are equal."""
+    cluster, tier, ups = n.cluster[v, arm], n.tier[v, arm, t], n.node[v].ups
+    first, pressure = -1.0, 0.0
+    tier.weight, tier.even = 0.0, True
     for j in range(ups):
-        weight = n.lane[v, arm, n.up[v, j]].weight
-        total += weight
-        pressure += pressed(n, v, arm, n.up[v, j]) + EVEN_ENOUGH
-        even = even and weight == first
-    cluster.total = total
-    cluster.even = even
-    if even:
+        lane = n.lane[v, arm, n.up[v, j]]
+        if lane.tier == t:
+            first = lane.weight if first < 0.0 else first
+            tier.weight += lane.weight
+            pressure += pressed(n, v, arm, n.up[v, j]) + EVEN_ENOUGH
+            tier.even = tier.even and lane.weight == first
+    if tier.even:
         return
     done = 0
     for j in range(ups):
-        lane, weight = n.lane[v, arm, n.up[v, j]], pressed(n, v, arm, n.up[v, j]) + EVEN_ENOUGH
-        picks = int(weight * cluster.skip / pressure)
-        if picks > 0 and picks / weight >= cluster.skip / pressure:
-            picks -= 1
-        lane.deadline = (picks + 1) / weight
-        lane.stamp = j
-        done += picks
-    cluster.stamps = ups
+        lane = n.lane[v, arm, n.up[v, j]]
+        if lane.tier == t:
+            weight = pressed(n, v, arm, n.up[v, j]) + EVEN_ENOUGH
+            picks = skipped(weight, pressure, cluster.skip)
+            lane.deadline = (picks + 1) / weight
+            lane.stamp = j
+            done += picks
     while done < cluster.skip:
-        earliest(n, v, arm)
+        earliest(n, v, arm, t)
         done += 1
 
 
@@ -131,12 +191,13 @@ def scan(
 
 
 @compiled
-def full_scan(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
-    """The endpoint with least open requests; among equal ones each is as likely (reservoir sampling, as Envoy does)."""
-    best, ties = int(n.up[v, 0]), 1
-    least = n.lane[v, arm, best].open
-    for j in range(1, n.node[v].ups):
-        e = n.up[v, j]
+def full_scan(n: Nodes, v: int, arm: int, tier: int, rng: np.random.Generator) -> int:
+    """The endpoint of the tier with least open requests; of equal ones each is as likely (reservoir sampling)."""
+    best, ties, least = -1, 1, NOBODY
+    for j in range(n.node[v].ups):
+        e = int(n.up[v, j])
+        if n.lane[v, arm, e].tier != tier:
+            continue
         c = n.lane[v, arm, e].open
         if c < least:
             best, least, ties = e, c, 1
@@ -153,12 +214,13 @@ def stock(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
     cluster, ups = n.cluster[v, arm], n.node[v].ups
     if cluster.way == RANDOM:
         return int(n.up[v, int(rng.random() * ups)])
-    if not cluster.even:
-        return earliest(n, v, arm)
+    tier = turn(n, v, arm) if cluster.tiers > 1 else 0
+    if not n.tier[v, arm, tier].even:
+        return earliest(n, v, arm, tier)
     if cluster.way in (ROUND_ROBIN, REPORTED):
         cluster.turn += 1
         return int(n.up[v, (cluster.turn - 1) % ups])
     if cluster.way == FULL_SCAN:
-        return full_scan(n, v, arm, rng)
+        return full_scan(n, v, arm, tier, rng)
     first, second = int(n.up[v, int(rng.random() * ups)]), int(n.up[v, int(rng.random() * ups)])
     return second if n.lane[v, arm, second].open < n.lane[v, arm, first].open else first

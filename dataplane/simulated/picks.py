@@ -73,10 +73,15 @@ def _least_of(
         return lambda: members[turn()]
 
     def scan() -> int:
-        counts = [active(i) for i in members]
-        least = min(counts)
-        best = [i for i, count in zip(members, counts, strict=True) if count == least]
-        return best[int(rng.random() * len(best))]
+        best, least, ties = members[0], active(members[0]), 1
+        for i in members[1:]:
+            count = active(i)
+            if count < least:
+                best, least, ties = i, count, 1
+            elif count == least:  # as Envoy does: each of those that tie has the same chance to stay
+                ties += 1
+                best = i if int(rng.random() * ties) == 0 else best
+        return best
 
     return scan
 
