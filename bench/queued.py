@@ -4,12 +4,19 @@ Times are exact where a mesh's are sampled, so that a test of what is learned kn
 """
 
 import heapq
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataplane.contract import Endpoint, Node, Outcome, Requests, Service, Topology
+from features.columns import Features
 from features.store import FeatureStore
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 START = 1_000_000.0
 
@@ -18,39 +25,41 @@ START = 1_000_000.0
 class Run:
     """Requests by time of arrival: node, endpoint, begin, latency and class of each."""
 
-    node: np.ndarray
-    endpoint: np.ndarray
-    start: np.ndarray
-    took: np.ndarray
-    klass: np.ndarray
+    node: Ints
+    endpoint: Ints
+    start: Floats
+    took: Floats
+    klass: Ints
     topology: Topology
 
 
 def run(
-    seconds,
-    speeds,
+    seconds: float,
+    speeds: Sequence[float] | Callable[[float], Sequence[float]],
     *,
-    rate,
-    work=0.02,
-    workers=4,
-    nodes=2,
-    cv=1.0,
-    seed=1,
-    heavy=(),
-    route_cost=(1.0,),
-    route_share=(1.0,),
-    extra=0.0,
-):
+    rate: float,
+    work: float = 0.02,
+    workers: int = 4,
+    nodes: int = 2,
+    cv: float = 1.0,
+    seed: int = 1,
+    heavy: tuple[int, ...] = (),
+    route_cost: tuple[float, ...] = (1.0,),
+    route_share: tuple[float, ...] = (1.0,),
+    extra: float = 0.0,
+) -> Run:
     """Poisson arrivals, the better of two by the node's own open requests. `speeds(t)` by endpoint, or a list.
 
     `heavy`: endpoints to which every second request of class 1 goes.
     """
     rng = np.random.default_rng(seed)
-    speed_at = speeds if callable(speeds) else lambda _: speeds
+    speed_at: Callable[[float], Sequence[float]] = speeds if callable(speeds) else lambda _: speeds
     count = len(speed_at(0.0))
     free = [[0.0] * workers for _ in range(count)]
     own = np.zeros((nodes, count), dtype=int)
-    ends, rows, now = [], [], 0.0
+    ends: list[tuple[float, int, int]] = []
+    rows: list[tuple[int, int, float, float, int]] = []
+    now = 0.0
     while (now := now + rng.exponential(1 / rate)) < seconds:
         while ends and ends[0][0] <= now:
             _, n, e = heapq.heappop(ends)
@@ -68,27 +77,36 @@ def run(
         own[n, e] += 1
         heapq.heappush(ends, (end, n, e))
         rows.append((n, e, now, end - now, klass))
-    node, endpoint, start, took, klass = map(np.array, zip(*rows, strict=True))
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
     members = tuple(Endpoint(i, f"10.0.0.{i}:80") for i in range(count))
     routes = tuple(f"route-{i}" for i in range(len(route_cost)))
     named = tuple(Node(i, f"edge-{i}") for i in range(nodes))
     topology = Topology(1, (Service(0, "shop", members),), named, routes, (0,) * len(routes))
-    return Run(node, endpoint, start, took, klass, topology)
+    return Run(*columns, topology=topology)
 
 
-def ticks(it, *, took=None, failed=None, clocks=None, late=None, store=None, routes=True):
+def ticks(
+    it: Run,
+    *,
+    took: Floats | None = None,
+    failed: NDArray[np.bool_] | None = None,
+    clocks: Sequence[float] | None = None,
+    late: Sequence[float] | None = None,
+    store: FeatureStore | None = None,
+    routes: bool = True,
+) -> Iterator[tuple[int, Features]]:
     """Tell a store all of it, each node's log every 0.1 s; yields time and features at each second.
 
     `took` and `failed` put other telemetry in place of the truth; `clocks` and `late` are by node, seconds.
     """
     store = store or FeatureStore(it.topology)
     nodes = len(it.topology.nodes)
-    clocks, late = (np.zeros(nodes) if v is None else np.asarray(v, dtype=float) for v in (clocks, late))
-    seen = np.ceil((it.start + it.took) * 10) / 10 + late[it.node]
+    ahead, behind = (np.zeros(nodes) if v is None else np.asarray(v, dtype=float) for v in (clocks, late))
+    seen = np.ceil((it.start + it.took) * 10) / 10 + behind[it.node]
     told = it.took if took is None else took
     zero = np.zeros(len(seen))
-    columns = dict.fromkeys(Requests.dtypes(), zero) | {
-        "started_s": START + it.start + clocks[it.node],
+    columns: dict[str, Any] = dict.fromkeys(Requests.dtypes(), zero) | {
+        "started_s": START + it.start + ahead[it.node],
         "duration_s": told,
         "felt_s": told,
         "endpoint": it.endpoint,
@@ -109,6 +127,6 @@ def ticks(it, *, took=None, failed=None, clocks=None, late=None, store=None, rou
             yield tenth // 10, store.freeze(START + tenth / 10)
 
 
-def service_s(features):
+def service_s(features: Features) -> Floats:
     """Latency without waiting, by endpoint."""
-    return features.endpoints.level_s * features.endpoints.work_share
+    return np.asarray(features.endpoints.level_s * features.endpoints.work_share)
