@@ -28,8 +28,8 @@ from models.latency import LatencyQuantiles
 from models.latency_streams import EXPERTS
 
 OURS = "LatencyQuantiles"
-SEEDS = (21, 22, 23)
-"""Of the made-up requests reported. Settings were chosen on seeds 1 to 3 and 11 to 16."""
+SEEDS = (31, 32, 33)
+"""Of the made-up requests reported. Settings were chosen on 1 to 3, 11 to 16 and 21 to 23."""
 
 ONE_BY_ONE = 5000
 """Requests that are put to the one-row verbs, to time them."""
