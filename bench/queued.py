@@ -64,25 +64,25 @@ def run(
         while ends and ends[0][0] <= now:
             _, n, e = heapq.heappop(ends)
             own[n, e] -= 1
-        n, klass = int(rng.integers(nodes)), int(rng.random() >= route_share[0])
+        n, of_class = int(rng.integers(nodes)), int(rng.random() >= route_share[0])
         a, b = rng.integers(count, size=2)
         e = int(a if own[n, a] <= own[n, b] else b)
-        if heavy and klass == 1 and rng.random() < 0.5:
+        if heavy and of_class == 1 and rng.random() < 0.5:
             e = int(heavy[0])
         begin = max(now, heapq.heappop(free[e]))
-        demand = work * route_cost[klass] * (rng.gamma(cv**-2, cv**2) if cv else 1.0)
+        demand = work * route_cost[of_class] * (rng.gamma(cv**-2, cv**2) if cv else 1.0)
         end = begin + demand / speed_at(begin)[e]
         heapq.heappush(free[e], end)
         end += extra
         own[n, e] += 1
         heapq.heappush(ends, (end, n, e))
-        rows.append((n, e, now, end - now, klass))
-    columns = [np.array(column) for column in zip(*rows, strict=True)]
+        rows.append((n, e, now, end - now, of_class))
+    node, endpoint, start, took, klass = (np.array(column) for column in zip(*rows, strict=True))
     members = tuple(Endpoint(i, f"10.0.0.{i}:80") for i in range(count))
     routes = tuple(f"route-{i}" for i in range(len(route_cost)))
     named = tuple(Node(i, f"edge-{i}") for i in range(nodes))
     topology = Topology(1, (Service(0, "shop", members),), named, routes, (0,) * len(routes))
-    return Run(*columns, topology=topology)
+    return Run(node, endpoint, start, took, klass, topology)
 
 
 def ticks(
