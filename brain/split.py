@@ -46,7 +46,11 @@ def best_split(service_s: Floats, lanes: float, load_per_s: float, quantile: flo
     k = 1.0 / np.log(1.0 / (1.0 - quantile))
     rising = ((power + 1.0) * _RHO**power * (1.0 - _RHO) + _RHO ** (power + 1.0)) / (1.0 - _RHO) ** 2
     cheapest = service_s + price_s
-    low, high = float(cheapest.min()), float((cheapest + service_s * k / lanes * rising[-1]).max())
+    # No search beyond where those that fill first bear it all: one nearly dead would make every step a huge one.
+    full = cheapest + service_s * k / lanes * rising[-1]
+    order = np.argsort(full)
+    enough = int(np.searchsorted(np.cumsum(FULL * capacity[order]), load_per_s))
+    low, high = float(cheapest.min()), float(full[order[min(enough, len(order) - 1)]])
     rate = np.zeros_like(service_s)
     for _ in range(_STEPS):
         marginal = 0.5 * (low + high)
