@@ -53,12 +53,24 @@ def test_a_push_waits_until_every_worker_has_walked_its_schedule_three_times() -
     assert ask(gate, NEXT, EVEN, [1024], 5, workers=[2]) == ""
 
 
-def test_an_uneven_schedule_takes_longer_to_walk() -> None:
-    floor = np.array([5, 131, 132, 132])
-    goal = EVEN
-    up = np.array([7, 131, 131, 131])
-    assert ask(pushed([0]), up, floor, [239], 60, goal=goal) != ""
-    assert ask(pushed([0]), up, floor, [240], 60, goal=goal) == ""
+def test_an_uneven_schedule_takes_longer_to_walk_when_the_light_one_is_not_raised() -> None:
+    light = np.array([5, 131, 132, 132])
+    for again in (np.array([5, 110, 142, 143]), np.array([3, 110, 143, 144])):
+        assert ask(pushed([0]), again, light, [239], 60) != "", "it may not have been picked once since"
+        assert ask(pushed([0]), again, light, [240], 60) == ""
+
+
+def test_an_endpoint_on_its_way_up_does_not_hold_up_its_own_rise() -> None:
+    # The other three have a schedule of 400 / 131 picks, three walks are 10; the first alone would take 240.
+    floor, up = np.array([5, 131, 132, 132]), np.array([7, 131, 131, 131])
+    assert "too few for whole schedules (9 a node)" in ask(pushed([0]), up, floor, [9], 60, goal=EVEN)
+    assert ask(pushed([0]), up, floor, [10], 60, goal=EVEN) == ""
+
+
+def test_one_that_rises_does_not_take_the_protection_from_another_that_does_not() -> None:
+    two_light, one_rises = np.array([5, 5, 195, 195]), np.array([8, 5, 194, 193])
+    assert ask(pushed([0]), one_rises, two_light, [239], 60, goal=EVEN) != ""
+    assert ask(pushed([0]), one_rises, two_light, [240], 60, goal=EVEN) == ""
 
 
 def test_a_node_that_carries_nothing_does_not_hold_the_others_up() -> None:

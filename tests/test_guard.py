@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from brain.guard import SUM_LIMIT, Rails, dispose, mean_weight
 from brain.settings import Guard
 
-GUARD = Guard()
+GUARD = Guard(step_down=0.1)
 FOUR = Rails.of(np.ones(4), GUARD)
 
 
@@ -25,7 +26,7 @@ def quiet(n: int) -> np.ndarray:
 
 
 def dispose_even(wanted: list[float], in_force: list[int] | None = None, **tuned: float) -> list[int]:
-    guard = Guard(**tuned)  # type: ignore[arg-type]
+    guard = replace(GUARD, **tuned)  # type: ignore[arg-type]
     n = len(wanted)
     now = even(n) if in_force is None else np.array(in_force)
     return dispose(np.array(wanted), now, quiet(n), Rails.of(np.ones(n), guard), guard).weights.tolist()
@@ -69,7 +70,8 @@ def test_a_hundred_thousand_random_proposals_all_leave_within_the_rails() -> Non
         in_force = rails.own
         for _ in range(20):  # a walk: each step starts from what the last one left
             errors = np.where(rng.random(n) < 0.5, np.nan, rng.random(n))
-            weights = dispose(garbage(rng, n), in_force, errors, rails, guard).weights
+            strength = garbage(rng, n) if rng.random() < 0.5 else None
+            weights = dispose(garbage(rng, n), in_force, errors, rails, guard, strength).weights
             assert_kept(weights, in_force, rails, guard)
             in_force = weights
             done += 1
@@ -149,6 +151,37 @@ def test_when_most_endpoints_would_be_cut_the_trouble_is_the_services_and_nothin
     assert out.weights.tolist() == now.tolist()
     assert out.rails == ("trouble",) * 4
     assert out.trouble == "3 of 4 endpoints would be cut to the floor: weights held"
+
+
+def test_the_trouble_rule_asks_what_they_can_bear_and_not_what_is_wanted_of_them() -> None:
+    # At low load the fast one is wanted for everything, and the others are none the worse for it.
+    wanted = np.array([1.0, 0.001, 0.001, 0.001])
+    well = dispose(wanted, even(4), quiet(4), FOUR, GUARD, np.ones(4))
+    assert not well.trouble
+    assert well.weights[0] == 150
+    ill = dispose(np.ones(4), even(4), quiet(4), FOUR, GUARD, wanted)
+    assert ill.trouble == "3 of 4 endpoints would be cut to the floor: weights held"
+    assert ill.weights.tolist() == [100] * 4
+
+
+def test_a_strength_that_is_no_number_is_as_strong_as_the_operator_said() -> None:
+    out = dispose(np.ones(4), even(4), quiet(4), FOUR, GUARD, np.array([math.nan, math.inf, 1.0, 1.0]))
+    assert not out.trouble
+
+
+def test_where_traffic_is_rich_the_floor_may_be_lower_and_never_higher_than_the_rails_own() -> None:
+    low = np.array([5, 131, 132, 132])
+    wanted = np.array([0.0, 1, 1, 1])
+    assert dispose(wanted, low, quiet(4), FOUR, GUARD, floor=0.02).goal[0] == 2
+    assert dispose(wanted, low, quiet(4), FOUR, GUARD, floor=0.0).goal[0] == 1, "nobody is ever left out"
+    assert dispose(wanted, low, quiet(4), FOUR, GUARD, floor=0.5).goal[0] == 5
+    assert dispose(wanted, low, quiet(4), FOUR, GUARD).goal[0] == 5
+
+
+def test_a_lower_floor_that_is_taken_back_settles_who_was_below_it() -> None:
+    rich = dispose(np.array([0.0, 1, 1, 1]), np.array([5, 131, 132, 132]), quiet(4), FOUR, GUARD, floor=0.02)
+    assert rich.weights[0] == 2
+    assert dispose(np.array([0.0, 1, 1, 1]), rich.weights, quiet(4), FOUR, GUARD).weights[0] == 5
 
 
 def test_when_most_endpoints_fail_most_attempts_nothing_moves() -> None:
