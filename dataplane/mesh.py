@@ -58,6 +58,7 @@ class RouteSpec:
     listeners: tuple[str, ...] = ()  # empty: all
     timeout_s: float = 15.0
     retry: RetrySpec | None = None
+    min_body_bytes: int | None = None  # of a good answer; None: as the service has it
     tell_arm: bool = False  # answer with ARM_HEADER: which arm served, for a client that wants to see for itself
 
 
@@ -101,6 +102,7 @@ class ServiceSpec:
     breakers: BreakerSpec = field(default_factory=BreakerSpec)
     outliers: OutlierSpec | None = None
     http2: bool = False
+    min_body_bytes: int = 0  # an answer of success with less is an error; 0: none is
     full_scan: bool = False  # LEAST_REQUEST of the static cluster compares all endpoints, not two
 
 

@@ -25,6 +25,7 @@ from envoy.service.load_stats.v3 import lrs_pb2
 
 from dataplane import lrs, rpc
 from dataplane.als.decoder import Decoder, identify
+from dataplane.answers import Answers
 from dataplane.contract import (
     Dropped,
     Event,
@@ -140,6 +141,7 @@ class Server:
         self._snapshot = Snapshot.first(epoch, mesh, topology)
         self._topology = topology
         self._ledger = Ledger(topology)
+        self._answers = Answers(mesh, topology)
         self._nodes = {n.name: _Node(n.id, n.name, Decoder(n.id, topology)) for n in topology.nodes}
         self._faults: Counter[str] = Counter()
         self._server: Any = None
@@ -182,6 +184,7 @@ class Server:
         """Serve a changed membership. It renews nothing."""
         self._topology = topology
         self._ledger.moved(topology)
+        self._answers = Answers(self._snapshot.mesh, topology)
         for node in self._nodes.values():
             node.decoder.moved(topology)
         self._become(topology=topology)
@@ -337,7 +340,8 @@ class Server:
         for node in list(self._nodes.values()):
             for batch in node.decoder.flush(now):
                 if isinstance(batch, Requests):
-                    self._tell(self._ledger.stamp(batch, node.decoder.offset_s))
+                    for judged in self._answers.judge(self._ledger.stamp(batch, node.decoder.offset_s)):
+                        self._tell(judged)
                     continue
                 if isinstance(batch, Dropped):
                     node.dropped.update(batch.reasons)

@@ -85,7 +85,7 @@ def test_sections_that_are_named_and_empty_are_the_defaults_of_the_program():
 )
 def test_every_setting_of_the_brain_can_be_written_in_the_file(group, section):
     keys = schema.schema()["$defs"][f"{section.capitalize()}Section"]["properties"]
-    assert [f.name.removesuffix("_s") for f in fields(group)] == list(keys)
+    assert [f.name if f.name.endswith("_per_s") else f.name.removesuffix("_s") for f in fields(group)] == list(keys)
 
 
 EVERYTHING_ELSE = """\
@@ -97,7 +97,8 @@ adaptive:
   services: {orders: {mode: static, share: 7, switchback: {enabled: false}}}
   learning: {half_life: 4s, min_samples: 31, min_time: 6s, prior_samples: 11, error_exponent: 3, stale_after: 4s}
   cost: {quantile: 0.9, error_price: 2s, zone_crossing: 5ms, reserve: 0.3}
-  guard: {floor_share_of_mean: 0.06, cap_share_of_mean: 6, step_up: 1.6, step_down: 0.2, deadband: 0.2,
+  guard: {floor_share_of_mean: 0.06, explore_per_s: 0.5, least_floor: 0.02,
+          cap_share_of_mean: 6, step_up: 1.6, step_down: 0.2, deadband: 0.2,
           push_interval: 2s, picks_per_cycle: 4, drain_factor: 3, drain_interval: 6s, weight_mean: 99,
           trouble_share: 0.6}
   proof: {window: 3m, min_requests: 99, negative_for: 31s, steps_percent: [80, 0], retry_after: 11m,
@@ -148,6 +149,14 @@ def test_a_full_scan_and_the_zone_of_a_node_reach_the_wires():
     (node,) = config.mesh.nodes
     assert Registry().topology(config.mesh).nodes[0].zone == node.zone == "b"
     assert bootstrap(node, "127.0.0.1:1")["node"]["locality"] == {"zone": "b"}
+
+
+def test_a_good_answer_is_a_services_or_a_routes_own():
+    text = SMALLEST.replace("    endpoints:", "    good_answer: {min_body_bytes: 64}\n    endpoints:")
+    mesh = build(check_text(text, FILE)).mesh
+    assert (mesh.services[0].min_body_bytes, mesh.routes[0].min_body_bytes) == (64, None)
+    text = text.replace("service: orders}", "service: orders, good_answer: {min_body_bytes: 0}}")
+    assert build(check_text(text, FILE)).mesh.routes[0].min_body_bytes == 0
 
 
 def test_yaml_is_1_2_so_short_words_are_names_and_not_booleans():
@@ -318,7 +327,7 @@ def test_what_config_show_prints_is_a_mesh_file_that_means_the_same():
     checked = check(ROOT / "deploy" / "mesh.yaml")
     printed = show.as_yaml(checked)
     assert check_text(printed, checked.file).document == checked.document
-    assert "    step_down: 0.1  # default" in printed
+    assert f"    step_down: {Guard().step_down}  # default" in printed
     assert "    step_up: 1.5\n" in printed
     assert "adaptive.guard.step_down" in show.as_dict(checked)["defaults"]
     assert "adaptive.guard.step_up" not in show.as_dict(checked)["defaults"]

@@ -37,6 +37,7 @@ MISTAKES = [
     ("services[0].polcy", "    polcy: RANDOM", "mesh.yaml:5:5: services[0].polcy: unknown key; did you mean 'policy'?"),
     ("bad policy", "    policy: RANDM", "mesh.yaml:5:13: services[0].policy: 'RANDM' is not one of its values; did you mean 'RANDOM'?"),
     ("policy in small letters", "    policy: random", "mesh.yaml:5:13: services[0].policy: 'random' is not one of its values; did you mean 'RANDOM'?"),
+    ("a good answer of less than nothing", "    good_answer: {min_body_bytes: -1}", "mesh.yaml:5:35: services[0].good_answer.min_body_bytes: -1 is out of range; it must be at least 0"),
     ("a full scan of another policy", "    policy: RANDOM\n    full_scan: true", "mesh.yaml:6:16: services[0].full_scan: true goes with LEAST_REQUEST only, not with RANDOM; take out one of the two"),
     ("a bare number for a duration", "    connect_timeout: 5", "mesh.yaml:5:22: services[0].connect_timeout: a duration needs a unit; write '5s' for seconds or '5ms'"),
     ("a duration with a strange unit", "    connect_timeout: 5 years", "mesh.yaml:5:22: services[0].connect_timeout: '5 years' is not a duration; write a number with a unit, as in 250ms, 5s, 1m or 1h"),

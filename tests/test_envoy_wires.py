@@ -14,7 +14,9 @@ import aiohttp
 import numpy as np
 import pytest
 
-from dataplane.contract import Arm, Felt, InFlight, Outcome, Plan, Presence, Requests, ServicePlan, Verdict
+from brain.brain import Brain
+from brain.settings import Learning, Mode, Settings
+from dataplane.contract import Arm, Felt, InFlight, Method, Outcome, Plan, Presence, Requests, ServicePlan, Verdict
 from dataplane.envoy.bootstrap import bootstrap
 from dataplane.envoy.process import EnvoyError, EnvoyProcess
 from dataplane.mesh import (
@@ -49,7 +51,7 @@ class Backend:
     """
 
     def __init__(self, name):
-        self.name, self.status, self.served, self.hanging = name, 200, 0, 0
+        self.name, self.status, self.served, self.hanging, self.empty = name, 200, 0, 0, False
         self.gate, self.release, self.held = asyncio.Event(), asyncio.Event(), 0
         self.gate.set()
         self.address = ""
@@ -71,7 +73,7 @@ class Backend:
                 await self.gate.wait()
                 self.hanging -= 1
                 self.served += 1
-                body = self.name.encode()
+                body = b"" if self.empty else self.name.encode()
                 writer.write(b"HTTP/1.1 %d .\r\ncontent-length: %d\r\n\r\n%s" % (self.status, len(body), body))
         writer.close()
 
@@ -463,6 +465,35 @@ async def test_a_hung_endpoint_is_seen_before_any_request_ends(world):
     assert hung not in world.told(Requests).endpoint
     world.backends["a"].gate.set()
     assert Counter(await asyncio.gather(*requests)) == {"a": 4, "b": 4}
+
+
+async def test_an_endpoint_that_answers_with_nothing_is_an_error_and_is_cut(world):
+    await world.start(await world.service("web", "good", "fine", "hollow", policy="ROUND_ROBIN", min_body_bytes=4))
+    world.backends["hollow"].empty = True
+    learning = Learning(half_life_s=0.5, min_samples=20, min_time_s=0.5)
+    brain = Brain(world.topology, Settings(mode=Mode.ADAPTIVE, share_percent=90.0, learning=learning))
+    heard, hollow = 0, world.topology.service("web").endpoints[2].id
+
+    def cut():
+        nonlocal heard
+        batches, heard = world.telemetry[heard:], len(world.telemetry)
+        for batch in batches:
+            brain.told(batch, time.time())
+        plan = brain.tick(time.time()).plan
+        given = plan.services[0].weights if plan is not None and plan.services else {}
+        return given and given[hollow] < 0.3 * max(given.values())
+
+    deadline = time.monotonic() + 20
+    while not cut():
+        assert time.monotonic() < deadline, "it was not cut"
+        await world.split("/web", 30)
+    told = world.told(Requests)
+    assert set(told.outcome[told.endpoint == hollow]) == {Outcome.ERROR}
+    assert set(told.outcome[told.endpoint != hollow]) == {Outcome.OK}
+    assert set(told.method) == {Method.GET}
+    felt = world.told(Felt)
+    assert set(felt.outcome) == {Outcome.ERROR}
+    assert len(felt) == np.count_nonzero(told.endpoint == hollow)
 
 
 async def test_a_push_for_one_service_leaves_the_schedule_of_another_alone(world):

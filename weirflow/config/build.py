@@ -128,6 +128,7 @@ def _route(route: RouteSection) -> RouteSpec:
         listeners=tuple(route.listeners),
         timeout_s=route.timeout,
         retry=None if route.retry is None else _retry(route.retry),
+        min_body_bytes=None if route.good_answer is None else route.good_answer.min_body_bytes,
         tell_arm=route.tell_arm,
     )
 
@@ -152,6 +153,7 @@ def _service(service: ServiceSection) -> ServiceSpec:
         breakers=BreakerSpec(**service.circuit_breakers.model_dump()),
         outliers=None if service.outlier_detection is None else _outliers(service.outlier_detection),
         http2=service.http2,
+        min_body_bytes=0 if service.good_answer is None else service.good_answer.min_body_bytes,
         full_scan=service.full_scan,
     )
 
@@ -193,6 +195,8 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
         ),
         guard=Guard(
             floor_share_of_mean=guard.floor_share_of_mean,
+            explore_per_s=guard.explore_per_s,
+            least_floor=guard.least_floor,
             cap_share_of_mean=guard.cap_share_of_mean,
             step_up=guard.step_up,
             step_down=guard.step_down,

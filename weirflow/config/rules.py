@@ -85,6 +85,17 @@ class RetrySection(Section):
     """Retries that the budget always allows, however few requests are open."""
 
 
+class GoodAnswerSection(Section):
+    """What an answer of success must have, where a status tells too little: one that lacks it is learned as an error.
+
+    It holds for statuses 2xx but 204, 205 and 206, and not for HEAD, OPTIONS and CONNECT. The client gets the answer
+    all the same.
+    """
+
+    min_body_bytes: Annotated[int, Field(ge=0, le=2**30)]
+    """Least size of the body as the endpoint sends it, compressed if it is; 0 asks for nothing."""
+
+
 class RouteSection(Section):
     """Which requests go to which service. The first match wins, in the order written."""
 
@@ -102,6 +113,8 @@ class RouteSection(Section):
     """Of the whole request, retries included; `0s` for none, as in Envoy."""
     retry: RetrySection | None = None
     """Without it nothing is retried."""
+    good_answer: GoodAnswerSection | None = None
+    """Instead of the service's."""
     tell_arm: bool = False
     """Answer with a header that names the arm, for witnesses outside Weirflow."""
 
@@ -162,6 +175,8 @@ class ServiceSection(Section):
     """Its addresses."""
     policy: Literal["LEAST_REQUEST", "ROUND_ROBIN", "RANDOM"] = "LEAST_REQUEST"
     """Envoy's `lb_policy` of the static arm. The adaptive arm is LEAST_REQUEST over learned weights."""
+    good_answer: GoodAnswerSection | None = None
+    """Without it every answer whose status is not of failure is good."""
     full_scan: bool = False
     """LEAST_REQUEST of the static arm compares all endpoints, not two (Envoy's `selection_method`). The adaptive arm
     does so in any case while its weights are equal."""

@@ -59,6 +59,10 @@ class GuardSection(Section):
 
     floor_share_of_mean: Annotated[float, Field(ge=0.01, lt=1)] = _GUARD.floor_share_of_mean
     """The least weight of an endpoint as a share of the mean: enough samples to see it recover."""
+    explore_per_s: Annotated[float, Field(ge=0.01, le=1000)] = _GUARD.explore_per_s
+    """Attempts a second at the floor from which a smaller share of the traffic is enough to see an endpoint recover."""
+    least_floor: Annotated[float, Field(ge=0.001, lt=1)] = _GUARD.least_floor
+    """However much traffic there is, the floor is at least this share of the mean."""
     cap_share_of_mean: Annotated[float, Field(gt=1, le=100)] = _GUARD.cap_share_of_mean
     """The most weight of an endpoint as a share of the mean: a bound on what a false promise can attract."""
     step_up: Annotated[float, Field(gt=1, le=10)] = _GUARD.step_up
