@@ -144,7 +144,6 @@ class Decision:
                         "share_percent": p.share_percent,
                         "weights": {str(e): w for e, w in p.weights.items()},
                         "limits": dict(p.limits),
-                        "bias": p.bias,
                         "tiers": {str(e): t for e, t in p.tiers.items()},
                         "reason": p.reason,
                         "reasons": {str(e): r for e, r in p.reasons.items()},

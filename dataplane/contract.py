@@ -327,10 +327,9 @@ class ServicePlan:
 
     `share_percent` of its traffic goes to the adaptive arm; 0 means that nothing learned is applied and its key is not
     leased at all. `weights` holds a positive integer for every endpoint, `limits` runtime values by circuit breaker
-    field (`max_requests` and its likes). `bias` is the adaptive cluster's `active_request_bias`: with unequal weights
-    an endpoint is picked in proportion to weight / (open requests + 1) ** bias (Envoy's `LeastRequestLbConfig`).
-    `tiers` by endpoint id: endpoints of one tier are picked among by their queues, tiers take turns by the sums of
-    their weights; empty is one tier. `reason` and `reasons` (by endpoint id) say why, in an operator's words.
+    field (`max_requests` and its likes). `tiers` by endpoint id: tiers take turns by the sums of their weights; within
+    one, who has least open requests is picked while weights are equal, else in proportion to weight / (open requests
+    + 1). Empty is one tier. `reason` and `reasons` (by endpoint id) say why, in an operator's words.
     """
 
     share_percent: float
@@ -338,7 +337,6 @@ class ServicePlan:
     limits: Mapping[str, int] = field(default_factory=dict)
     reason: str = ""
     reasons: Mapping[int, str] = field(default_factory=dict)
-    bias: float = 1.0
     tiers: Mapping[int, int] = field(default_factory=dict)
 
 

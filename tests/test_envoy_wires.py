@@ -137,13 +137,14 @@ class World:
             listeners = await self.envoys[node.name].listeners()
             setattr(self, node.name, f"http://127.0.0.1:{listeners['in']}")
 
-    def plan(self, share=100.0, limits=None, bias=1.0, **weights_by_service):
-        """A plan with the next version: weights in the order of each service's endpoints."""
+    def plan(self, share=100.0, limits=None, tiers=(), **weights_by_service):
+        """A plan with the next version: weights and tiers in the order of each service's endpoints."""
         services = {}
         for name, given in weights_by_service.items():
             service = self.topology.service(name)
             ids = [e.id for e in service.endpoints]
-            services[service.id] = ServicePlan(share, dict(zip(ids, given, strict=True)), limits or {}, bias=bias)
+            told = dict(zip(ids, tiers, strict=True)) if tiers else {}
+            services[service.id] = ServicePlan(share, dict(zip(ids, given, strict=True)), limits or {}, tiers=told)
         return Plan(next(self.versions), services)
 
     async def publish(self, plan):
@@ -311,32 +312,35 @@ async def test_equal_weights_are_a_full_scan_and_unequal_ones_a_schedule(world):
     await world.let_end(held)
 
 
-async def test_a_bias_is_in_force_with_its_weights_even_if_they_stay_and_after_a_lease_that_ended(world):
-    """Three open at `a`: its share is that of 400 / 4 ** bias against 100 and 100."""
-    await world.start(await world.service("web", "a", "b", "c"))
-    await world.publish(world.plan(web=(400, 100, 100)))
-    held = await world.hold_at("a", 3)
-    assert await world.split("/web", 300) == near({"a": 100, "b": 100, "c": 100})
-    await world.publish(world.plan(bias=0.0, web=(400, 100, 100)))
-    assert await world.split("/web", 300) == near({"a": 200, "b": 50, "c": 50})
-    strict = world.plan(bias=2.0, web=(400, 100, 100))
-    await world.publish(strict)
-    assert await world.split("/web", 300) == near({"a": 33, "b": 133, "c": 133})
-
-    world.let_go()
-
-    async def ended():
-        return "weirflow.adaptive.web" not in await world.envoys["n1"].runtime()
-
-    await world.until(ended)
-    grown = world.rules.services[0]
-    grown = replace(grown, endpoints=(*grown.endpoints, EndpointSpec((await world.backend("d")).address)))
-    world.server.moved(world.registry.topology(world.mesh(grown)))  # Envoy's schedule is built anew, without the key
-    await world.until(lambda: world.server._nodes["n1"].peer.stream.settled("EDS"))
-    await world.publish(strict)
-    seen = await world.split("/web", 340)
-    assert seen == near({"a": 20, "b": 80, "c": 80, "d": 160}), "who joined has the mean weight, 200"
+async def test_tiers_take_turns_by_weight_and_within_one_the_idlest_is_picked(world):
+    await world.start(await world.service("web", *"abcd", zones=("here", "there", "here", "there")))
+    await world.publish(world.plan(tiers=(0, 0, 1, 1), web=(300, 300, 100, 100)))
+    assert await world.split("/web", 400) == near({"a": 150, "b": 150, "c": 50, "d": 50})
+    held = await world.hold_at("a", 1)
+    assert await world.split("/web", 400) == near({"b": 300, "c": 50, "d": 50}), "the other tier takes nothing over"
     await world.let_end(held)
+    await world.publish(world.plan(tiers=(0, 1, 1, 1), web=(300, 300, 100, 100)))
+    held = await world.hold_at("b", 2)
+    assert await world.split("/web", 400) == near({"a": 150, "b": 83, "c": 83, "d": 83}), "300 / 3 beside 100 and 100"
+    await world.let_end(held)
+
+
+async def test_an_endpoint_that_changes_tiers_under_load_fails_no_request(world):
+    await world.start(await world.service("web", *"abcd"))
+    seen, stopped = Counter(), asyncio.Event()
+
+    async def load():
+        while not stopped.is_set():
+            seen[await world.get("/web")] += 1
+
+    loads = [asyncio.create_task(load()) for _ in range(8)]
+    for n in range(10):
+        await world.publish(world.plan(tiers=(0, 0, n % 2, 1), web=(200, 200, 200, 100)))
+        before = seen.total()
+        await world.until(lambda least=before + 100: seen.total() >= least)
+    stopped.set()
+    await asyncio.gather(*loads)
+    assert set(seen) == set("abcd")
 
 
 async def test_the_share_is_kept_to_its_decimals(world):

@@ -11,28 +11,28 @@ from dataplane.simulated.fleet_mesh import FleetMesh
 from tests.fleets import fleet, in_tiers, mesh, trace
 
 
-def shares_of(weights: list[float], open_now: list[int], bias: float, picks: int = 20_000) -> np.ndarray:
+def shares_of(policy: str, weights: list[float], open_now: list[int], picks: int = 20_000) -> np.ndarray:
     """Pick that often with open requests held still."""
     of = fleet(*[1.0] * len(weights))
-    made = mesh(of, trace(of, 0.5, 1.0), policy="full_scan", weights=np.array(weights))
-    made._nodes.cluster["bias"][0, 0] = bias
+    made = mesh(of, trace(of, 0.5, 1.0), policy=policy, weights=np.array(weights))
     made._nodes.lane["open"][0, 0] = open_now
     picking.rebuild(made._nodes, 0, 0)
     found = [picking.earliest(made._nodes, 0, 0, 0) for _ in range(picks)]
     return np.bincount(found, minlength=len(weights)) / picks
 
 
-def test_without_bias_a_schedule_deals_by_weight() -> None:
-    found = shares_of([100, 200, 400, 50], [0, 7, 3, 1], bias=0.0)
+@pytest.mark.parametrize("policy", ["round_robin", "cswrr"])
+def test_round_robin_deals_by_weight(policy: str) -> None:
+    found = shares_of(policy, [100, 200, 400, 50], [0, 7, 3, 1])
     np.testing.assert_allclose(found, np.array([100, 200, 400, 50]) / 750, atol=1e-3)
 
 
-@pytest.mark.parametrize("bias", [0.5, 1.0, 2.0])
-def test_bias_divides_a_weight_by_a_power_of_its_open_requests(bias: float) -> None:
+@pytest.mark.parametrize("policy", ["least_request", "full_scan"])
+def test_least_request_divides_a_weight_by_its_open_requests_and_one(policy: str) -> None:
     weight, open_now = np.array([100.0, 200.0, 400.0]), np.array([0, 3, 7])
-    expected = weight / (open_now + 1.0) ** bias
+    expected = weight / (open_now + 1.0)
     np.testing.assert_allclose(
-        shares_of(weight.tolist(), open_now.tolist(), bias), expected / expected.sum(), atol=1e-3
+        shares_of(policy, weight.tolist(), open_now.tolist()), expected / expected.sum(), atol=1e-3
     )
 
 

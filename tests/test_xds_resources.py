@@ -77,7 +77,7 @@ def test_both_clusters_of_a_service_have_the_same_static_rules():
     (policy,) = adaptive["load_balancing_policy"]["policies"]
     least_request = policy["typed_extension_config"]["typed_config"]
     assert least_request["selection_method"] == "FULL_SCAN"
-    assert least_request["active_request_bias"] == {"default_value": 1.0, "runtime_key": "weirflow.bias.web"}
+    assert least_request["locality_lb_config"] == {"locality_weighted_lb_config": {}}, "tiers take turns by weight"
     for same in ("connect_timeout", "circuit_breakers", "outlier_detection", "typed_extension_protocol_options"):
         assert static[same] == adaptive[same]
     assert static["connect_timeout"] == "0.250s"
@@ -87,13 +87,13 @@ def test_both_clusters_of_a_service_have_the_same_static_rules():
     assert threshold["retry_budget"] == {"budget_percent": {"value": 10.0}, "min_retry_concurrency": 3}
 
 
-def test_a_full_scan_of_the_static_cluster_has_no_bias_to_lease():
+def test_the_static_cluster_scans_all_where_the_mesh_file_asks_for_it():
     found = snapshot(replace(MESH, services=(replace(WEB, policy="LEAST_REQUEST", full_scan=True),)))
     static = message(found, Kind.CDS, "web", cluster_pb2.Cluster)
     (policy,) = static["load_balancing_policy"]["policies"]
     least_request = policy["typed_extension_config"]["typed_config"]
     assert least_request["selection_method"] == "FULL_SCAN"
-    assert "active_request_bias" not in least_request
+    assert "locality_weighted_lb_config" not in least_request["locality_lb_config"], "a zone changes no split"
     assert "zone_aware_lb_config" not in static["common_lb_config"], "Envoy refuses it beside a policy of its own"
 
 
@@ -335,15 +335,6 @@ def test_a_share_is_at_most_all(share):
     assert layer(snapshot(plan=weighted(share=share, e0=1)))["weirflow.adaptive.web"]["numerator"] == 1_000_000
 
 
-def biases(found):
-    (only,) = found.bare.resources.values()
-    return json_format.MessageToDict(rtds_pb2.Runtime.FromString(only.value).layer)
-
-
-def biased(plan, bias):
-    return replace(plan, services={s: replace(p, bias=bias) for s, p in plan.services.items()})
-
-
 # Versions
 
 
@@ -363,34 +354,10 @@ def test_a_version_moves_only_when_a_resource_of_its_kind_changes():
     assert again.plan_version == 3
 
 
-def test_a_changed_bias_alone_is_another_assignment_for_envoy_reads_it_with_that_only():
+def test_a_changed_tier_alone_is_another_assignment():
     before = snapshot(plan=weighted(e0=5, e1=6))
-    after = before.then(plan=biased(weighted(e0=5, e1=6), 2.5))
-    assert versions(after) == versions(before) | {"EDS": "e.2", "RTDS": "e.2"}
-    assert endpoints(after, "web~adaptive") == endpoints(before, "web~adaptive")
-    assert biases(after) == {"weirflow.bias.web": 2.5}
-    back = after.then(plan=weighted(e0=5, e1=6))
-    assert versions(back) == versions(after) | {"EDS": "e.3", "RTDS": "e.3"}
-    assert biases(back) == {}
-
-
-@pytest.mark.parametrize(
-    ("asked", "given"),
-    [(0.0, 0.0), (1.0, None), (8.0, 8.0), (1e9, 8.0), (-1.0, None), (float("nan"), None), (float("inf"), None)],
-)
-def test_a_bias_is_a_sane_number_or_envoys_default(asked, given):
-    found = snapshot(plan=biased(weighted(e0=5, e1=6), asked))
-    assert biases(found) == ({} if given is None else {"weirflow.bias.web": given})
-
-
-def test_a_plan_that_knows_none_of_the_endpoints_gives_no_bias_either():
-    assert biases(snapshot(plan=biased(weighted(e7=5), 3.0))) == {}
-
-
-def test_the_biases_are_in_the_layer_that_leases_nothing_as_well():
-    found = snapshot(plan=biased(weighted(e0=5, e1=6), 2.0))
-    assert layer(found) == biases(found) | {"weirflow.adaptive.web": {"numerator": 1e6, "denominator": "MILLION"}}
-    assert found.bare.version == "e.bare.1"
+    apart = Plan(2, {0: replace(before.plan.services[0], tiers={0: 0, 1: 1})})
+    assert versions(before.then(plan=apart)) == versions(before) | {"EDS": "e.2"}
 
 
 def test_what_did_not_change_is_the_same_object_in_the_next_snapshot():

@@ -423,111 +423,6 @@ def test_a_share_of_none_takes_the_keys_away_at_once(world):
     assert not book.bodies["RTDS"]["weirflow"].layer.fields
 
 
-# The bias of least request
-
-
-def biased(version, bias, share=100.0, **weights):
-    found = plan(version, share, **weights)
-    return Plan(version, {s: replace(p, bias=bias) for s, p in found.services.items()})
-
-
-def marks(book):
-    """What the assignment that came last says on its first endpoint."""
-    first = book.bodies["EDS"]["web~adaptive"].endpoints[0].lb_endpoints[0]
-    return dict(first.metadata.filter_metadata["weirflow"].items())
-
-
-def key(book):
-    return book.bodies["RTDS"]["weirflow"].layer.fields["weirflow.bias.web"].number_value
-
-
-def leased_with_bias(world):
-    """A node that holds plan 1 with a bias of 3, and its lease."""
-    book = connected(world) >> Push(world.then(plan=biased(1, 3.0, web=(1, 1))))
-    book = book << Sends("RTDS", "e.bare.1", "weirflow") << Sends("EDS", "e.2", "web~adaptive")
-    return (
-        book
-        >> Renew()
-        >> Ack("RTDS")
-        << Says("RTDS", "e.bare.1")
-        >> Ack("EDS")
-        << Says("EDS", "e.2")
-        << Sends("RTDS", "e.1", "weirflow", ttl_s=TTL_S)
-        >> Ack("RTDS")
-        << Says("RTDS", "e.1")
-    )
-
-
-def test_a_bias_goes_ahead_of_the_assignment_that_it_belongs_to_and_the_lease_behind(world):
-    book = leased_with_bias(world)
-    assert marks(book)["bias"] == key(book) == 3.0
-
-
-def test_a_changed_bias_goes_ahead_as_well_and_neither_ends_nor_prolongs_the_lease(world):
-    book = leased_with_bias(world) >> Wait(1.0) >> Push(world.then(plan=biased(2, 2.0, web=(1, 1))))
-    book = book << Sends("RTDS", "e.1", "weirflow", ttl_s=TTL_S - 1.0) << Sends("EDS", "e.2", "web~adaptive")
-    assert marks(book)["bias"] == key(book) == 2.0
-    assert "weirflow.adaptive.web" in book.bodies["RTDS"]["weirflow"].layer.fields
-
-
-def test_an_assignment_waits_while_a_layer_is_unanswered_for_its_bias_is_not_sent_yet(world):
-    one = world.then(plan=biased(1, 3.0, web=(1, 1)))
-    book = leased_with_bias(world) >> Renew() << Sends("RTDS", "e.1", "weirflow", ttl_s=TTL_S)
-    assert (
-        book
-        >> Push(one.then(plan=biased(2, 2.0, web=(1, 3))))
-        >> Ack("RTDS")
-        << Sends("RTDS", "e.2", "weirflow", ttl_s=TTL_S)
-        << Sends("EDS", "e.3", "web~adaptive")
-    )
-
-
-def test_weights_with_an_unchanged_bias_wait_for_no_layer(world):
-    one = world.then(plan=biased(1, 3.0, web=(1, 1)))
-    book = leased_with_bias(world) >> Renew() << Sends("RTDS", "e.1", "weirflow", ttl_s=TTL_S)
-    assert book >> Push(one.then(plan=biased(2, 3.0, web=(1, 3)))) << Sends("EDS", "e.3", "web~adaptive")
-
-
-def test_a_refused_layer_does_not_hold_up_the_weights(world):
-    one = world.then(plan=biased(1, 3.0, web=(1, 1)))
-    book = leased_with_bias(world) >> Push(one.then(plan=biased(2, 2.0, web=(1, 3))))
-    assert (
-        book
-        << Sends("RTDS", "e.2", "weirflow", ttl_s=TTL_S)
-        << Sends("EDS", "e.3", "web~adaptive")
-        >> Nack("RTDS", "no")
-        << Says("RTDS", "e.2", "no")
-        >> Ack("EDS")
-        << Says("EDS", "e.3")
-        >> Push(one.then(plan=biased(2, 2.0, web=(1, 3))).then(plan=biased(3, 2.0, web=(1, 4))))
-        << Sends("EDS", "e.4", "web~adaptive")
-    )
-
-
-def test_after_a_lease_that_ended_the_bias_is_given_again_and_its_assignment_as_a_changed_one(world):
-    book = leased_with_bias(world)
-    before = marks(book)
-    book >> Wait(TTL_S) >> Renew()
-    book << Sends("RTDS", "e.bare.1", "weirflow") << Sends("EDS", "e.2", "web~adaptive")
-    assert marks(book) != before
-    assert marks(book)["bias"] == key(book) == 3.0
-    assert (
-        book
-        >> Ack("EDS")
-        >> Ack("RTDS")
-        << Says("RTDS", "e.bare.1")
-        << Sends("RTDS", "e.1", "weirflow", ttl_s=TTL_S)
-    )
-
-
-def test_a_node_that_comes_back_is_given_its_bias_again_ahead_of_its_assignment(world):
-    held = world.then(plan=biased(1, 3.0, web=(1, 1)))
-    book = Playbook(Stream(0, "n1", held, ttl_s=TTL_S), now=5.0)
-    book >> Ask("RTDS", ("weirflow",), version="e.1") << Sends("RTDS", "e.bare.1", "weirflow")
-    book >> Ask("EDS", ("web~adaptive",)) << Sends("EDS", "e.2", "web~adaptive")
-    assert marks(book) == {"bias": 3.0, "since": 5.0}
-
-
 # Make before break
 
 
@@ -703,11 +598,11 @@ class AnyStory(RuleBasedStateMachine):
         self.snapshot = self.snapshot.then(mesh=rules, topology=self.registry.topology(rules))
         self.do(Push(self.snapshot))
 
-    @rule(weight=st.integers(1, 5), share=st.sampled_from((0.0, 50.0)), bias=st.sampled_from((1.0, 2.0, 3.0)))
-    def publish(self, weight, share, bias):
+    @rule(weight=st.integers(1, 5), share=st.sampled_from((0.0, 50.0)))
+    def publish(self, weight, share):
         self.plans += 1
         services = {
-            s.id: ServicePlan(share, {e.id: weight + i for i, e in enumerate(s.endpoints)}, bias=bias)
+            s.id: ServicePlan(share, {e.id: weight + i for i, e in enumerate(s.endpoints)})
             for s in self.snapshot.topology.services
         }
         self.snapshot = self.snapshot.then(plan=Plan(self.plans, services))
@@ -728,7 +623,7 @@ class AnyStory(RuleBasedStateMachine):
     @invariant()
     def no_key_turns_traffic_to_a_cluster_without_endpoints(self):
         for layer in self.held["RTDS"].values():
-            for key in layer.layer.fields.keys() - {f"weirflow.bias.{name}" for name in "abc"}:
+            for key in layer.layer.fields:
                 name = key.removeprefix("weirflow.adaptive.") + "~adaptive"
                 assert name in self.warm or name not in self.routed()
 
@@ -792,23 +687,6 @@ class AnyStory(RuleBasedStateMachine):
                 assert output.kind not in self.open, "two responses of a kind are unanswered"
                 assert (output.kind, output.version, output.names) not in self.refused, "a refused one was sent again"
                 self.open[output.kind] = output
-                if (
-                    output.kind == "EDS"
-                    and "RTDS" in self.asked
-                    and "RTDS" not in {kind for kind, _, _ in self.refused}
-                ):
-                    self.check_biases()
-
-    def check_biases(self):
-        """Weights go out behind the bias that they were made for."""
-        sent = self.book.bodies["RTDS"]["weirflow"].layer.fields
-        for name, body in self.book.bodies["EDS"].items():
-            if name.endswith("~adaptive") and name in self.snapshot.parts[Kind.EDS].resources:
-                mark = body.endpoints[0].lb_endpoints[0].metadata.filter_metadata
-                key = "weirflow.bias." + name.removesuffix("~adaptive")
-                assert (sent[key].number_value if key in sent else None) == (
-                    mark["weirflow"]["bias"] if "weirflow" in mark else None
-                )
 
 
 TestAnyStory = AnyStory.TestCase

@@ -91,7 +91,6 @@ CLUSTER = np.dtype(
         ("way", "i8"),  # to pick: `picking`
         ("total", "f8"),  # weight of those that are up
         ("tiers", "i8"),  # among which turns are taken
-        ("bias", "f8"),
         ("skip", "i8"),
         ("turn", "i8"),  # of the plain round robin
         ("stamps", "i8"),
@@ -198,7 +197,7 @@ def nodes(count: int, endpoints: int, ways: Sequence[int], rng: np.random.Genera
     node["lease_until_s"] = -np.inf
     node["look_s"] = rng.random(count)
     cluster = np.zeros((count, 2), CLUSTER)
-    cluster["way"], cluster["bias"] = ways, 1.0
+    cluster["way"] = ways
     cluster["skip"], cluster["turn"] = rng.integers(SKIPS, size=(2, count, 2))
     lane = np.zeros((count, 2, endpoints), LANE)
     lane["weight"], cluster["tiers"] = 1.0, 1

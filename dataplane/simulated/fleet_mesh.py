@@ -39,8 +39,6 @@ WAYS: Mapping[str, int] = {
     "clairvoyant": picking.CLAIRVOYANT,
 }
 """How a cluster may pick. The last three are told the truth about the fleet."""
-UNBIASED = ("round_robin", "cswrr")
-"""Ways whose schedule goes by weight alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,6 @@ class FleetMesh:
         self._servers = arrays.servers(fleet)
         self._book = arrays.book(trace, self._rng.random(len(trace)))
         self._nodes = arrays.nodes(count, len(fleet), [WAYS[policy], picking.FULL_SCAN], self._rng)
-        self._nodes.cluster["bias"][:, Arm.STATIC] = 0.0 if policy in UNBIASED else 1.0
         self._notes = arrays.notes(count, len(fleet), learning.FIRST_RTT_S)
         self._trace, self._logged = trace, 0
         self._mean_s = float(trace.demand_s.mean()) if len(trace) else 1.0
@@ -194,7 +191,6 @@ class FleetMesh:
             before, self._plans[v] = self._plans[v], told
             if told is not None and (before is None or (before.weights, before.tiers) != (told.weights, told.tiers)):
                 self._weigh(v)
-                n.cluster["bias"][v, Arm.ADAPTIVE] = told.bias  # Envoy looks at it only as it builds a schedule
                 restart(n, v, int(Arm.ADAPTIVE))
             n.node["share_percent"][v] = told.share_percent if told is not None else 0.0
             n.node["plan"][v], n.node["lease_until_s"][v] = plan.version, self.now + self.rhythm.ttl_s

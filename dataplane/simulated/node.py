@@ -64,7 +64,6 @@ class SimulatedNode:
     share: dict[int, float] = field(default_factory=dict)
     weights: dict[int, dict[int, int]] = field(default_factory=dict)
     tiers: dict[int, dict[int, int]] = field(default_factory=dict)
-    bias: dict[int, float] = field(default_factory=dict)
     counts: dict[tuple[int, Arm], Count] = field(default_factory=dict)
     open: deque[Attempt] = field(default_factory=deque)  # in the order started
 
@@ -85,9 +84,8 @@ class SimulatedNode:
         for s, service in plan.services.items():
             weights = dict(service.weights)
             tiers = dict(service.tiers)
-            known = (self.weights.get(s), self.tiers.get(s), self.bias.get(s, 1.0))
-            if known != (weights, tiers, service.bias):
-                self.weights[s], self.tiers[s], self.bias[s] = weights, tiers, service.bias
+            if (self.weights.get(s), self.tiers.get(s)) != (weights, tiers):
+                self.weights[s], self.tiers[s] = weights, tiers
                 for worker in range(self.node.concurrency):
                     self._picks.pop((worker, s, Arm.ADAPTIVE), None)
         self.share = {s: p.share_percent for s, p in plan.services.items() if p.share_percent > 0}
@@ -184,8 +182,8 @@ class SimulatedNode:
         active: Callable[[int], int] = lambda i: counts[i].in_flight  # noqa: E731
         skip = self._skips[worker]
         if arm is Arm.ADAPTIVE:
-            tiers, bias = self.tiers.get(service, {}), self.bias.get(service, 1.0)
-            made = tiered(list(weights.values()), [tiers.get(e, 0) for e in members], active, self.rng, skip, bias)
+            tiers = self.tiers.get(service, {})
+            made = tiered(list(weights.values()), [tiers.get(e, 0) for e in members], active, self.rng, skip)
         else:
             made = picker(self.policy, list(weights.values()), active, self.rng, skip)
         self._picks[worker, service, arm] = made

@@ -4,13 +4,13 @@ From `source/extensions/load_balancing_policies/common/load_balancer_impl.cc` an
 
 * random: any endpoint, weights ignored;
 * unequal weights: earliest deadline first. The endpoint picked is put back at its deadline + 1 / weight, where least
-  request divides the weight by (open requests + 1) ** bias, counted before this pick;
+  request divides the weight by open requests + 1 (`active_request_bias` 1.0), counted before this pick;
 * equal weights: round robin walks round; least request takes the better of two drawn with replacement, the first if
   they are equal, or scans all and draws among the least;
 * tiers (localities under locality-weighted balancing) take turns by the sums of their weights, in a schedule of the
   same kind, and what was said holds within each (`locality_wrr.cc`); here none but the full scan has them;
 * any change of hosts or weights builds a new schedule, as if a number of picks that is the worker's own for life had
-  been made of it already (`createWithPicks`). A change of the bias alone is not seen until then.
+  been made of it already (`createWithPicks`).
 """
 
 from __future__ import annotations
@@ -36,12 +36,10 @@ EVEN_ENOUGH = 1e-13
 @compiled
 def pressed(n: Nodes, v: int, arm: int, e: int) -> float:
     """An endpoint's weight as the schedule has it now."""
-    lane, bias = n.lane[v, arm, e], n.cluster[v, arm].bias
-    if bias == 0.0:
+    lane = n.lane[v, arm, e]
+    if n.cluster[v, arm].way in (ROUND_ROBIN, REPORTED):
         return float(lane.weight)
-    if bias == 1.0:
-        return float(lane.weight / (lane.open + 1.0))
-    return float(lane.weight / (lane.open + 1.0) ** bias)
+    return float(lane.weight / (lane.open + 1.0))
 
 
 @compiled

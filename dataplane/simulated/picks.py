@@ -47,11 +47,10 @@ def tiered(
     active: Callable[[int], int],
     rng: np.random.Generator,
     skip: int,
-    bias: float = 1.0,
 ) -> Pick:
     """One worker's picker on the adaptive arm. `tiers` as `ServicePlan.tiers`, a number for each member."""
     groups = {t: [i for i, tier in enumerate(tiers) if tier == t] for t in dict.fromkeys(tiers)}
-    inside = [_least_of(members, weights, active, rng, skip, bias) for members in groups.values()]
+    inside = [_least_of(members, weights, active, rng, skip) for members in groups.values()]
     if len(inside) == 1:
         return inside[0]
     turn = deadlines([float(sum(weights[i] for i in members)) for members in groups.values()], lambda _: 1.0, skip)
@@ -64,12 +63,11 @@ def _least_of(
     active: Callable[[int], int],
     rng: np.random.Generator,
     skip: int,
-    bias: float,
 ) -> Pick:
     """Among some members: all of them compared when their weights are equal, else turns by weight and open requests."""
     mine = [float(weights[i]) for i in members]
     if len(set(mine)) > 1:
-        turn = deadlines(mine, lambda k: (active(members[k]) + 1.0) ** -bias, skip)
+        turn = deadlines(mine, lambda k: 1.0 / (active(members[k]) + 1), skip)
         return lambda: members[turn()]
 
     def scan() -> int:

@@ -1,14 +1,14 @@
 """Clusters, endpoints and the runtime layer: what a service looks like to Envoy, on either arm.
 
 Each service is two clusters over the same endpoints. `NAME` has the operator's policy and weights. `NAME~adaptive` has
-LEAST_REQUEST, the same static rules, and the learned weights and bias: Envoy compares all endpoints while their weights
-are equal, and picks in proportion to weight / (open requests + 1) ** bias while they are not. What is seldom rendered
-is written as the dicts that an operator knows from Envoy's own YAML; what is rendered at every push (assignments, the
-layer) is built directly.
+LEAST_REQUEST, the same static rules, and the learned tiers and weights: tiers take turns by weight; within one, Envoy
+compares all endpoints while their weights are equal, else it deals out turns by weight / (open requests + 1). What is
+seldom rendered is written as the dicts that an operator knows from Envoy's own YAML; what is rendered at every push
+(assignments, the layer) is built directly.
 
 On the static cluster zones become localities, for the load reports and the logs; locality-weighted and zone-aware
 routing are both off, so Envoy puts the endpoints of all zones in one schedule by their own weights and a zone never
-changes the split. On the adaptive cluster the learned tiers are the localities, and take turns by weight.
+changes the split. On the adaptive cluster the learned tiers are the localities.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from google.protobuf import json_format
 
 from dataplane.contract import Arm, Ints, Plan, Service, Topology
 from dataplane.mesh import OutlierSpec, RetrySpec, RouteSpec, ServiceSpec, cluster_name
-from dataplane.xds import weights
 
 XDS_CLUSTER = "weirflow_xds"
 LAYER = "weirflow"
@@ -73,11 +72,6 @@ def limit_key(service: str, limit: str) -> str:
     return f"circuit_breakers.{cluster_name(service, Arm.ADAPTIVE)}.default.{limit}"
 
 
-def bias_key(service: str) -> str:
-    """The runtime key of a service's `active_request_bias`: how much open requests count against an endpoint."""
-    return f"weirflow.bias.{service}"
-
-
 def clusters(spec: ServiceSpec, routes: Sequence[RouteSpec]) -> tuple[Rendered, Rendered]:
     """The static and the adaptive cluster of a service. `routes` lead to it: their retries set the budget."""
     return _cluster(spec, routes, Arm.STATIC), _cluster(spec, routes, Arm.ADAPTIVE)
@@ -97,8 +91,7 @@ def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Render
     }
     if arm is Arm.ADAPTIVE:
         # A locality is a tier: they take turns by weight, and within one Envoy compares queues while weights are equal.
-        bias = {"default_value": weights.DEFAULT_BIAS, "runtime_key": bias_key(spec.name)}
-        body["load_balancing_policy"] = _full_scan({"locality_weighted_lb_config": {}}, bias)
+        body["load_balancing_policy"] = _full_scan({"locality_weighted_lb_config": {}})
         # Envoy would hold back weights for up to a second to merge them. We push at most once a second, and want an
         # ACK to mean "in force".
         body["common_lb_config"]["update_merge_window"] = "0s"
@@ -118,15 +111,13 @@ def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Render
     return rendered(name, json_format.ParseDict(body, cluster_pb2.Cluster()), [name])
 
 
-def _full_scan(localities: dict[str, Any], bias: dict[str, Any] | None = None) -> dict[str, Any]:
+def _full_scan(localities: dict[str, Any]) -> dict[str, Any]:
     """LEAST_REQUEST that compares all endpoints. It stands for `lb_policy` and for the zone settings."""
-    body: dict[str, Any] = {
+    body = {
         "@type": "type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
         "selection_method": "FULL_SCAN",
         "locality_lb_config": localities,
     }
-    if bias is not None:
-        body["active_request_bias"] = bias
     name = "envoy.load_balancing_policies.least_request"
     return {"policies": [{"typed_extension_config": {"name": name, "typed_config": body}}]}
 
@@ -156,24 +147,15 @@ def _outliers(spec: OutlierSpec) -> dict[str, Any]:
     }
 
 
-def assignment(
-    service: Service,
-    arm: Arm,
-    weight: Ints,
-    bias: float = weights.DEFAULT_BIAS,
-    tiers: Sequence[int] | None = None,
-) -> Rendered:
-    """A service's endpoints with `weight` in the topology's order. ValueError as `split_address`.
+def assignment(service: Service, arm: Arm, weights: Ints, tiers: Sequence[int] | None = None) -> Rendered:
+    """A service's endpoints with `weights` in the topology's order. ValueError as `split_address`.
 
     Grouped by zone; or, on the adaptive arm, by tier: a locality for each, that takes turns by the sum of its weights.
-
-    `bias` is written on the first endpoint, where only people read it: an assignment that differs from the last one in
-    that alone makes Envoy build its schedule anew, and read the bias. The same again would be no change (measured).
     """
     name = cluster_name(service.name, arm)
     out = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     places: dict[Any, Any] = {}
-    for at, (endpoint, given) in enumerate(zip(service.endpoints, weight.tolist(), strict=True)):
+    for at, (endpoint, given) in enumerate(zip(service.endpoints, weights.tolist(), strict=True)):
         where: Any = endpoint.zone if arm is Arm.STATIC else tiers[at] if tiers is not None else 0
         place = places.get(where)
         if place is None:
@@ -189,20 +171,7 @@ def assignment(
         member.load_balancing_weight.value = given
         if arm is Arm.ADAPTIVE:
             place.load_balancing_weight.value += given
-    if bias != weights.DEFAULT_BIAS and service.endpoints:
-        _mark(out, bias=bias)
     return rendered(name, out, (e.address for e in service.endpoints))
-
-
-def renewed(found: Rendered, since: float) -> Rendered:
-    """The same assignment as one that Envoy takes for a changed one, since that time: it reads the bias once more."""
-    out = endpoint_pb2.ClusterLoadAssignment.FromString(found.value)
-    _mark(out, since=since)
-    return rendered(found.name, out, found.refs)
-
-
-def _mark(assignment: Any, **values: float) -> None:
-    assignment.endpoints[0].lb_endpoints[0].metadata.filter_metadata["weirflow"].update(values)
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -213,21 +182,13 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def biases(topology: Topology, plan: Plan | None) -> dict[str, float]:
-    """The bias of each service's adaptive cluster by the service's name, without those at Envoy's default."""
-    if plan is None:
-        return {}
-    found = {s.name: weights.bias(s, plan.services.get(s.id)) for s in topology.services}
-    return {name: bias for name, bias in found.items() if bias != weights.DEFAULT_BIAS}
-
-
 def layer(topology: Topology, plan: Plan | None) -> tuple[Rendered, frozenset[str]]:
     """The runtime layer, and the adaptive clusters that its keys turn traffic to.
 
-    A service with a share of 0 has no key but its bias, its limits included: nothing learned about it is in force. The
-    share is a FractionalPercent in millionths, so it keeps its decimals.
+    A service with a share of 0 has no key at all, its limits included: nothing learned about it is in force. The share
+    is a FractionalPercent in millionths, so it keeps its decimals.
     """
-    values: dict[str, Any] = {bias_key(name): bias for name, bias in biases(topology, plan).items()}
+    values: dict[str, Any] = {}
     reached = set()
     for service in topology.services:
         decided = plan.services.get(service.id) if plan is not None else None
@@ -238,12 +199,6 @@ def layer(topology: Topology, plan: Plan | None) -> tuple[Rendered, frozenset[st
         values |= {limit_key(service.name, limit): value for limit, value in decided.limits.items()}
         reached.add(cluster_name(service.name, Arm.ADAPTIVE))
     return runtime(values), frozenset(reached)
-
-
-def bare(topology: Topology, plan: Plan | None) -> Rendered:
-    """The layer without a lease. It has the biases: without a share they are in force for nobody, and each must be
-    there before the assignment that it belongs to, which comes before the share."""
-    return runtime({bias_key(name): bias for name, bias in biases(topology, plan).items()})
 
 
 def runtime(values: Mapping[str, Any]) -> Rendered:

@@ -49,9 +49,8 @@ class Part:
 class Snapshot:
     """The resources of all kinds, and what they were made from.
 
-    `leased` names the adaptive clusters that the runtime layer turns traffic to. `bare` is the layer without a share:
-    what a node is told while nothing is leased to it. `biases` by service are in both. `accepts` has the listeners of
-    each node by its name.
+    `leased` names the adaptive clusters that the runtime layer turns traffic to. `bare` is the layer without a key:
+    what a node is told while nothing is leased to it. `accepts` has the listeners of each node by its name.
     """
 
     epoch: str
@@ -61,7 +60,6 @@ class Snapshot:
     parts: Mapping[Kind, Part]
     bare: Part
     leased: frozenset[str]
-    biases: Mapping[str, float]
     accepts: Mapping[str, frozenset[str]]
 
     @classmethod
@@ -70,7 +68,7 @@ class Snapshot:
         none = Part(f"{epoch}.0", {})
         bare = Part(f"{epoch}.0", {resources.LAYER: resources.runtime({})})
         parts = dict.fromkeys(Kind, none) | {Kind.RTDS: bare}
-        empty = cls(epoch, Mesh((), (), (), ()), topology, None, parts, bare, frozenset(), {}, {})
+        empty = cls(epoch, Mesh((), (), (), ()), topology, None, parts, bare, frozenset(), {})
         return empty.then(mesh=mesh, topology=topology, plan=plan)
 
     @property
@@ -91,9 +89,7 @@ class Snapshot:
         parts[Kind.EDS] = self.parts[Kind.EDS].then(self.epoch, self._assignments(mesh, topology, plan))
         runtime, leased = resources.layer(topology, plan)
         parts[Kind.RTDS] = self.parts[Kind.RTDS].then(self.epoch, [runtime])
-        bare = self.bare.then(f"{self.epoch}.bare", [resources.bare(topology, plan)])
-        biases = resources.biases(topology, plan)
-        out = type(self)(self.epoch, mesh, topology, plan, parts, bare, leased, biases, _accepts(mesh))
+        out = type(self)(self.epoch, mesh, topology, plan, parts, self.bare, leased, _accepts(mesh))
         out.check()
         return out
 
@@ -127,8 +123,8 @@ class Snapshot:
                 if arm is Arm.STATIC:
                     yield resources.assignment(service, arm, weights.static(service))
                     continue
-                learned, bias = weights.in_force(service, decided), weights.bias(service, decided)
-                yield resources.assignment(service, arm, learned, bias, weights.tiers(service, decided))
+                learned, tiers = weights.in_force(service, decided), weights.tiers(service, decided)
+                yield resources.assignment(service, arm, learned, tiers)
 
     def _touched(self, service: int, arm: Arm, topology: Topology, plan: Plan | None) -> bool:
         if topology is not self.topology:
@@ -137,9 +133,7 @@ class Snapshot:
             return False
         before = self.plan.services.get(service) if self.plan is not None else None
         after = plan.services.get(service) if plan is not None else None
-        return (before and (before.weights, before.tiers, before.bias)) != (
-            after and (after.weights, after.tiers, after.bias)
-        )
+        return (before and (before.weights, before.tiers)) != (after and (after.weights, after.tiers))
 
     def check(self) -> None:
         """Every name that a resource points at is there, and no assignment is empty; else InconsistentError."""

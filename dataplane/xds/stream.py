@@ -4,14 +4,10 @@
 
 * Make before break [Eventual consistency considerations]: kinds are sent in `ORDER`; a listener or a route waits until
   every cluster that it may name stands with its endpoints; and a cluster that is to go stays until the node has taken
-  routes that no longer name it. Endpoints wait for no answer about clusters: Envoy gives it only when they are warm.
+  routes that no longer name it. Endpoints wait for nothing: Envoy answers clusters only when they are warm.
 * The runtime layer is leased, never given: it has a TTL [TTL, SotW TTL], only `renew` sends or prolongs it, and only
   while the node holds the endpoints of every cluster that its keys turn traffic to. A new stream is first told that
   nothing is leased.
-* Envoy reads a bias when an assignment changes, and not when the key does [refresh, in its least_request_lb.h]. So the
-  layer goes ahead of the assignments that its biases belong to; what comes on one stream is taken in its order. With a
-  lease that ended, the key is gone and may have been missed: then the biases are given again, and after them their
-  assignments, as changed ones.
 * A NACK parks that version of that kind here until the snapshot has another. Other nodes have streams of their own.
 
 The titles in brackets are sections of the "xDS REST and gRPC protocol" page of Envoy's documentation. No I/O, no clock:
@@ -26,11 +22,10 @@ from typing import Any
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
 
-from dataplane.contract import NO_PLAN, Arm, Verdict
-from dataplane.mesh import cluster_name
+from dataplane.contract import NO_PLAN, Verdict
 from dataplane.xds.channel import LEAVING, Channel, Sent
 from dataplane.xds.kinds import KIND_OF, ORDER, TYPE_URL, Kind
-from dataplane.xds.resources import LAYER, Rendered, renewed
+from dataplane.xds.resources import LAYER, Rendered
 from dataplane.xds.snapshot import Snapshot
 
 NEVER = float("-inf")
@@ -50,9 +45,6 @@ class Stream:
         self._nonces = 0
         self._renewed_at = NEVER
         self._due = False  # a renewal that has not gone out yet
-        self._leased = False  # the layer that was sent last has a lease
-        self._biases: Mapping[str, float] | None = None  # of the layer that was sent last; None when it may be gone
-        self._since = 0.0  # the stream's beginning, or the end of its last lease that ended
         self._parting: dict[str, Rendered] = {}  # endpoints of clusters that the snapshot has no more, but the node has
 
     def on_request(self, request: Any, now: float) -> list[Output]:
@@ -65,10 +57,6 @@ class Stream:
         if not request.response_nonce:
             version, goal = self._goal(kind)
             self._channels[kind] = Channel.begun(request, kind, version, goal)
-            self._since = self._since or now
-            if kind is Kind.RTDS:
-                ours = request.version_info in (version, self._snapshot.bare.version)
-                self._biases = {} if ours else None
             return self._advance(now)
         if request.response_nonce != channel.nonce:
             # [Resource updates]: no response to a stale nonce. Nothing is lost: the node will answer the newer response
@@ -83,7 +71,6 @@ class Stream:
 
     def on_snapshot(self, snapshot: Snapshot, now: float) -> list[Output]:
         """Bring the node to this snapshot. It prolongs no lease."""
-        self._note_end(now)
         clusters = self._channels[Kind.CDS]
         there = clusters.held.keys() | (clusters.open.resources.keys() if clusters.open is not None else ())
         before = {**self._parting, **self._snapshot.parts[Kind.EDS].resources}
@@ -95,7 +82,6 @@ class Stream:
 
     def renew(self, now: float) -> list[Output]:
         """Lease the snapshot's runtime layer until `now + ttl_s`, anew or for longer."""
-        self._note_end(now)
         self._renewed_at = now
         self._due = True
         return self._advance(now)
@@ -118,8 +104,7 @@ class Stream:
 
     def _advance(self, now: float) -> list[Output]:
         """Send what the node lacks, in order."""
-        first = self._next_biases(now)
-        out = [first] if first is not None else []
+        out = []
         for kind in ORDER:
             response = self._next_layer(now) if kind is Kind.RTDS else self._next(kind)
             if response is not None:
@@ -130,8 +115,6 @@ class Stream:
         channel = self._channels[kind]
         if kind in (Kind.LDS, Kind.RDS) and not self._may_route(channel):
             return None
-        if kind is Kind.EDS and self._channels[Kind.RTDS].open is not None and self._owes_biases():
-            return None  # an older layer is unanswered, and the next one must go first
         version, goal = self._goal(kind)
         found = channel.lacking(version, goal)
         if found is None:
@@ -146,7 +129,7 @@ class Stream:
     def _next_layer(self, now: float) -> Output | None:
         """The runtime layer: leased, bare, or not now."""
         channel, snapshot = self._channels[Kind.RTDS], self._snapshot
-        part, plan = snapshot.parts[Kind.RTDS], snapshot.plan_version
+        part, bare, plan = snapshot.parts[Kind.RTDS], snapshot.bare, snapshot.plan_version
         if channel.open is not None or LAYER not in channel.names:
             return None
         if not snapshot.leased:
@@ -161,40 +144,11 @@ class Stream:
             # end of the first TTL). A layer with its body works for a lease that had ended as well.
             self._due = False
             return self._send(Kind.RTDS, Sent(part.version, plan, part.resources), until - now)
+        if not channel.sent_version and channel.kept not in (part.version, bare.version):
+            # A node that starts waits for a layer; one that comes back may hold another run's. What it brought of
+            # ours ends by itself.
+            return self._send(Kind.RTDS, Sent(bare.version, NO_PLAN, bare.resources))
         return None
-
-    def _next_biases(self, now: float) -> Output | None:
-        """The layer, when its biases must go ahead of assignments: as leased as it is now.
-
-        So a node that starts is told first that nothing is leased; it waits for a layer, and one that comes back may
-        hold another run's. What it brought of ours ends by itself.
-        """
-        channel, snapshot = self._channels[Kind.RTDS], self._snapshot
-        if channel.open is not None or not self._owes_biases():
-            return None
-        part, plan, ttl_s = snapshot.parts[Kind.RTDS], snapshot.plan_version, None
-        if snapshot.leased:
-            left = self._renewed_at + self.ttl_s - now
-            if self._leased and left > 0 and snapshot.leased <= self._channels[Kind.EDS].held.keys():
-                ttl_s = left
-            else:
-                part, plan = snapshot.bare, NO_PLAN
-        if channel.refused_version == part.version:
-            return None
-        return self._send(Kind.RTDS, Sent(part.version, plan, part.resources), ttl_s)
-
-    def _owes_biases(self) -> bool:
-        """Whether the layer that was sent last, if any, had other biases than the snapshot's."""
-        return LAYER in self._channels[Kind.RTDS].names and self._biases != self._snapshot.biases
-
-    def _note_end(self, now: float) -> None:
-        """A lease that ran out took the biases with it, and Envoy may have read that."""
-        if not self._leased or now < self._renewed_at + self.ttl_s:
-            return
-        self._leased = False
-        if self._snapshot.biases:
-            self._biases, self._since = None, now
-            self._channels[Kind.EDS].again |= {cluster_name(name, Arm.ADAPTIVE) for name in self._snapshot.biases}
 
     def _mine(self, kind: Kind) -> Mapping[str, Rendered]:
         """The snapshot's resources of a kind that are meant for this node."""
@@ -235,12 +189,8 @@ class Stream:
         self._nonces += 1
         nonce = str(self._nonces)
         self._channels[kind].send(sent, nonce)
-        if kind is Kind.RTDS:
-            self._leased, self._biases = ttl_s is not None, self._snapshot.biases
         response = discovery_pb2.DiscoveryResponse(version_info=sent.version, type_url=TYPE_URL[kind], nonce=nonce)
-        marked = {cluster_name(name, Arm.ADAPTIVE) for name in self._snapshot.biases} if kind is Kind.EDS else ()
-        for found in sent.resources.values():
-            r = renewed(found, self._since) if found.name in marked else found
+        for r in sent.resources.values():
             body = any_pb2.Any(type_url=TYPE_URL[kind], value=r.value)
             if ttl_s is not None:
                 # [SotW TTL]: a resource with a TTL travels in a wrapper.

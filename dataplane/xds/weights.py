@@ -9,7 +9,6 @@ The rendered assignment and the ledger both ask `in_force`, so that what is reco
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,9 +16,6 @@ import numpy as np
 from dataplane.contract import Ints, Service, ServicePlan
 
 MAX_SUM = 2**31 - 1
-DEFAULT_BIAS = 1.0
-MAX_BIAS = 8.0
-"""With 10,000 requests open at one endpoint it divides the weight by 1e32, and a double still holds that."""
 
 
 def clamp(weights: Sequence[float]) -> Ints:
@@ -52,16 +48,6 @@ def tiers(service: Service, plan: ServicePlan | None) -> list[int]:
     if plan is None or not plan.tiers:
         return [0] * len(service.endpoints)
     return [plan.tiers.get(e.id, max(plan.tiers.values()) + 1) for e in service.endpoints]
-
-
-def bias(service: Service, plan: ServicePlan | None) -> float:
-    """The `active_request_bias` of a service's adaptive cluster: what the plan says where `in_force` takes its weights.
-
-    What is no finite number is Envoy's default, and so is a negative one, as Envoy itself would have it.
-    """
-    if plan is None or not any(e.id in plan.weights for e in service.endpoints):
-        return DEFAULT_BIAS
-    return min(plan.bias, MAX_BIAS) if math.isfinite(plan.bias) and plan.bias >= 0.0 else DEFAULT_BIAS
 
 
 def static(service: Service) -> Ints:
