@@ -37,6 +37,8 @@ SUM_LIMIT = 2**31 - 1
 """The proto bounds the sum by 2^32 - 1 and Envoy does not check it; the column `Requests.weight` is signed."""
 LEAST_RATIO = 1e-6
 """Proposals are taken as at least this share of the largest: below any floor, and it keeps the scaling sound."""
+SICK = 0.05
+"""An endpoint believed to bear less than this share of the mean counts as sick for the trouble rule."""
 FAILING = 0.5
 """An endpoint that fails more than this share of its attempts counts as sick for the trouble rule."""
 
@@ -103,15 +105,14 @@ def dispose(
     infinity the largest, anything not positive the smallest. `in_force`: the weights now, as an earlier call made them
     or `rails.own` (others are settled into the rails first). `error_share`: NaN for unknown. `strength`: what each is
     believed to bear, for the trouble rule, where that is not what is wanted of it; only ratios matter. All of shape
-    (n,). `floor`: a share of the mean below the rails' own, where the traffic is rich enough for it. Never raises, on
+    (n,). `floor`: a share of the mean above the rails' own, where the traffic is thin. Never raises, on
     any value.
     """
     n, total = len(in_force), rails.total
     if n == 0:
         return Guarded(in_force, in_force, in_force, ())
     if floor is not None:
-        lowest = max(1, int(np.ceil(floor * total / n - 1e-9)))
-        rails = replace(rails, low=np.minimum(rails.low, lowest))
+        rails = replace(rails, low=np.maximum(rails.low, np.minimum(rails.own, int(np.ceil(floor * total / n - 1e-9)))))
     base = rails.settle(in_force)
     ratio, cleaned = clean(wanted, rails.prior)
     unguarded = np.rint(ratio * (total / ratio.sum())).astype(np.int64)
@@ -147,7 +148,7 @@ def in_trouble(ratio: Floats, error_share: Floats, guard: Guard) -> str:
     failing = int((error_share > FAILING).sum())  # an unknown share compares as False
     if failing > guard.trouble_share * n:
         return f"{failing} of {n} endpoints fail more than {FAILING:.0%} of their attempts: weights held"
-    cut = int((ratio < guard.floor_share_of_mean * ratio.sum() / n).sum())
+    cut = int((ratio < SICK * ratio.sum() / n).sum())
     if cut > guard.trouble_share * n:
         return f"{cut} of {n} endpoints would be cut to the floor: weights held"
     return ""

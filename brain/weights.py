@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 Z_90 = 1.645
 """Standard errors from the middle of a 90 % interval to its end."""
@@ -56,15 +57,23 @@ class Proposal:
     wanted: Floats  # shares of the load; only their ratios matter
     strength: Floats  # what each is believed to bear, relative to what the operator promised and to its peers
     tiers: Ints
+    alike: Ints | None = None  # the same before tiers of one are joined: what to hold the next tick's against
 
 
 def propose(
-    view: View, prior_samples: float, cost: Cost, nodes: float = 1.0, holdout: float = 0.0, lasting: float = 1.0
+    view: View,
+    prior_samples: float,
+    cost: Cost,
+    nodes: float = 1.0,
+    holdout: float = 0.0,
+    lasting: float = 1.0,
+    before: Ints | None = None,
 ) -> Proposal:
     """What each endpoint's share and tier should be; shares are positive.
 
     `nodes`: how many share the load, in effect; `holdout`: the part of it that the static rules split, as by the
-    operator's weights; `lasting`: what part of a difference is there still when it can be acted on.
+    operator's weights; `lasting`: what part of a difference is there still when it can be acted on; `before`: the last
+    proposal's `alike`.
 
     The operator's weights in one tier when the service is not ready; an endpoint whose capacity is unknown gets the
     operator's weight as well, so it is treated as an average peer. Never raises, never NaN for finite or NaN input.
@@ -79,13 +88,13 @@ def propose(
     passing = np.clip((1.0 - lasting) * by_latency(view), -FARTHEST, FARTHEST)
     believed = np.where(known, trust(view, distance, prior_samples) * (distance - passing), 0.0)
     log_c = np.log(view.prior) + believed
-    if not tiers.telling(open_requests(view), n, nodes):
-        wanted = beside(shares(view, log_c, level, cost), view.prior, holdout)
-        return Proposal(wanted, np.exp(believed), np.zeros(n, dtype=np.int64))
-    alike = tiers.alike(log_c, np.where(known, error(view), 0.0))
-    wanted = beside(shares(view, tiers.middles(log_c, alike), level, cost), view.prior, holdout)
     sound = believed > np.log(LAME)
-    return Proposal(wanted, np.exp(believed), tiers.joined(alike, log_c, sound))
+    if not tiers.telling(open_requests(view), n, nodes):
+        wanted = beside(shares(view, log_c, level, sound, cost), view.prior, holdout)
+        return Proposal(wanted, np.exp(believed), np.zeros(n, dtype=np.int64))
+    alike = tiers.alike(log_c, np.where(known, error(view), 0.0), before)
+    wanted = beside(shares(view, tiers.middles(log_c, alike), level, sound, cost), view.prior, holdout)
+    return Proposal(wanted, np.exp(believed), tiers.joined(alike, log_c, sound), alike)
 
 
 def by_latency(view: View) -> Floats:
@@ -99,11 +108,11 @@ def by_latency(view: View) -> Floats:
     return np.where(known, ratio - (middle(ratio[known]) if known.any() else 0.0), 0.0)
 
 
-def shares(view: View, log_c: Floats, level: float, cost: Cost) -> Floats:
+def shares(view: View, log_c: Floats, level: float, sound: Bools, cost: Cost) -> Floats:
     """The load split by predicted cost; by capacity alone while it is not known how many an endpoint works on at once.
 
-    Never below `reserve` of an endpoint's share by capacity: the strong may be given more than that only as far as the
-    weak stay warm enough to take over.
+    A sound endpoint gets no less than `reserve` of its share by capacity: the strong may be given more only as far as
+    the weak stay warm enough to take over.
     """
     by_capacity = np.exp(log_c - log_c.max())
     by_capacity /= by_capacity.sum()
@@ -114,7 +123,7 @@ def shares(view: View, log_c: Floats, level: float, cost: Cost) -> Floats:
     failing = np.where(np.isfinite(view.error_share), view.error_share, 0.0)
     price = cost.error_price_s * failing + view.crossing_share * cost.zone_crossing_s
     best = best_split(view.lanes / capacity, view.lanes, load, cost.quantile, price)
-    return np.asarray(np.maximum(best, cost.reserve * by_capacity))
+    return np.asarray(np.maximum(best, np.where(sound, cost.reserve * by_capacity, 0.0)))
 
 
 def beside(whole: Floats, prior: Floats, holdout: float) -> Floats:

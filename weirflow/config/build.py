@@ -196,7 +196,7 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
         guard=Guard(
             floor_share_of_mean=guard.floor_share_of_mean,
             explore_per_s=guard.explore_per_s,
-            least_floor=guard.least_floor,
+            explore_share_of_mean=guard.explore_share_of_mean,
             cap_share_of_mean=guard.cap_share_of_mean,
             step_up=guard.step_up,
             step_down=guard.step_down,

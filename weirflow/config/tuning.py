@@ -57,12 +57,12 @@ class CostSection(Section):
 class GuardSection(Section):
     """What no policy may exceed."""
 
-    floor_share_of_mean: Annotated[float, Field(ge=0.01, lt=1)] = _GUARD.floor_share_of_mean
-    """The least weight of an endpoint as a share of the mean: enough samples to see it recover."""
+    floor_share_of_mean: Annotated[float, Field(ge=0.001, lt=1)] = _GUARD.floor_share_of_mean
+    """The least weight of an endpoint as a share of the mean."""
     explore_per_s: Annotated[float, Field(ge=0.01, le=1000)] = _GUARD.explore_per_s
-    """Attempts a second at the floor from which a smaller share of the traffic is enough to see an endpoint recover."""
-    least_floor: Annotated[float, Field(ge=0.001, lt=1)] = _GUARD.least_floor
-    """However much traffic there is, the floor is at least this share of the mean."""
+    """Attempts a second that show an endpoint's recovery: where traffic is thin, the floor rises to bring them."""
+    explore_share_of_mean: Annotated[float, Field(ge=0.001, lt=1)] = _GUARD.explore_share_of_mean
+    """The share of the mean to which the floor rises at most for that."""
     cap_share_of_mean: Annotated[float, Field(gt=1, le=100)] = _GUARD.cap_share_of_mean
     """The most weight of an endpoint as a share of the mean: a bound on what a false promise can attract."""
     step_up: Annotated[float, Field(gt=1, le=10)] = _GUARD.step_up
