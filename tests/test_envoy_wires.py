@@ -315,9 +315,12 @@ async def test_equal_weights_are_a_full_scan_and_unequal_ones_a_schedule(world):
 async def test_tiers_take_turns_by_weight_and_within_one_the_idlest_is_picked(world):
     await world.start(await world.service("web", *"abcd", zones=("here", "there", "here", "there")))
     await world.publish(world.plan(tiers=(0, 0, 1, 1), web=(300, 300, 100, 100)))
-    assert await world.split("/web", 400) == near({"a": 150, "b": 150, "c": 50, "d": 50})
+    seen = await world.split("/web", 400)
+    assert (seen["a"] + seen["b"], seen["c"] + seen["d"]) == near((300, 100))
+    assert min(seen["a"], seen["b"]) > 105, "who are alike are picked at random: 150 each, and this is 5 sigma"
     held = await world.hold_at("a", 1)
-    assert await world.split("/web", 400) == near({"b": 300, "c": 50, "d": 50}), "the other tier takes nothing over"
+    seen = await world.split("/web", 400)
+    assert (seen["a"], seen["b"], seen["c"] + seen["d"]) == near((0, 300, 100)), "the other tier takes nothing over"
     await world.let_end(held)
     await world.publish(world.plan(tiers=(0, 1, 1, 1), web=(300, 300, 100, 100)))
     held = await world.hold_at("b", 2)
