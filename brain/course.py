@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
+DISPUTED = "its nodes contradict each other, and no majority tells who is right: weights held"
+
 
 class Course:
     """One service's state over time. Settings and time are arguments of every verb."""
@@ -58,7 +60,6 @@ class Course:
         self.tiers: Ints = np.zeros(len(self.in_force), dtype=np.int64)
         self.gate = Gate()
         self.lasting = Persistence()
-        self._alike: Ints | None = None  # by the last proposal
         self.step = StepBack()
         self.pairs = Pairs()
         self.mode: Mode = settings.modes.get(service.name, settings.mode)
@@ -86,7 +87,6 @@ class Course:
         tiers = dict(zip(ids, self.tiers.tolist(), strict=True))
         self.service = service
         self.lasting.moved()
-        self._alike = None
         self.rails = Rails.of(prior_of(service), settings.guard)
         if not self.applies:
             self._from_the_operators()
@@ -208,19 +208,14 @@ class Course:
         holdout = 1.0 - (self.share or self.commanded) / 100.0
         self.lasting.told(by_latency(view), view.latency_s, view.good, settings.learning.half_life_s, now)
         want = propose(
-            view,
-            settings.learning.prior_samples,
-            settings.cost,
-            in_effect(picks),
-            holdout,
-            self.lasting.trust,
-            self._alike,
+            view, settings.learning.prior_samples, settings.cost, in_effect(picks), holdout, self.lasting.trust
         )
-        self._alike = want.alike
         floor = least_share(view, settings.guard)
         guarded = dispose(want.wanted, before, view.error_share, self.rails, settings.guard, want.strength, floor)
         guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
-        held = self._held(view, guarded, picks, workers, now, settings)
+        if view.disputed and not guarded.trouble:
+            guarded = Guarded(before, before, guarded.unguarded, ("trouble",) * len(before), DISPUTED)
+        held = self._held(guarded, picks, workers, now, settings)
         if self._enters:
             self.gate = Gate()
             self.gate.pushed(before, before, picks, now, settings.guard)
@@ -229,7 +224,7 @@ class Course:
             self.in_force, self.tiers = guarded.weights, want.tiers
         return Move(before, self.in_force, guarded, self.tiers, held)
 
-    def _held(self, view: View, guarded: Guarded, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
+    def _held(self, guarded: Guarded, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
         if self.state not in ("adaptive", "stepped back"):
             return self.state
         if self.share == 0.0:
@@ -238,8 +233,6 @@ class Course:
             return "enters with the operator's weights"
         if guarded.trouble:
             return guarded.trouble
-        if view.disputed:
-            return "its nodes contradict each other, and nobody can say who is right"
         if self._out_of_sight > DOUBT_SHARE:
             return f"{self._out_of_sight:.0%} of the traffic is out of sight"
         return self.gate.held(guarded.weights, guarded.goal, self.in_force, picks, workers, now, settings.guard)

@@ -28,8 +28,6 @@ SPREAD = 3.5
 """Standard errors from the strongest to the weakest of about ten equal ones."""
 UNSURE_ALIKE = float(np.log(1.6))
 """However wide their intervals, endpoints further apart than this are not taken for alike."""
-STICKS = 1.5
-"""A tier stands until somebody is this much further off than would begin a new one: a move costs connections."""
 NEIGHBOURS = float(np.log(3.0))
 """A tier of one joins another no further away than this: beyond, it would only be a lame one among many."""
 TELLING = 0.1
@@ -41,17 +39,13 @@ def telling(open_requests: float, endpoints: int, nodes: float) -> bool:
     return open_requests >= TELLING * endpoints * max(nodes, 1.0)
 
 
-def alike(log_capacity: Floats, error: Floats, before: Ints | None = None) -> Ints:
+def alike(log_capacity: Floats, error: Floats) -> Ints:
     """Which tier each endpoint is in, 0 the strongest. Shapes (n,); `error` is the standard error of the logarithm.
 
-    `before` are such tiers from an earlier time: they stand while they still hold. Else walks down from the strongest,
-    and begins a new tier at the first that is out of reach of the present tier's first.
+    Walks down from the strongest, and begins a new tier at the first that is out of reach of the present tier's first.
     """
-    reaches = np.clip(SPREAD * error, ALIKE, UNSURE_ALIKE)
-    if before is not None and len(before) == len(log_capacity) and holds(before, log_capacity, STICKS * reaches):
-        return before
     order = np.argsort(-log_capacity, kind="stable")
-    reach = reaches[order].tolist()
+    reach = np.clip(SPREAD * error, ALIKE, UNSURE_ALIKE)[order].tolist()
     out = np.zeros(len(order), dtype=np.int64)
     tier, first = 0, np.inf
     for at, value in enumerate(log_capacity[order].tolist()):
@@ -61,18 +55,6 @@ def alike(log_capacity: Floats, error: Floats, before: Ints | None = None) -> In
             tier, first = tier + 1, value
         out[order[at]] = tier
     return out
-
-
-def holds(tiers: Ints, log_capacity: Floats, reach: Floats) -> bool:
-    """Is everybody of a tier within reach of its strongest, and the middles of tiers as far apart as a tier is wide."""
-    if not len(tiers):
-        return False
-    strongest = np.full(int(tiers.max()) + 1, -np.inf)
-    np.maximum.at(strongest, tiers, log_capacity)
-    if (strongest[tiers] - log_capacity > reach).any():
-        return False
-    middle = np.sort(np.unique(middles(log_capacity, tiers)))
-    return bool((np.diff(middle) >= ALIKE / STICKS).all())
 
 
 def middles(values: Floats, tiers: Ints) -> Floats:

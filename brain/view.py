@@ -68,7 +68,8 @@ def look(
         capacity_low=capacities.low[members],
         capacity_high=capacities.high[members],
         count=capacities.count[members],
-        error_share=endpoints.error_share[members],
+        # The settled one knows at once of a change, the decayed one is never far off for long: the worse is believed.
+        error_share=np.fmax(endpoints.error_share, endpoints.settled_error_share)[members],
         service_s=service_times.value[members],
         service_low_s=service_times.low[members],
         service_high_s=service_times.high[members],

@@ -57,7 +57,6 @@ class Proposal:
     wanted: Floats  # shares of the load; only their ratios matter
     strength: Floats  # what each is believed to bear, relative to what the operator promised and to its peers
     tiers: Ints
-    alike: Ints | None = None  # the same before tiers of one are joined: what to hold the next tick's against
 
 
 def propose(
@@ -67,13 +66,11 @@ def propose(
     nodes: float = 1.0,
     holdout: float = 0.0,
     lasting: float = 1.0,
-    before: Ints | None = None,
 ) -> Proposal:
     """What each endpoint's share and tier should be; shares are positive.
 
     `nodes`: how many share the load, in effect; `holdout`: the part of it that the static rules split, as by the
-    operator's weights; `lasting`: what part of a difference is there still when it can be acted on; `before`: the last
-    proposal's `alike`.
+    operator's weights; `lasting`: what part of a difference is there still when it can be acted on.
 
     The operator's weights in one tier when the service is not ready; an endpoint whose capacity is unknown gets the
     operator's weight as well, so it is treated as an average peer. Never raises, never NaN for finite or NaN input.
@@ -92,9 +89,9 @@ def propose(
     if not tiers.telling(open_requests(view), n, nodes):
         wanted = beside(shares(view, log_c, level, sound, cost), view.prior, holdout)
         return Proposal(wanted, np.exp(believed), np.zeros(n, dtype=np.int64))
-    alike = tiers.alike(log_c, np.where(known, error(view), 0.0), before)
+    alike = tiers.alike(log_c, np.where(known, error(view), 0.0))
     wanted = beside(shares(view, tiers.middles(log_c, alike), level, sound, cost), view.prior, holdout)
-    return Proposal(wanted, np.exp(believed), tiers.joined(alike, log_c, sound), alike)
+    return Proposal(wanted, np.exp(believed), tiers.joined(alike, log_c, sound))
 
 
 def by_latency(view: View) -> Floats:
@@ -129,11 +126,12 @@ def shares(view: View, log_c: Floats, level: float, sound: Bools, cost: Cost) ->
 def beside(whole: Floats, prior: Floats, holdout: float) -> Floats:
     """What the adaptive arm should send so that, with what the holdout sends, each endpoint gets its share of all.
 
-    The holdout is believed to split as the operator's weights do. At least a hundredth of the share is left.
+    The holdout is believed to split as the operator's weights do. At least a hundredth of the share is left, and
+    something of nothing: 0 is no proposal.
     """
     whole = whole / whole.sum()
     holdout = min(max(holdout, 0.0), 0.5)  # beyond, the static rules rule, and making up for them would be a tug of war
-    return np.asarray(np.maximum(whole - holdout * prior / prior.sum(), 0.01 * whole))
+    return np.asarray(np.maximum(whole - holdout * prior / prior.sum(), 0.01 * whole + 1e-6))
 
 
 def open_requests(view: View) -> float:
