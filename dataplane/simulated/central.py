@@ -1,7 +1,8 @@
 """One queue for all endpoints, compiled: the bound that no router reaches, because it binds only when a worker is free.
 
 Requests are served in order, so the moment one comes it is settled who will serve it: the best worker that is free, or
-the one that is free first.
+the one that is free first. An error costs the timeout, so who answers some with errors is taken for one that is free
+later by what they cost in the mean: good ones are waited for, within reason.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from dataplane.simulated.serving import fail, piece_at, soonest, thawed, work
 def _central(s: Servers, b: Book, timeout_s: float, mean_s: float) -> None:
     for i in range(len(b.request)):
         request = b.request[i]
-        best, start, least = int(request.endpoint), inf, inf  # nobody yet
+        best, start, first, least = int(request.endpoint), inf, inf, inf  # nobody yet
         for e in range(len(s.server)):
             server = s.server[e]
             server.piece = piece_at(s, e, request.at_s)
             free = thawed(s, e, max(request.at_s, s.free_s[e, soonest(s, e)], server.joins_s))
-            if free > start or free >= server.leaves_s:
+            if free >= server.leaves_s:
                 continue
             piece = s.pieces[e, piece_at(s, e, free)]
-            cost = mean_s / (piece.speed * (1.0 - piece.error_share)) + piece.extra_s
-            if cost < inf and (free < start or cost < least):
-                best, start, least = e, free, cost
+            ready = free + piece.error_share * timeout_s
+            cost = mean_s / piece.speed + piece.extra_s
+            if ready < first or (ready == first and cost < least):
+                best, start, first, least = e, free, ready, cost
         gives_up = request.at_s + timeout_s
         request.ended_s = gives_up
         if start >= gives_up:

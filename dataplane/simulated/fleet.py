@@ -60,12 +60,32 @@ class Fleet:
         """Which piece is in force at that time, by endpoint. Shape (E,)."""
         return np.asarray((self.since_s <= at_s).sum(axis=1) - 1, dtype=np.int64)
 
+    def members(self, at_s: float) -> Ints:
+        """Who is a member at that time, by row."""
+        return np.flatnonzero((self.joins_s <= at_s) & (at_s < self.leaves_s))
+
+    def changes_s(self) -> list[float]:
+        """When members come or go after the start, in order."""
+        moments = {*self.joins_s.tolist(), *self.leaves_s.tolist()}
+        return sorted(t for t in moments if 0.0 < t < np.inf)
+
     def capacity(self, at_s: float) -> Floats:
         """The truth: demand seconds a second that each member can do at that time; 0 for one that hangs. Shape (E,)."""
         rows, k = np.arange(len(self)), self.piece(at_s)
         member = (self.joins_s <= at_s) & (at_s < self.leaves_s)
         good = (1.0 - self.error_share[rows, k]) * ~self.hang[rows, k]
         return np.asarray(self.workers * self.speed[rows, k] * good * member)
+
+    def mean_capacity(self, until_s: float) -> Floats:
+        """The same in the mean from the start until then, of the time as a member; 0 for who never is. Shape (E,).
+
+        What flips to and fro has its mean here, and not the state that it happens to start in.
+        """
+        ends_s = np.append(self.since_s[:, 1:], np.full((len(self), 1), np.inf), axis=1)
+        last_s = np.minimum(ends_s, np.minimum(self.leaves_s, until_s)[:, None])
+        lasts_s = np.maximum(last_s - np.maximum(self.since_s, self.joins_s[:, None]), 0.0)
+        good = self.speed * (1.0 - self.error_share) * ~self.hang
+        return np.asarray(self.workers * (good * lasts_s).sum(axis=1) / np.maximum(lasts_s.sum(axis=1), 1e-9))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

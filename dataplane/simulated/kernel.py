@@ -77,7 +77,7 @@ def _arrive(
     elif way == PREQUAL:
         e = prequal(n, notes, s, v, at_s, rng)
     elif way in (JSED_LOCAL, JSED, CLAIRVOYANT):
-        e = scan(n, s, v, arm, at_s, request.demand_s, mean_s, rng)
+        e = scan(n, s, v, arm, at_s, request.demand_s, mean_s, timeout_s, rng)
     else:
         e = stock(n, v, arm, rng)
     _send(s, b, n, i, e, timeout_s)

@@ -158,27 +158,52 @@ def line_up(n: Nodes, notes: Notes, v: int) -> None:
 
 @compiled
 def cost(
-    n: Nodes, s: Servers, way: int, v: int, arm: int, e: int, at_s: float, demand_s: float, mean_s: float
+    n: Nodes,
+    s: Servers,
+    way: int,
+    v: int,
+    arm: int,
+    e: int,
+    at_s: float,
+    demand_s: float,
+    mean_s: float,
+    timeout_s: float,
 ) -> float:
-    """What a scan compares. `demand_s` is this request's, known to the clairvoyant alone; the mean any oracle knows."""
+    """What a scan compares: the expected seconds to an answer, of which an error costs as much as giving up.
+
+    `demand_s` is this request's, known to the clairvoyant alone; the mean any oracle knows.
+    """
     piece, server = s.pieces[e, piece_at(s, e, at_s)], s.server[e]
     if way == CLAIRVOYANT:
-        return answer_s(s, e, at_s, demand_s) if piece.error_share < 1.0 else inf
-    speed = 0.0 if piece.hang else piece.speed * (1.0 - piece.error_share)
-    if way == JSED_LOCAL:
-        return float((n.lane[v, arm, e].open + 1.0) / (server.workers * speed))
-    return float(mean_s * max(1.0, (server.here + 1.0) / server.workers) / speed + piece.extra_s)
+        good_s = answer_s(s, e, at_s, demand_s) - at_s
+    elif piece.hang:
+        good_s = inf
+    elif way == JSED_LOCAL:
+        good_s = mean_s * (n.lane[v, arm, e].open + 1.0) / (server.workers * piece.speed)
+    else:
+        good_s = mean_s * max(1.0, (server.here + 1.0) / server.workers) / piece.speed + piece.extra_s
+    if good_s == inf:
+        return inf  # whatever it would have answered
+    return float((1.0 - piece.error_share) * good_s + piece.error_share * timeout_s)
 
 
 @compiled
 def scan(
-    n: Nodes, s: Servers, v: int, arm: int, at_s: float, demand_s: float, mean_s: float, rng: np.random.Generator
+    n: Nodes,
+    s: Servers,
+    v: int,
+    arm: int,
+    at_s: float,
+    demand_s: float,
+    mean_s: float,
+    timeout_s: float,
+    rng: np.random.Generator,
 ) -> int:
     """The endpoint of least cost; among equal ones each is as likely."""
     way, best, least, ties = n.cluster[v, arm].way, int(n.up[v, 0]), inf, 0
     for j in range(n.node[v].ups):
         e = n.up[v, j]
-        c = cost(n, s, way, v, arm, e, at_s, demand_s, mean_s)
+        c = cost(n, s, way, v, arm, e, at_s, demand_s, mean_s, timeout_s)
         if c < least:
             best, least, ties = e, c, 1
         elif c == least:
