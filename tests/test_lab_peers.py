@@ -14,7 +14,7 @@ import pytest
 from dataplane.envoy.process import find_envoy
 from dataplane.simulated.fleet import Fleet, Ints, Trace
 from weirflow.lab.client import Client
-from weirflow.lab.draw import draw
+from weirflow.lab.draw import draw, end_s
 from weirflow.lab.endpoints import Endpoints
 from weirflow.lab.peers import UNREACHED, World, assignment, bootstraps, cluster, stock, true_weights
 from weirflow.lab.run import STOCK, TOLD
@@ -30,7 +30,7 @@ def drawn(lab: Scenario) -> Fleet:
 
 
 def a_world(fleet: Fleet, addresses: tuple[str, ...] = ("127.0.0.1:9", "127.0.0.1:10"), nodes: int = 1) -> World:
-    return World(fleet, addresses, nodes, LAB.timeout_s, ("all",))
+    return World(fleet, addresses, nodes, LAB.timeout_s, ("all",), end_s(LAB))
 
 
 @pytest.mark.envoy
@@ -64,23 +64,16 @@ def test_a_policy_that_is_not_stock_has_no_configuration(tmp_path: Path) -> None
         cluster("weirflow", tmp_path)
 
 
-def test_the_oracle_s_weights_are_capacity_at_the_start_and_the_others_the_operator_s(tmp_path: Path) -> None:
-    late = Group("late", 1, workers=2, joins_s=20.0, changes=(Change(5.0, speed=0.1),))
+def test_the_oracle_s_weights_are_mean_capacity_as_a_member_and_the_others_the_operator_s(tmp_path: Path) -> None:
+    late = Group("late", 1, workers=2, joins_s=20.0, changes=(Change(5.0, speed=0.5), Change(40.0, speed=0.2)))
     fleet = drawn(replace(LAB, groups=(*LAB.groups, late)))
-    assert true_weights(fleet) == [333, 1000, 167]
+    assert true_weights(fleet, 60.0) == [333, 1000, 50]  # 2 of 12 for half of the time, then 0.4
     world = a_world(fleet, ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"))
-    told = assignment(world, world.members(0.0), fleet.weight.tolist())
+    told = assignment(world, fleet.members(0.0).tolist(), fleet.weight.tolist())
     assert [(z["locality"]["zone"], z["lb_endpoints"][0]["load_balancing_weight"]) for z in told["endpoints"]] == [
         ("", 1),
         ("z", 2),
     ]
-
-
-def test_members_come_and_go_when_the_fleet_says(tmp_path: Path) -> None:
-    groups = (Group("a", 1), Group("b", 1, joins_s=10.0), Group("c", 1, leaves_s=20.0))
-    world = a_world(drawn(replace(LAB, groups=groups)), ("a", "b", "c"))
-    assert world.changes_s() == [10.0, 20.0]
-    assert [world.members(t) for t in (0.0, 10.0, 20.0)] == [[0, 2], [0, 1, 2], [0, 1]]
 
 
 async def went(policy: str, lab: Scenario, requests: int, folder: Path) -> Ints:
@@ -92,14 +85,14 @@ async def went(policy: str, lab: Scenario, requests: int, folder: Path) -> Ints:
     zero = np.zeros(requests)
     trace = Trace.of(at_s=at_s, node=zero, klass=zero, demand_s=zero + 0.001, luck=zero + 0.5)
     async with Endpoints(fleet, folder) as endpoints:
-        world = World(fleet, endpoints.addresses, 1, lab.timeout_s, ("all",))
+        world = World(fleet, endpoints.addresses, 1, lab.timeout_s, ("all",), end_s(lab))
         async with (
             stock(policy, world, folder) as proxies,
             Client(trace, lab, proxies.ports, folder) as client,
         ):
             start = asyncio.get_running_loop().time() + 0.1
             client.begin(start)
-            for change_s in world.changes_s():
+            for change_s in world.fleet.changes_s():
                 await asyncio.sleep(start + change_s - asyncio.get_running_loop().time())
                 await proxies.moved(change_s)
             seen = await client.seen()

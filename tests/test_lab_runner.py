@@ -116,7 +116,9 @@ async def test_requests_that_a_hung_endpoint_never_answered_are_told_to_have_gon
 
 def test_broken_telemetry_starts_another_program_on_the_same_mesh_file(tmp_path: Path) -> None:
     groups = (Group("late", 1, joins_s=1.0), *TINY.groups)
-    world = World(jobs(replace(TINY, groups=groups), ("x",), 1, 0)[0].fleet, ("127.0.0.1:1",) * 4, 3, 2.0, ("a", "ab"))
+    world = World(
+        jobs(replace(TINY, groups=groups), ("x",), 1, 0)[0].fleet, ("127.0.0.1:1",) * 4, 3, 2.0, ("a", "ab"), 9.0
+    )
     assert program(world, TelemetryFault(), tmp_path, 0) == PROGRAM
     *start, file = program(world, FAULT, tmp_path, 5)
     assert start[1:] == ["-m", "weirflow.lab.odd_telemetry", "--fault"]
@@ -126,6 +128,13 @@ def test_broken_telemetry_starts_another_program_on_the_same_mesh_file(tmp_path:
 
 
 def test_a_request_class_whose_name_begins_with_another_s_has_its_own_route() -> None:
-    world = World(jobs(TINY, ("x",), 1, 0)[0].fleet, ("127.0.0.1:1",) * 3, 1, 2.0, ("a", "ab"))
+    world = World(jobs(TINY, ("x",), 1, 0)[0].fleet, ("127.0.0.1:1",) * 3, 1, 2.0, ("a", "ab"), 9.0)
     told = mesh_file(world, TINY, 95.0, 1, 2)
     assert [(r["name"], r["prefix"]) for r in told["routes"]] == [("ab", "/ab"), ("a", "/a")]
+    assert "good_answer" not in told["services"][0]
+
+
+def test_the_mesh_file_says_what_a_good_answer_is_where_the_scenario_does() -> None:
+    world = World(jobs(TINY, ("x",), 1, 0)[0].fleet, ("127.0.0.1:1",) * 3, 1, 2.0, ("all",), 9.0)
+    told = mesh_file(world, replace(TINY, good_body=True), 99.0, 1, 2)
+    assert told["services"][0]["good_answer"] == {"min_body_bytes": 1}

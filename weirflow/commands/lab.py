@@ -76,8 +76,15 @@ def run(
         float, typer.Option("--time-scale", metavar="X", help="Makes each demand X times as long, and X times as rare.")
     ] = 1.0,
     share: Annotated[
-        float, typer.Option("--share", min=1, max=100, help="Percent of the traffic on Weirflow's adaptive arm.")
-    ] = 95.0,
+        float,
+        typer.Option(
+            "--share",
+            min=1,
+            max=100,
+            help="Percent of the traffic on Weirflow's adaptive arm. The rest is picked by the static rules: at 95 "
+            "their picks alone send 1 % of all requests to the one bad endpoint of five, which is the p99.",
+        ),
+    ] = 99.0,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots there.")] = None,
     output: FormOption = Form.TEXT,

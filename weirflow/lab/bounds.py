@@ -7,8 +7,9 @@
 * Static weights: the best split that never moves.
 * Clairvoyant: least work left, with every demand known beforehand: for mixed request classes.
 
-An oracle knows an endpoint's error share and avoids it in proportion; it does not know a request's luck. It uses only
-members, and nobody that hangs. Neither of central queue and JSED is strictly optimal (Harchol-Balter, "Performance
+An oracle knows an endpoint's error share, and not a request's luck: to it an error costs what giving up costs, so it
+goes where some answers are errors only when all others would take about as long. It uses only members, and nobody that
+hangs for good. Neither of central queue and JSED is strictly optimal (Harchol-Balter, "Performance
 Modeling and Design of Computer Systems", 2013, chapter 24): quote the lower as the oracle.
 """
 
@@ -33,7 +34,7 @@ def topology_at(
     fleet: Fleet, at_s: float, nodes: int = 1, routes: tuple[str, ...] = ("all",), version: int = 1
 ) -> Topology:
     """The members at that time as one service "lab". An endpoint's id is its row, so that a late one has its own."""
-    members = np.flatnonzero((fleet.joins_s <= at_s) & (at_s < fleet.leaves_s)).tolist()
+    members = fleet.members(at_s).tolist()
     endpoints = tuple(Endpoint(e, fleet.names[e], int(fleet.weight[e]), fleet.zones[e]) for e in members)
     return Topology(
         version=version,
@@ -43,12 +44,6 @@ def topology_at(
         route_services=(0,) * len(routes),
         endpoint_slots=len(fleet),
     )
-
-
-def changes_s(fleet: Fleet) -> list[float]:
-    """When members come or go after the start, in order."""
-    moments = {*fleet.joins_s.tolist(), *fleet.leaves_s.tolist()}
-    return sorted(t for t in moments if 0.0 < t < inf)
 
 
 def central_queue(fleet: Fleet, trace: Trace, timeout_s: float = 15.0) -> Fate:
@@ -81,7 +76,8 @@ def static_weights(fleet: Fleet, trace: Trace, timeout_s: float = 15.0) -> Fate:
         for share in (split(capacity, fleet.workers, load), capacity / max(float(capacity.sum()), 1e-9)):
             weights = np.maximum(1.0, np.round(WEIGHT_OF_ALL * share))
             fates.append(_over(fleet, trace, "round_robin", timeout_s, weights))
-    return min(fates, key=lambda fate: float(np.quantile(fate.latency_s, 0.99)) if len(fate) else 0.0)
+    felt_s = [np.where(fate.ok, fate.latency_s, timeout_s) for fate in fates]
+    return fates[int(np.argmin([np.quantile(f, 0.99) if len(f) else 0.0 for f in felt_s]))]
 
 
 def _end_s(trace: Trace) -> float:
@@ -94,12 +90,10 @@ def _capacities(fleet: Fleet, end_s: float) -> list[Floats]:
     moments = moments[moments < max(end_s, 1e-9)]
     present = np.array([(fleet.joins_s <= t) & (t < fleet.leaves_s) for t in moments])
     capacity = np.array([fleet.capacity(t) for t in moments])
-    lasts_s = np.diff(np.append(moments, end_s))[:, None] * present
     first = capacity[present.argmax(axis=0), np.arange(len(fleet))]
-    mean = (capacity * lasts_s).sum(axis=0) / np.maximum(lasts_s.sum(axis=0), 1e-9)
     least = np.where(present, capacity, inf).min(axis=0)
     least = np.where(np.isfinite(least), least, 0.0)
-    return [first] if (first == least).all() else [first, mean, least]
+    return [first] if (first == least).all() else [first, fleet.mean_capacity(end_s), least]
 
 
 def split(capacity: Floats, workers: Ints, load: float) -> Floats:
@@ -144,7 +138,7 @@ def _over(fleet: Fleet, trace: Trace, policy: str, timeout_s: float, weights: Fl
     ties = np.random.Generator(np.random.PCG64(0))
     rhythm = Rhythm(flush_s=inf, report_s=inf, timeout_s=timeout_s)
     mesh = FleetMesh(topology_at(fleet, 0.0), fleet, one, ties, policy=policy, weights=weights, rhythm=rhythm)
-    for version, at_s in enumerate(changes_s(fleet), start=2):
+    for version, at_s in enumerate(fleet.changes_s(), start=2):
         mesh.run(at_s)
         mesh.moved(topology_at(fleet, at_s, version=version))
     return mesh.finish()

@@ -26,9 +26,8 @@ from dataplane.simulated.fleet import Floats
 from weirflow.demo import mesh
 from weirflow.demo.processes import PROGRAM, Running, running_on
 from weirflow.lab.peers import SERVICE, UNREACHED, World
+from weirflow.lab.run import SHARE_PERCENT
 from weirflow.lab.scenario import Scenario, TelemetryFault
-
-SHARE_PERCENT = 95.0
 
 
 @dataclass(slots=True)
@@ -89,6 +88,7 @@ def mesh_file(world: World, scenario: Scenario, share_percent: float, xds_port: 
     """What an operator would write for this scenario. A route for each request class: the brain may learn by it."""
     breakers = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNREACHED)
     timeout = f"{world.timeout_s:g}s"
+    good = {"good_answer": {"min_body_bytes": 1}} if scenario.good_body else {}
     return {
         "nodes": [{"name": f"node-{n}", "spawn": False} for n in range(world.nodes)],
         "listeners": [{"name": "web", "port": 0}],
@@ -96,7 +96,7 @@ def mesh_file(world: World, scenario: Scenario, share_percent: float, xds_port: 
             {"name": path, "service": SERVICE, "prefix": f"/{path}", "timeout": timeout, "tell_arm": True}
             for path in sorted(world.paths, key=len, reverse=True)  # a longer name may begin with a shorter one
         ],
-        "services": [{"name": SERVICE, "endpoints": endpoints(world, 0.0), "circuit_breakers": breakers}],
+        "services": [{"name": SERVICE, "endpoints": endpoints(world, 0.0), "circuit_breakers": breakers} | good],
         "adaptive": {"mode": "adaptive", "share": share_percent},
         "xds": {"port": xds_port},
         "admin": {"port": admin_port},
@@ -108,7 +108,7 @@ def endpoints(world: World, at_s: float) -> list[dict[str, Any]]:
     fleet = world.fleet
     return [
         {"address": world.addresses[e], "weight": int(fleet.weight[e]), "zone": fleet.zones[e]}
-        for e in world.members(at_s)
+        for e in fleet.members(at_s)
     ]
 
 
@@ -118,6 +118,6 @@ def program(world: World, fault: TelemetryFault, folder: Path, seed: int) -> Seq
         return PROGRAM
     file = folder / "telemetry.json"
     # The brain numbers the members from 0 in the order of the file.
-    about = world.members(0.0).index(fault.lied_about)
+    about = world.fleet.members(0.0).tolist().index(fault.lied_about)
     file.write_text(json.dumps(asdict(fault) | {"lied_about": about, "nodes": world.nodes, "seed": seed}))
     return (sys.executable, "-m", "weirflow.lab.odd_telemetry", "--fault", str(file))

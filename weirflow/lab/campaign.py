@@ -20,10 +20,9 @@ from dataplane.envoy.process import EnvoyError
 from weirflow.config.problems import ConfigError, Problem, mend_of, shown
 from weirflow.demo.processes import NeverHappenedError
 from weirflow.lab import files
-from weirflow.lab.brained import SHARE_PERCENT
 from weirflow.lab.child import ChildError
 from weirflow.lab.figures import told
-from weirflow.lab.run import POLICIES, SIMULATED, Run
+from weirflow.lab.run import POLICIES, SHARE_PERCENT, SIMULATED, Run
 from weirflow.lab.runner import jobs, run_all
 from weirflow.lab.scenario import Scenario
 

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from dataplane.envoy.process import EnvoyProcess
 from dataplane.simulated.fleet import Fleet, Floats
 from dataplane.xds.resources import duration, split_address
@@ -61,15 +59,7 @@ class World:
     nodes: int
     timeout_s: float
     paths: tuple[str, ...]  # of the request classes
-
-    def members(self, at_s: float) -> list[int]:
-        """Who is a member at that time, by index."""
-        return np.flatnonzero((self.fleet.joins_s <= at_s) & (at_s < self.fleet.leaves_s)).tolist()
-
-    def changes_s(self) -> list[float]:
-        """When members come or go, after the start."""
-        moments = {*self.fleet.joins_s.tolist(), *self.fleet.leaves_s.tolist()}
-        return sorted(t for t in moments if 0 < t < np.inf)
+    end_s: float  # of the run
 
 
 class Proxies(Protocol):
@@ -90,10 +80,10 @@ class Proxies(Protocol):
         """The weights in force as shares, by endpoint; None for a policy whose weights do not move."""
 
 
-def true_weights(fleet: Fleet) -> list[int]:
-    """What an oracle would set by hand before the start: capacity as it is then, for those yet to come as well."""
-    capacity = fleet.workers * fleet.speed[:, 0]
-    return [max(1, round(w)) for w in capacity / capacity.max() * WEIGHT_OF_THE_STRONGEST]
+def true_weights(fleet: Fleet, end_s: float) -> list[int]:
+    """What an oracle would set by hand before the start: capacity in the mean over the run, for each while a member."""
+    capacity = fleet.mean_capacity(end_s)
+    return [max(1, round(w)) for w in capacity / max(float(capacity.max()), 1e-9) * WEIGHT_OF_THE_STRONGEST]
 
 
 class Stock:
@@ -101,7 +91,9 @@ class Stock:
 
     def __init__(self, policy: str, world: World, folder: Path) -> None:
         self._world, self._file, self._version = world, folder / "endpoints.json", 0
-        self._weights = true_weights(world.fleet) if policy.endswith("_true") else world.fleet.weight.tolist()
+        self._weights = (
+            true_weights(world.fleet, world.end_s) if policy.endswith("_true") else world.fleet.weight.tolist()
+        )
         told = bootstraps(policy, world, self._file)
         self.envoys = [EnvoyProcess(b, log=folder / f"node-{i}.log") for i, b in enumerate(told)]
         self.ports: list[int] = []
@@ -115,7 +107,7 @@ class Stock:
         """Write who is a member, and rename the file into place: what Envoy watches for."""
         self._version += 1
         new = self._file.with_suffix(".new")
-        found = assignment(self._world, self._world.members(at_s), self._weights)
+        found = assignment(self._world, self._world.fleet.members(at_s).tolist(), self._weights)
         new.write_text(json.dumps({"version_info": str(self._version), "resources": [found]}))
         new.rename(self._file)
 

@@ -22,8 +22,8 @@ STOCK = {
 }
 """What ships in Envoy and needs no knowledge of the fleet."""
 TOLD = {
-    "round_robin_true": "round robin, weights set by hand to the true capacity at the start",
-    "least_request_true": "least request, weights set by hand to the true capacity at the start",
+    "round_robin_true": "round robin, weights set by hand to the true mean capacity",
+    "least_request_true": "least request, weights set by hand to the true mean capacity",
 }
 """What ships in Envoy, with weights that only an oracle could set."""
 SIMULATED = {
@@ -33,6 +33,9 @@ SIMULATED = {
 }
 """What does not run in stock Envoy: in the simulated mesh only."""
 WEIRFLOW = {"weirflow": "Weirflow, adaptive"}
+SHARE_PERCENT = 99.0
+"""Of the traffic on Weirflow's adaptive arm. The static rules send the rest as ever: at 95, one bad endpoint of five
+would get 1 % of all requests from them alone, and that would be the p99."""
 POLICIES = STOCK | TOLD | WEIRFLOW
 """What runs on real Envoy."""
 BOUNDS = {

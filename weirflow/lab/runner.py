@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from dataplane.simulated.fleet import Fate, Fleet, Ints, Trace
-from weirflow.lab.brained import SHARE_PERCENT, weirflow
+from weirflow.lab.brained import weirflow
 from weirflow.lab.client import Client
-from weirflow.lab.draw import draw
+from weirflow.lab.draw import draw, end_s
 from weirflow.lab.endpoints import Endpoints
 from weirflow.lab.overhead import LEAD_S, Watch, idle_run, refusal
 from weirflow.lab.peers import Proxies, World, stock
-from weirflow.lab.run import WEIRFLOW, Run, Weights
+from weirflow.lab.run import SHARE_PERCENT, WEIRFLOW, Run, Weights
 from weirflow.lab.scenario import Scenario
 
 WEIGHTS_EVERY_S = 1.0
@@ -96,7 +96,7 @@ async def run_one(job: Job, idle: Mapping[str, float]) -> Run:
         async with AsyncExitStack() as down:
             endpoints = await down.enter_async_context(Endpoints(job.fleet, folder))
             paths = tuple(c.name for c in job.scenario.classes)
-            world = World(job.fleet, endpoints.addresses, job.nodes, job.scenario.timeout_s, paths)
+            world = World(job.fleet, endpoints.addresses, job.nodes, job.scenario.timeout_s, paths, end_s(job.scenario))
             proxies = await down.enter_async_context(_proxies(job, world, folder))
             client = await down.enter_async_context(Client(job.trace, job.scenario, proxies.ports, folder))
             pids = {"client": client.process.pid, "endpoints": endpoints.process.pid, **proxies.pids}
@@ -156,7 +156,7 @@ async def _beside(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]
 
 async def _move(proxies: Proxies, world: World, start: float) -> None:
     """Tell the proxies who is a member, when that changes."""
-    for at_s in world.changes_s():
+    for at_s in world.fleet.changes_s():
         await asyncio.sleep(start + at_s - asyncio.get_running_loop().time())
         await proxies.moved(at_s)
 

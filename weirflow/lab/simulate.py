@@ -22,9 +22,10 @@ from dataplane.simulated import drive
 from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
 from dataplane.simulated.logs import Lie, Wire
 from weirflow.lab import bounds
-from weirflow.lab.bounds import changes_s, topology_at
+from weirflow.lab.bounds import topology_at
+from weirflow.lab.draw import end_s
 from weirflow.lab.peers import true_weights
-from weirflow.lab.run import BOUNDS, SIMULATED, STOCK, TOLD, WEIRFLOW, Run, Weights
+from weirflow.lab.run import BOUNDS, SHARE_PERCENT, SIMULATED, STOCK, TOLD, WEIRFLOW, Run, Weights
 
 if TYPE_CHECKING:
     from dataplane.contract import Event, Telemetry
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 POLICIES = STOCK | TOLD | SIMULATED | WEIRFLOW | BOUNDS
 """What can be simulated; a bound is run as if it were a policy."""
-SHARE_PERCENT = 95.0
 
 
 class Thinker(drive.Decider, Protocol):
@@ -102,10 +102,10 @@ def _stock(
         trace,
         random,
         policy=policy.removesuffix("_true") if told else policy,
-        weights=np.array(true_weights(fleet), dtype=np.float64) if told else None,
+        weights=np.array(true_weights(fleet, end_s(scenario)), dtype=np.float64) if told else None,
         rhythm=Rhythm(flush_s=inf, report_s=inf, timeout_s=scenario.timeout_s),
     )
-    for version, at_s in enumerate(changes_s(fleet), start=2):
+    for version, at_s in enumerate(fleet.changes_s(), start=2):
         mesh.run(at_s)
         mesh.moved(topology_at(fleet, at_s, nodes, version=version))
     return mesh.finish()
@@ -137,7 +137,7 @@ def _with_brain(
         mesh.moved(topology)
         brain.moved(topology, mesh.now)
 
-    for version, at_s in enumerate(changes_s(fleet), start=2):
+    for version, at_s in enumerate(fleet.changes_s(), start=2):
         mesh.schedule.at(at_s, move, topology_at(fleet, at_s, nodes, routes, version))
     at, shares = [], []
     for _ in drive.run(mesh, brain, scenario.warmup_s + scenario.duration_s, settings.tick_s):
