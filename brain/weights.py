@@ -131,7 +131,7 @@ def beside(whole: Floats, prior: Floats, holdout: float) -> Floats:
     """
     whole = whole / whole.sum()
     holdout = min(max(holdout, 0.0), 0.5)  # beyond, the static rules rule, and making up for them would be a tug of war
-    return np.asarray(np.maximum(whole - holdout * prior / prior.sum(), 0.01 * whole + 1e-6))
+    return np.asarray(np.maximum(whole - holdout * prior / prior.sum(), np.maximum(0.01 * whole, 1e-9)))
 
 
 def open_requests(view: View) -> float:
