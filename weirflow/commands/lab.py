@@ -91,7 +91,7 @@ def run(
 ) -> None:
     """Run scenarios under every policy, over the same requests.
 
-    A run on real proxies takes as long as the scenario says, mostly 55 seconds, for each policy, seed and number of
+    A run on real proxies takes as long as the scenario says, mostly a minute, for each policy, seed and number of
     nodes. Exit 1 when a run could not be made, or the machine was too busy to believe one.
     """
     from weirflow.lab.campaign import INTERRUPTION, Campaign, conduct
