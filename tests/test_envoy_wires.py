@@ -328,6 +328,25 @@ async def test_tiers_take_turns_by_weight_and_within_one_the_idlest_is_picked(wo
     await world.let_end(held)
 
 
+async def test_an_endpoint_that_changes_tiers_is_a_new_one_to_envoy_and_what_it_has_open_is_forgotten(world):
+    await world.start(await world.service("web", *"abcd"))
+    await world.publish(world.plan(tiers=(0, 0, 1, 1), web=(100, 100, 100, 100)))
+    held = await world.hold_at("a", 1)
+    assert set(await world.split("/web", 40)) == {"b", "c", "d"}
+    first = world.topology.service("web").endpoints[0].id
+
+    def open_at_a():
+        reports = [b for b in world.telemetry if isinstance(b, InFlight)]
+        return reports and reports[-1].in_flight[reports[-1].endpoint == first].sum()
+
+    await world.until(lambda: open_at_a() == 1)
+    await world.publish(world.plan(tiers=(1, 0, 1, 1), web=(100, 100, 100, 100)))
+    assert (await world.split("/web", 400))["a"] > 60
+    await world.until(lambda: open_at_a() == 0)
+    assert sum(not t.done() for t in held) == 1, "it is open all the same, and will be answered"
+    await world.let_end(held)
+
+
 async def test_an_endpoint_that_changes_tiers_under_load_fails_no_request(world):
     await world.start(await world.service("web", *"abcd"))
     seen, stopped = Counter(), asyncio.Event()
