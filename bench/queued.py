@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataplane.contract import Endpoint, Node, Outcome, Requests, Service, Topology
+from dataplane.contract import Endpoint, Method, Node, Outcome, Requests, Service, Topology
 from features.columns import Features
 from features.store import FeatureStore
 
@@ -94,10 +94,12 @@ def ticks(
     late: Sequence[float] | None = None,
     store: FeatureStore | None = None,
     routes: bool = True,
+    methods: bool = False,
 ) -> Iterator[tuple[int, Features]]:
     """Tell a store all of it, each node's log every 0.1 s; yields time and features at each second.
 
-    `took` and `failed` put other telemetry in place of the truth; `clocks` and `late` are by node, seconds.
+    `took` and `failed` put other telemetry in place of the truth; `clocks` and `late` are by node, seconds. A request's
+    class is its route, or with `methods` its method on the one route there is.
     """
     store = store or FeatureStore(it.topology)
     nodes = len(it.topology.nodes)
@@ -111,7 +113,8 @@ def ticks(
         "felt_s": told,
         "endpoint": it.endpoint,
         "node": it.node,
-        "route": it.klass if routes else zero - 1,
+        "route": zero - 1 if not routes else zero if methods else it.klass,
+        "method": it.klass + Method.GET if methods else zero,
         "outcome": zero if failed is None else np.where(failed, Outcome.ERROR, Outcome.OK),
     }
     order = np.argsort(seen, kind="stable")

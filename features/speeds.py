@@ -55,7 +55,7 @@ class Speeds:
         sent = REPORTED[batch.outcome] & (endpoint >= 0) & (endpoint < service_of.size) & (took > 0) & (took < np.inf)
         sent &= (node >= 0) & (node < self._nodes)
         started, good = batch.started_s, batch.outcome == Outcome.OK
-        classes = self._classes.of(batch.route)
+        classes = self._classes.of(batch.route, batch.method)
         if not sent.all():
             endpoint, node, took = endpoint[sent], node[sent], took[sent]
             started, good, classes = started[sent], good[sent], classes[sent]

@@ -76,10 +76,11 @@ def test_like_endpoints_stay_alike_at_high_load(cv):
     assert told.std() < (0.15 if cv > 1 else 0.06)
 
 
-def test_who_got_the_heavy_requests_does_not_look_slow():
+def test_who_got_the_heavy_requests_by_route_or_by_method_does_not_look_slow():
     it = run(40.0, [1.0] * 4, rate=120.0, heavy=(0,), route_cost=(0.5, 5.5), route_share=(0.9,))
     blind, told = last(ticks(it, routes=False)), last(ticks(it))
-    for features, low, high in ((blind, 1.5, 9.0), (told, 0.75, 1.3)):
+    by_method = last(ticks(it, methods=True))
+    for features, low, high in ((blind, 1.5, 9.0), (told, 0.75, 1.3), (by_method, 0.75, 1.3)):
         slow = features.endpoints.level_s
         assert low < slow[0] / np.median(slow[1:]) < high
 
