@@ -83,11 +83,14 @@ async def mesh(
     backends: Sequence[BackendSpec] = THREE_ALIKE,
     rate_per_s: float = 120.0,
     adaptive: Mapping[str, Any] = LEARN_FAST,
+    zones: Sequence[str] = (),
     **more: Any,
 ) -> AsyncIterator[Mesh]:
-    """Backends, one Envoy, the brain, and a client that asks all the time."""
+    """Backends, in zones if any are given, one Envoy, the brain, and a client that asks all the time."""
     async with Backends(backends) as started:
-        services = {SERVICE: [b.address for b in started]}
+        services: dict[str, list[Any]] = {SERVICE: [b.address for b in started]}
+        if zones:
+            services = {SERVICE: [{"address": b.address, "zone": z} for b, z in zip(started, zones, strict=True)]}
         async with running(folder, services, {"edge": 1}, ttl_s=3.0, adaptive=adaptive, **more) as run:
             stream = Stream(SERVICE, "edge", run.ports["edge"], rate_per_s, path=f"/{SERVICE}")
             async with Load([stream], np.random.default_rng(7)) as load:
@@ -187,6 +190,85 @@ async def test_4_a_brain_without_a_past_publishes_the_operators_weights_and_says
         assert m.share(None, 60.0) == 0.0
         await m.brain.stop()
     assert steps(tmp_path) == [(100, 100, 100)]
+
+
+def alerts(folder: Path, kind: str) -> list[tuple[bool, dict[str, str]]]:
+    """The alerts of this kind in the recordings, in order: opened or closed, and of what."""
+    return [
+        (alert["opened"], alert["labels"])
+        for run in sorted((folder / "recording").iterdir())
+        for _, verb, decision in read(run).calls()
+        if verb == "decided"
+        for alert in decision["alerts"]
+        if alert["kind"] == kind
+    ]
+
+
+async def test_9_when_all_endpoints_turn_bad_alike_nothing_is_reshuffled_and_one_alert_tells_of_the_service(
+    tmp_path: Path,
+) -> None:
+    async with mesh(tmp_path, recording="recording") as m:
+        await m.adaptive()
+        for backend in m.backends:
+            await backend.slow(8)
+        slow_at = m.load.now()
+        await m.load.settled(slow_at + 8.0)
+        assert all(m.share(backend, 5.0) > 0.2 for backend in m.backends)
+        for backend in m.backends:
+            await backend.turn(slow=1, error_share=1.0)
+        await until(lambda: _says(m, "fail more than"), 20, "the service's reason says that its endpoints fail")
+        held = await m.weights()
+        await m.load.settled(m.load.now() + 6.0)
+        assert await m.weights() == held
+        for backend in m.backends:
+            await backend.turn(error_share=0.0)
+        await until(lambda: _says(m, "is leased"), 30, "the trouble is over")
+        await m.brain.stop()
+    assert all(50 <= w <= 150 for weights in steps(tmp_path) for w in weights), "nobody is singled out"
+    assert [opened for opened, _ in alerts(tmp_path, "ServiceInTrouble")].count(True) == 1
+
+
+async def _says(m: Mesh, words: str) -> bool:
+    return words in (await m.brain.service(SERVICE))["reason"]
+
+
+async def test_10_when_a_zone_turns_bad_its_traffic_goes_to_the_others_evenly_and_none_of_them_falls(
+    tmp_path: Path,
+) -> None:
+    six = [BackendSpec(f"b{i}", workers=4, service_ms=20, seed=i) for i in range(6)]
+    zones = ["east", "east", "west", "west", "north", "north"]
+    async with mesh(tmp_path, backends=six, zones=zones, rate_per_s=300.0, recording="recording") as m:
+        await m.adaptive()
+        east, others = [m.backends[i] for i in (0, 1)], [m.backends[i] for i in range(2, 6)]
+        for backend in east:
+            await backend.slow(10)
+        await until(lambda: sum(m.share(b, 3.0) for b in east) < 0.1, 30, "the zone has less than a tenth")
+        await m.load.settled(m.load.now() + 8.0)
+        assert all(0.18 < m.share(b, 6.0) < 0.32 for b in others), [m.share(b, 6.0) for b in others]
+        for backend in east:
+            await backend.slow(1)
+        await until(lambda: min(m.share(b, 4.0) for b in east) > 0.12, 60, "the zone has its share again")
+        await m.load.settled(m.load.now())
+        assert m.failed() == 0
+        await m.brain.stop()
+    assert alerts(tmp_path, "ServiceInTrouble") == []
+
+
+async def test_11_a_gray_endpoint_is_cut_within_seconds_and_has_its_share_again_30_seconds_after_it_healed(
+    tmp_path: Path,
+) -> None:
+    async with mesh(tmp_path) as m:
+        await m.adaptive()
+        await m.backends[0].slow(10)
+        await until(lambda: m.share(m.backends[0], 1.5) < 0.1, 10, "the gray endpoint has less than a tenth")
+        start = m.load.now()
+        await m.load.settled(start + 6.0)
+        answers = m.load.answers().between(start, start + 6.0).where(arm=Arm.ADAPTIVE)
+        assert float(np.quantile(answers.latency_s, 0.95)) < 0.06, "as without the fault: it takes 100 ms and more"
+        await m.backends[0].slow(1)
+        await until(lambda: m.share(m.backends[0], 4.0) > 0.27, 30, "the endpoint has its third again")
+        await m.load.settled(m.load.now())
+        assert m.failed() == 0
 
 
 async def test_12_an_endpoint_that_fails_fast_gets_less_and_never_more(tmp_path: Path) -> None:
