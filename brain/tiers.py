@@ -11,7 +11,7 @@ Who is alike is decided on the logarithm of capacity: within a quarter, or withi
 tier of one has nobody to compare with, so it joins its neighbour, weights unequal as they are.
 
 Where a node has hardly any requests open at an endpoint (many nodes, little load each), its own queue says nothing.
-Then there is one tier, and weights as fine as they come.
+Then there is one tier, and the turns are dealt out among all.
 """
 
 from __future__ import annotations

@@ -86,12 +86,11 @@ def propose(
     believed = np.where(known, trust(view, distance, prior_samples) * (distance - passing), 0.0)
     log_c = np.log(view.prior) + believed
     sound = believed > np.log(LAME)
-    if not tiers.telling(open_requests(view), n, nodes):
-        wanted = beside(shares(view, log_c, level, sound, cost), view.prior, holdout)
-        return Proposal(wanted, np.exp(believed), np.zeros(n, dtype=np.int64))
     alike = tiers.alike(log_c, np.where(known, error(view), 0.0))
     wanted = beside(shares(view, tiers.middles(log_c, alike), level, sound, cost), view.prior, holdout)
-    return Proposal(wanted, np.exp(believed), tiers.joined(alike, log_c, sound))
+    if tiers.telling(open_requests(view), n, nodes):
+        return Proposal(wanted, np.exp(believed), tiers.joined(alike, log_c, sound))
+    return Proposal(wanted, np.exp(believed), np.zeros(n, dtype=np.int64))
 
 
 def by_latency(view: View) -> Floats:
