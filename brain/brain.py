@@ -17,6 +17,7 @@ from brain.alerts import Alerts, Condition
 from brain.champion import Champion
 from brain.commands import Command, Freeze, PromoteModel, Rollback, SetMode
 from brain.course import Course
+from brain.crossing import Crossing
 from brain.decision import Decision, GainView, NodeView, ServiceView
 from brain.explain import Move, arm_views, endpoint_views, rows_of
 from brain.nodes import Nodes
@@ -46,6 +47,7 @@ class Brain:
         self._evidence = Evidence(topology.service_slots, settings.proof.window_s)
         self._courses = {s.id: Course(s, settings) for s in topology.services}
         self._nodes = Nodes(topology)
+        self._crossing = Crossing(topology)
         self._alerts = Alerts()
         self._plan: Plan | None = None
         self._version = 0  # of the last plan made
@@ -76,6 +78,7 @@ class Brain:
         self._learners.moved(topology)
         self._evidence.resize(topology.service_slots)
         self._nodes.moved(topology)
+        self._crossing.moved(topology)
         courses = {}
         for s in topology.services:
             course = self._courses.get(s.id)
@@ -192,6 +195,7 @@ class Brain:
     def _steer(self, features: Features, prediction: Prediction, gains: list[GainView], now: float) -> dict[int, Move]:
         """Settle every service's course, and move its weights where that may be."""
         out_of_sight = self._nodes.out_of_sight(features.nodes, now)
+        self._crossing.told(features.nodes.issued, now)
         requests = features.services.total.sum(axis=1).tolist()
         service_times, lanes = self._learners.service_times(), self._learners.lanes()
         moves = {}
@@ -209,6 +213,7 @@ class Brain:
                 service_times,
                 lanes=float(lanes[i]),
                 ready=ready,
+                crossing_share=self._crossing.share(i),
             )
             moves[i] = course.steer(view, features.nodes.picks[:, i], self._nodes.workers, now, self._settings)
         return moves

@@ -57,6 +57,7 @@ def look(
     *,
     lanes: float,
     ready: bool,
+    crossing_share: Floats | float = 0.0,
 ) -> View:
     """Cut one service's rows out of the arrays of all endpoints."""
     return View(
@@ -79,6 +80,7 @@ def look(
         in_flight=endpoints.in_flight[members],
         lanes=lanes,
         ready=ready,
+        crossing_share=crossing_share,
         disputed=bool(endpoints.disputed[members].any()),
     )
 

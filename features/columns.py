@@ -74,6 +74,7 @@ class NodeFeatures:
     seen_per_s: Floats  # by the access log: what it did bring of attempts that were sent
     fresh: NDArray[np.bool_]  # reported within the stale time, and the log agrees with the reports
     picks: Ints  # shape (nodes, service_slots): picks on the adaptive arm in this run, by load reports' `issued`
+    issued: Ints  # the same shape: picks on both arms
     dropped: Ints  # log entries that nobody learned from, in this run
     contradicts: Ints  # endpoints about which it contradicts the other nodes, and is not believed
     worst_ratio: Floats  # by how many times at most; 1 when it is believed

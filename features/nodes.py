@@ -39,6 +39,7 @@ class NodeTally:
         self._row = np.full(slots, -np.inf)  # when the log's last row came
         self._owed = np.full(slots, np.inf)  # since when the log owes a row; inf: it owes none
         self._picks = np.zeros((slots, services), dtype=np.int64)
+        self._issued_to = np.zeros((slots, services), dtype=np.int64)
         self._dropped = np.zeros(slots, dtype=np.int64)
 
     def begin(self, nodes: NDArray[np.int64], now: float) -> None:
@@ -65,7 +66,9 @@ class NodeTally:
         self._sums.add(_FINISHED, one, float(finished), now)
         if finished > 0:
             self._owed[node] = min(self._owed[node], now)
-        known = (batch.arm == Arm.ADAPTIVE) & (batch.service >= 0) & (batch.service < self._picks.shape[1])
+        known = (batch.service >= 0) & (batch.service < self._picks.shape[1])
+        np.add.at(self._issued_to[node], batch.service[known], batch.issued[known])
+        known &= batch.arm == Arm.ADAPTIVE
         np.add.at(self._picks[node], batch.service[known], batch.issued[known])
 
     def dropped(self, batch: Dropped) -> None:
@@ -92,6 +95,7 @@ class NodeTally:
             seen_per_s=np.nan_to_num(seen / window),
             fresh=self.reporting(now) & ~lost,
             picks=self._picks.copy(),
+            issued=self._issued_to.copy(),
             dropped=self._dropped.copy(),
             contradicts=contradicts,
             worst_ratio=worst_ratio,
@@ -106,4 +110,5 @@ class NodeTally:
         self._row = np.pad(self._row, (0, more), constant_values=-np.inf)
         self._owed = np.pad(self._owed, (0, more), constant_values=np.inf)
         self._picks = np.pad(self._picks, ((0, more), (0, more_services)))
+        self._issued_to = np.pad(self._issued_to, ((0, more), (0, more_services)))
         self._dropped = np.pad(self._dropped, (0, more))
