@@ -92,12 +92,18 @@ def endpoint_views(service: Service, move: Move, rows: list[Row]) -> tuple[Endpo
                 p99_s=row.p99_s,
                 in_flight=row.in_flight,
                 samples=row.samples or 0.0,
-                reason=f"{evidence(row, peers[i])}; {action(befores[i], after, steps[i], alone, rail, move.held)}",
+                reason=f"{seen(row, peers[i])}; {action(befores[i], after, steps[i], alone, rail, move.held)}",
                 guard=rail,
                 tier=tiers[i],
             )
         )
     return tuple(views)
+
+
+def seen(row: Row, peers_p50_s: float | None) -> str:
+    """What weighs most, and what is done while it is too little to know a capacity by."""
+    too_few = "" if row.capacity is not None else "; too few attempts to learn from: the operator's weight"
+    return evidence(row, peers_p50_s) + too_few
 
 
 def evidence(row: Row, peers_p50_s: float | None) -> str:

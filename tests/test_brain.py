@@ -128,6 +128,15 @@ def test_a_frozen_plan_is_adapted_to_the_members_the_departed_go_and_newcomers_e
     assert sum(weights(view)) == 400
 
 
+def test_of_an_endpoint_that_too_little_is_known_of_it_is_said_so_and_that_the_operators_weight_is_taken() -> None:
+    it = Dialogue()
+    known = it.after(30).endpoints
+    assert not any("too few attempts to learn from" in e.reason for e in known)
+    it.moved(topology(0, 1, 2, 3, 4, version=2))
+    *_, newcomer = it.brain.tick(it.mesh.now).services[0].endpoints
+    assert newcomer.reason.startswith("nothing finished lately; too few attempts to learn from: the operator's weight;")
+
+
 def test_a_newcomer_enters_at_the_neutral_weight_and_the_others_keep_theirs() -> None:
     it = Dialogue()
     before = weights(it.after(30))

@@ -143,6 +143,16 @@ def test_explain_tells_what_was_seen_wanted_held_and_is_in_force(mesh):
     assert json.loads(mesh.weirflow("explain", "orders", "-o", "json"))["limits"] == {"max_requests": 300}
 
 
+def test_explain_tells_the_tier_where_there_are_several(mesh):
+    assert "tier" not in mesh.weirflow("explain", "search")
+    endpoints = [example_endpoint(id=i, address=f"10.0.0.{i}:80", tier=i) for i in range(3)]
+    orders = example_service(endpoints=tuple(endpoints))
+    mesh.operations.shown = example_decision(services=(orders,))
+    assert "10.0.0.1:80: weight 100 (50.0%), wanted 104, yours 1, tier 2 of 3;" in mesh.weirflow("explain", "orders")
+    assert "yours 1, tier 3 of 3" in mesh.weirflow("explain", "orders", "10.0.0.2:80")
+    assert json.loads(mesh.weirflow("explain", "orders", "10.0.0.2:80", "-o", "json"))["tiers"] == 3
+
+
 def test_a_name_that_is_not_there_is_wrong_usage_and_the_nearest_is_named(mesh):
     assert "did you mean 'orders'?" in mesh.weirflow("explain", "ordrs", code=2)
     assert "did you mean '10.0.0.1:8080'?" in mesh.weirflow("explain", "orders", "10.0.0.1:808", code=2)

@@ -41,6 +41,7 @@ def explain_service(decision: Decision, service: ServiceView) -> dict[str, Any]:
         "plan_version": decision.plan.version if decision.plan is not None else None,
         "leased": decision.plan is not None and service.share_percent > 0,
         "frozen": decision.frozen,
+        "tiers": 1 + max((e.tier for e in service.endpoints), default=0),
         "limits": plain(planned.limits) if planned is not None else {},
         "service": plain(service),
     }

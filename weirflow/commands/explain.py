@@ -36,7 +36,7 @@ def _service(answer: Json) -> RenderableType:
     if answer["limits"]:
         limits = ", ".join(f"{safe(k)} {v}" for k, v in answer["limits"].items())
         lines.append(text(f"limits on the adaptive arm: {limits}"))
-    lines += [text(f"  {e['address']}: {_weight(e)}; {e['reason']}{_held(e)}") for e in service["endpoints"]]
+    lines += [text(f"  {e['address']}: {_weight(e, answer)}; {e['reason']}{_held(e)}") for e in service["endpoints"]]
     return Group(*lines)
 
 
@@ -50,8 +50,9 @@ def _standing(answer: Json) -> str:
     return f"{service['mode']}{state}{frozen}, {share}{asked}"
 
 
-def _weight(e: Json) -> str:
-    return f"weight {e['weight']} ({percent(e['share'])}), wanted {e['proposed']}, yours {e['static_weight']}"
+def _weight(e: Json, answer: Json) -> str:
+    tier = f", tier {e['tier'] + 1} of {answer['tiers']}" if answer["tiers"] > 1 else ""
+    return f"weight {e['weight']} ({percent(e['share'])}), wanted {e['proposed']}, yours {e['static_weight']}{tier}"
 
 
 def _held(e: Json) -> str:
@@ -76,7 +77,7 @@ def _endpoint(answer: Json) -> RenderableType:
     low, high = number(e["capacity_low"]), number(e["capacity_high"])
     sure = f"capacity is between {low} and {high} attempts/s (90% interval)" if low != UNKNOWN else "capacity: unknown"
     lines: list[RenderableType] = [
-        text(f"{service['name']} {e['address']}: {_weight(e)}", "bold"),
+        text(f"{service['name']} {e['address']}: {_weight(e, answer)}", "bold"),
         text(f"because {e['reason']}"),
         Text(),
         table,
