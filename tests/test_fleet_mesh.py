@@ -160,6 +160,25 @@ def test_a_plan_divides_into_tiers_and_a_member_that_it_does_not_know_has_its_ow
     assert made._nodes.cluster["tiers"][0, Arm.ADAPTIVE] == 1, "the same weights in one tier are another plan"
 
 
+def test_an_endpoint_that_changes_tiers_is_a_new_host_with_nothing_open() -> None:
+    of, heard = fleet(*[1.0] * 4, hang=np.array([[True], [False], [False], [False]])), Listener()
+    made = mesh(of, trace(of, 0.5, 6.0), on_telemetry=heard)
+    apart = [dict(enumerate(tiers)) for tiers in ([0, 0, 1, 1], [1, 0, 1, 1])]
+    weights = dict.fromkeys(range(4), 100)
+    made.publish(Plan(1, {0: ServicePlan(100.0, weights, tiers=apart[0])}))
+    made.run(2.0)
+    lane = made._nodes.lane[0, Arm.ADAPTIVE]
+    assert lane["open"][0] > 0
+    made.publish(Plan(2, {0: ServicePlan(100.0, weights, tiers=apart[0])}))
+    made.run(2.02)
+    assert lane["open"][0] > 0, "the same tiers again are no change"
+    made.publish(Plan(3, {0: ServicePlan(100.0, weights, tiers=apart[1])}))
+    made.run(2.035)
+    assert lane["open"][0] <= 1
+    made.finish()
+    assert (lane["open"] == 0).all()
+
+
 def test_the_arms_do_not_see_each_others_requests() -> None:
     of = fleet(1.0, 1.0)
     made = mesh(of, trace(of, 0.95, 6.0), policy="full_scan")

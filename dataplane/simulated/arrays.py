@@ -112,6 +112,7 @@ LANE = np.dtype(
         ("failed", "i8"),
         ("weight", "f8"),
         ("tier", "i8"),
+        ("since_s", "f8"),  # when Envoy took it for a new host: what was open then is counted no more
         ("deadline", "f8"),
         ("stamp", "i8"),  # equal deadlines go in the order they were set
     ]

@@ -95,6 +95,7 @@ class FleetMesh:
         self._trace, self._logged = trace, 0
         self._mean_s = float(trace.demand_s.mean()) if len(trace) else 1.0
         self._plans: list[ServicePlan | None] = [None] * count
+        self._tiers = np.zeros((count, len(fleet)), np.int64)  # as the plans name them
         self.moved(topology)
         for node in topology.nodes:
             self.schedule.at(0.0, self._hear, Presence(node.id, True))
@@ -204,7 +205,10 @@ class FleetMesh:
         weights = dict(told.weights) if told is not None else {}
         tiers = dict(told.tiers) if told is not None else {}
         newcomers = max(tiers.values(), default=-1) + 1
-        labels, numbers = np.unique([tiers.get(e, newcomers) for e in here.tolist()], return_inverse=True)
+        named = np.array([tiers.get(e, newcomers) for e in here.tolist()], dtype=np.int64)
+        labels, numbers = np.unique(named, return_inverse=True)
+        self._forget(v, here[self._tiers[v, here] != named])
+        self._tiers[v, here] = named
         self._nodes.lane["tier"][v, Arm.ADAPTIVE, here] = numbers
         self._nodes.cluster["tiers"][v, Arm.ADAPTIVE] = max(len(labels), 1)
         known = [weights[e] for e in here.tolist() if e in weights]
@@ -213,6 +217,13 @@ class FleetMesh:
             return
         mean = round(sum(known) / len(known))
         self._nodes.lane["weight"][v, Arm.ADAPTIVE, here] = [weights.get(e, mean) for e in here.tolist()]
+
+    def _forget(self, v: int, moved: Ints) -> None:
+        """To Envoy an endpoint that changes its locality is a new host: nothing is open there, nothing is counted."""
+        lane = self._nodes.lane
+        for name in ("open", "issued", "succeeded", "failed"):
+            lane[name][v, Arm.ADAPTIVE, moved] = 0
+        lane["since_s"][v, Arm.ADAPTIVE, moved] = self.now
 
     def _outcome(self, rows: Ints) -> Ints:
         """As the proxies log it."""

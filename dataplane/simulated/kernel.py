@@ -112,11 +112,12 @@ def _end(s: Servers, b: Book, n: Nodes, notes: Notes, i: int) -> None:
     lane = n.lane[request.node, request.arm, request.endpoint]
     answered = request.status != 0
     failed = not answered or request.status >= 500
-    lane.open -= 1
-    if failed:
-        lane.failed += 1
-    else:
-        lane.succeeded += 1
+    if request.at_s >= lane.since_s:
+        lane.open -= 1
+        if failed:
+            lane.failed += 1
+        else:
+            lane.succeeded += 1
     b.order[b.counts[1]] = i
     b.counts[1] += 1
     if request.arm == 0:
