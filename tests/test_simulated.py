@@ -189,6 +189,24 @@ def test_a_hung_endpoint_shows_in_reports_only_until_it_thaws() -> None:
     assert listener.rows().duration_s.max() > 9
 
 
+def test_an_endpoint_that_changes_tiers_is_a_new_one_and_what_it_has_open_is_in_no_report() -> None:
+    m, listener = mesh(Behaviour(faults=(Fault("hang", 0, 6),)), Behaviour(), Behaviour(), rate=50, timeout_s=60)
+    weights = dict.fromkeys(range(3), 100)
+
+    def open_at_the_first(tiers: tuple[int, ...], version: int) -> int:
+        m.publish(Plan(version, {0: ServicePlan(100.0, weights, tiers=dict(enumerate(tiers)))}))
+        m.run(2.0 * version + 0.05)
+        told = listener.reports()[-1]
+        return int(told.in_flight[(told.endpoint == 0) & (told.arm == Arm.ADAPTIVE)].sum())
+
+    apart = open_at_the_first((0, 1, 1), 1)
+    assert apart > 20, "its tier has its turns, whatever hangs there"
+    assert open_at_the_first((1, 1, 1), 2) < 5
+    m.run(10)
+    assert listener.reports()[-1].in_flight.sum() < 5
+    assert (listener.rows().endpoint == 0).sum() > apart, "all of them end all the same"
+
+
 def test_a_request_that_outlasts_its_patience_is_a_timeout_and_felt_as_such() -> None:
     m, listener = mesh(Behaviour(faults=(Fault("hang", 5, 100),)), rate=20, timeout_s=2.0)
     m.run(20)

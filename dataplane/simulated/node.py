@@ -1,8 +1,8 @@
 """A simulated proxy: its workers' pickers, its lease, what is open at it, and the telemetry that it owes.
 
 It keeps Envoy's habits that matter to the brain: each worker has schedules of its own; open requests are counted per
-cluster, so the two arms do not see each other's; weights that did not change restart nothing; a lease that is not
-renewed ends by itself, and with it the adaptive arm.
+cluster, so the two arms do not see each other's; weights that did not change restart nothing; an endpoint that changes
+tiers is a new one, with nothing open; a lease that is not renewed ends by itself, and with it the adaptive arm.
 """
 
 from __future__ import annotations
@@ -23,6 +23,16 @@ SKIP = 16
 
 
 @dataclass(slots=True)
+class Count:
+    """What the load report says of one endpoint on one arm."""
+
+    in_flight: int = 0
+    issued: int = 0
+    succeeded: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
 class Attempt:
     """One try of one request, while it is open."""
 
@@ -35,17 +45,8 @@ class Attempt:
     plan: int
     weight: int
     probability: float
+    count: Count  # where it is counted
     over: bool = False
-
-
-@dataclass(slots=True)
-class Count:
-    """What the load report says of one endpoint on one arm."""
-
-    in_flight: int = 0
-    issued: int = 0
-    succeeded: int = 0
-    failed: int = 0
 
 
 @dataclass
@@ -85,7 +86,11 @@ class SimulatedNode:
             weights = dict(service.weights)
             tiers = dict(service.tiers)
             if (self.weights.get(s), self.tiers.get(s)) != (weights, tiers):
+                before = self._tiers(s)
                 self.weights[s], self.tiers[s] = weights, tiers
+                for e, tier in self._tiers(s).items():
+                    if tier != before[e]:
+                        self.counts.pop((e, Arm.ADAPTIVE), None)
                 for worker in range(self.node.concurrency):
                     self._picks.pop((worker, s, Arm.ADAPTIVE), None)
         self.share = {s: p.share_percent for s, p in plan.services.items() if p.share_percent > 0}
@@ -102,8 +107,8 @@ class SimulatedNode:
         endpoint = int(self.topology.members[service][pick()])
         weight = weights[endpoint]
         probability = weight / sum(weights.values())
-        attempt = Attempt(service, endpoint, arm, number, asked_s, now, self.plan, weight, probability)
         count = self._count(endpoint, arm)
+        attempt = Attempt(service, endpoint, arm, number, asked_s, now, self.plan, weight, probability, count)
         count.in_flight += 1
         count.issued += 1
         self.open.append(attempt)
@@ -112,7 +117,7 @@ class SimulatedNode:
     def end(self, attempt: Attempt, outcome: Outcome, status: int, now: float) -> None:
         """An attempt is over: count it and log it."""
         attempt.over = True
-        count = self._count(attempt.endpoint, attempt.arm)
+        count = attempt.count
         count.in_flight -= 1
         if outcome is Outcome.OK:
             count.succeeded += 1
@@ -175,6 +180,13 @@ class SimulatedNode:
             return {e: int(self.topology.static_weight[e]) for e in members}
         return {e: plan.get(e, round(sum(known) / len(known))) for e in members}
 
+    def _tiers(self, service: int) -> dict[int, int]:
+        """Tiers by endpoint, in the members' order; one that the plan does not know yet has its own."""
+        told = self.tiers.get(service, {})
+        newcomers = max(told.values(), default=-1) + 1
+        members = self.topology.members.get(service)  # none: a plan may still name a service that has gone
+        return {e: told.get(e, newcomers) for e in members.tolist()} if members is not None else {}
+
     def _schedule(self, worker: int, service: int, arm: Arm) -> Pick:
         members = self.topology.members[service].tolist()
         weights = self._weights(service, arm)
@@ -182,8 +194,7 @@ class SimulatedNode:
         active: Callable[[int], int] = lambda i: counts[i].in_flight  # noqa: E731
         skip = self._skips[worker]
         if arm is Arm.ADAPTIVE:
-            tiers = self.tiers.get(service, {})
-            made = tiered(list(weights.values()), [tiers.get(e, 0) for e in members], active, self.rng, skip)
+            made = tiered(list(weights.values()), list(self._tiers(service).values()), active, self.rng, skip)
         else:
             made = picker(self.policy, list(weights.values()), active, self.rng, skip)
         self._picks[worker, service, arm] = made
