@@ -27,6 +27,7 @@ RULES = {
     "TelemetryStale": Rule(2.0, 5.0),  # it takes `stale_after_s` to be stale at all
     "TickOverrun": Rule(0.0, 60.0),
     "NodeContradicts": Rule(3.0, 30.0),  # it is left out at once; people need not hear of what passes
+    "UnexplainedGain": Rule(3.0, 30.0),
     "ShareSteppedBack": Rule(0.0, 0.0),
     "ModelDrift": Rule(0.0, 0.0),
     "ModelRolledBack": Rule(0.0, 0.0),
