@@ -10,7 +10,7 @@ So each service is asked how well what was believed came true. The belief is eac
 its peers'; the outcome is the log ratio of its latency in the second that began `LAG_S` later, the other way round. The
 slope of outcomes on beliefs, through the origin, weighted by attempts and fading with time, is what part of a
 difference is still there when it can be acted on (1: it lasts; 0: it was chance or has passed). It shrinks the beliefs
-as the best linear predictor would; below one half nothing is acted on at all.
+as the best linear predictor would; below `ACTS_FROM` nothing is acted on at all.
 
 A service begins at a slope of 1, as if it had seen that before: a gray endpoint that shows up in a fleet of equals is
 cut at once, and each second that it stays slow is evidence that such differences last.
@@ -34,7 +34,7 @@ PRIOR = 20.0
 """Evidence for a slope of 1 at the start, in attempts times squared log ratios: two dozen attempts at 2.5 times."""
 FARTHEST = float(np.log(10.0))
 """A log ratio counts as at most this: one endpoint that collapsed must not outvote all others for minutes."""
-ACTS_FROM = 0.5
+ACTS_FROM = 0.75
 
 
 @dataclass(slots=True)
