@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from brain.attraction import Attraction, held_back
 from brain.explain import Move
 from brain.gate import Gate
 from brain.guard import Guarded, Rails, dispose
@@ -60,6 +61,8 @@ class Course:
         self.tiers: Ints = np.zeros(len(self.in_force), dtype=np.int64)
         self.gate = Gate()
         self.lasting = Persistence()
+        self.attraction = Attraction()
+        self.gaining: tuple[str, ...] = ()  # addresses of those that gain without a known reason
         self.step = StepBack()
         self.pairs = Pairs()
         self.mode: Mode = settings.modes.get(service.name, settings.mode)
@@ -210,8 +213,11 @@ class Course:
         want = propose(
             view, settings.learning.prior_samples, settings.cost, in_effect(picks), holdout, self.lasting.trust
         )
+        attracts = self.attraction.unexplained(view.members, view.capacity, view.capacity_low, view.prior, now)
+        self.gaining = tuple(e.address for e, who in zip(self.service.endpoints, attracts.tolist(), strict=True) if who)
+        wanted = held_back(want.wanted, before, attracts)
         floor = least_share(view, settings.guard)
-        guarded = dispose(want.wanted, before, view.error_share, self.rails, settings.guard, want.strength, floor)
+        guarded = dispose(wanted, before, view.error_share, self.rails, settings.guard, want.strength, floor)
         guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
         if view.disputed and not guarded.trouble:
             guarded = Guarded(before, before, guarded.unguarded, ("trouble",) * len(before), DISPUTED)
