@@ -29,6 +29,7 @@ from features.store import FeatureStore
 
 if TYPE_CHECKING:
     from brain.decision import SwitchbackView
+    from brain.quantiles import Quantiles
     from brain.settings import Settings
     from dataplane.contract import Event, Telemetry, Topology
     from features.columns import Features, ServiceFeatures
@@ -44,6 +45,7 @@ class Brain:
         self._settings = settings
         self._store = FeatureStore(topology, settings.learning.half_life_s, settings.learning.stale_after_s)
         self._learners = Champion(topology, settings)
+        self._quantiles = _quantiles(topology, settings)
         self._evidence = Evidence(topology.service_slots, settings.proof.window_s)
         self._courses = {s.id: Course(s, settings) for s in topology.services}
         self._nodes = Nodes(topology)
@@ -63,6 +65,8 @@ class Brain:
         """Fold a batch of telemetry in."""
         self._store.told(batch, now)
         self._learners.told(batch)
+        if self._quantiles is not None:
+            self._quantiles.told(batch)
 
     def heard(self, event: Event, now: float) -> None:
         """Take in a node's verdict, or its coming and going."""
@@ -76,6 +80,8 @@ class Brain:
         """The membership changed. A plan follows at the next tick."""
         self._store.moved(topology, now)
         self._learners.moved(topology)
+        if self._quantiles is not None:
+            self._quantiles.moved(topology)
         self._evidence.resize(topology.service_slots)
         self._nodes.moved(topology)
         self._crossing.moved(topology)
@@ -99,6 +105,8 @@ class Brain:
             self._store = store
             self._learners = Champion(self._topology, settings)
         self._learners.configured(settings)
+        if settings.models.quantiles != before.models.quantiles:
+            self._quantiles = _quantiles(self._topology, settings)
         self._evidence.window_s = settings.proof.window_s
         for course in self._courses.values():
             course.configured(before, settings)
@@ -143,6 +151,8 @@ class Brain:
         self._ticked_at = now
         features = self._store.freeze(now)
         self._learners.learn(features, self._topology.service_of, now)
+        if self._quantiles is not None:
+            self._quantiles.learn(now)
         gains = self._prove(features.services, now)
         self._choose(gains, now)
         prediction = self._learners.capacities()
@@ -240,7 +250,7 @@ class Brain:
         plans, views, changed = {}, [], len(before) != len(self._courses)
         for i, course in self._courses.items():
             move = moves[i]
-            endpoints = endpoint_views(course.service, move, rows)
+            endpoints = endpoint_views(course.service, move, rows, self._quantiles)
             weights = {e.id: e.weight for e in endpoints}
             tiers = {e.id: e.tier for e in endpoints} if move.tiers.any() else {}
             old = before.get(i)
@@ -308,6 +318,7 @@ class Brain:
             "frozen": self._frozen,
             "features": self._store.state(),
             "learners": self._learners.state(self._topology),
+            "quantiles": None if self._quantiles is None else self._quantiles.state(),
             "services": checkpoint.keep_services(self._courses, self._evidence, self._settings),
         }
 
@@ -316,10 +327,13 @@ class Brain:
         checkpoint.open_state(state)
         store = FeatureStore(self._topology, self._settings.learning.half_life_s, self._settings.learning.stale_after_s)
         learners = Champion(self._topology, self._settings)
+        quantiles = _quantiles(self._topology, self._settings)
         evidence = Evidence(self._topology.service_slots, self._settings.proof.window_s)
         try:
             store.restore(state["features"], now)
             learners.restore(state["learners"], self._topology)
+            if quantiles is not None and state.get("quantiles") is not None:
+                quantiles.restore(state["quantiles"])
             services = checkpoint.check_services(state["services"])
             version, frozen = int(state["plan_version"]), bool(state["frozen"])
             away_s = 0.0 if state["now"] is None else max(0.0, now - float(state["now"]))
@@ -329,7 +343,7 @@ class Brain:
                     evidence.restore_row(s.id, kept["sums"], kept["moments"], kept["worth"], away_s)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"this state of a brain cannot be read: {error!r}") from error
-        self._store, self._learners, self._evidence = store, learners, evidence
+        self._store, self._learners, self._evidence, self._quantiles = store, learners, evidence, quantiles
         self._version, self._frozen, self._plan = max(self._version, version), frozen, None
         self._courses = {s.id: Course(s, self._settings) for s in self._topology.services}
         for course in self._courses.values():
@@ -344,3 +358,12 @@ def _silence(node: NodeView) -> str:
     if node.report_age_s > 1.0:
         return f"it reported {node.report_age_s:.0f} s ago"
     return "its reports say that requests finish, its log brings nothing"
+
+
+def _quantiles(topology: Topology, settings: Settings) -> Quantiles | None:
+    """What learns them, when it is asked for. Imported here: whoever does not ask should not wait for a compiler."""
+    if not settings.models.quantiles:
+        return None
+    from brain.quantiles import Quantiles
+
+    return Quantiles(topology)

@@ -37,6 +37,8 @@ class EndpointView:
     reason: str
     guard: str = ""  # the guard rail that changed the proposal, if one did
     tier: int = 0  # endpoints of one tier are picked among by their queues; 0 is the strongest
+    quantiles: dict[str, Any] | None = None  # of latency, as `brain.quantiles.Told`; None: not known, or not asked for
+    route_quantiles: dict[str, Any] = field(default_factory=dict)  # the same by route, where it serves several
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from brain.decision import ArmView, EndpointView
 
 if TYPE_CHECKING:
     from brain.guard import Guarded
+    from brain.quantiles import Quantiles
     from dataplane.contract import Service
     from features.columns import EndpointFeatures, ServiceFeatures
     from models.base import Floats, Ints, Prediction
@@ -62,7 +63,9 @@ def plain(values: Floats) -> list[float | None]:
     return [x if x - x == 0 else None for x in values.tolist()]
 
 
-def endpoint_views(service: Service, move: Move, rows: list[Row]) -> tuple[EndpointView, ...]:
+def endpoint_views(
+    service: Service, move: Move, rows: list[Row], quantiles: Quantiles | None = None
+) -> tuple[EndpointView, ...]:
     """All endpoints of one service as the operator sees them. `rows` by endpoint id."""
     guarded, total = move.guarded, float(move.after.sum())
     mine = [rows[e.id] for e in service.endpoints]
@@ -95,6 +98,8 @@ def endpoint_views(service: Service, move: Move, rows: list[Row]) -> tuple[Endpo
                 reason=f"{seen(row, peers[i])}; {action(befores[i], after, steps[i], alone, rail, move.held)}",
                 guard=rail,
                 tier=tiers[i],
+                quantiles=None if quantiles is None else quantiles.of(e.id),
+                route_quantiles={} if quantiles is None else quantiles.by_route(e.id),
             )
         )
     return tuple(views)

@@ -120,6 +120,8 @@ class Models:
     """Learns in the shadow, and takes over when it foresees better."""
     watch_s: float = 600.0
     """After another model took over, the proof may take it back for this long, and nobody else takes over."""
+    quantiles: bool = False
+    """Learn p50, p95 and p99 of each endpoint, for people to see: nothing is decided by them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,10 @@ def compiled_once(kernel: _Kernel) -> _Kernel:
     What is kept goes by the age of this very function's file: whoever edits a page that it calls touches that one too.
     A test against plain Python fails otherwise.
     """
-    return cast(_Kernel, njit(cache=True, error_model="numpy")(kernel))
+    try:
+        return cast(_Kernel, njit(cache=True, error_model="numpy")(kernel))
+    except RuntimeError:  # nowhere to keep it: a read-only installation without a home
+        return compiled(kernel)
 
 
 @compiled

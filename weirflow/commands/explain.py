@@ -82,6 +82,7 @@ def _endpoint(answer: Json) -> RenderableType:
         Text(),
         table,
         text(f"{sure}, from {number(e['samples'])} recent samples"),
+        *(text(line) for line in quantile_lines(e, answer["now"])),
         Text(),
         text(f"wanted before guard and gate: {answer['would_be']['without_guard']}"),
         text(
@@ -91,3 +92,20 @@ def _endpoint(answer: Json) -> RenderableType:
         text(f"{service['name']}: {_standing(answer)}; {service['reason']}"),
     ]
     return Group(*lines)
+
+
+def quantile_lines(e: Json, now: float) -> list[str]:
+    """The endpoint's quantiles, and those of each route where it serves several; none while they are not known."""
+    told = ([("", e["quantiles"])] if e["quantiles"] else []) + list(e["route_quantiles"].items())
+    return [_quantiles(route, of, now) for route, of in told]
+
+
+def _quantiles(route: str, of: Json, now: float) -> str:
+    levels = (f"{q} {seconds(value)} ({seconds(low)} to {seconds(high)})" for q, (low, value, high) in _levels(of))
+    old = f", {now - of['at']:.0f} s ago" if now - of["at"] > 10 else ""
+    where = f" of route {safe(route)}" if route else ""
+    return f"latency{where}: {', '.join(levels)}, 90% intervals, by {of['count']} attempts{old}"
+
+
+def _levels(of: Json) -> list[tuple[str, list[float]]]:
+    return [(q, of[q]) for q in ("p50", "p95", "p99")]

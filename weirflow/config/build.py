@@ -216,7 +216,7 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
             retry_after_s=proof.retry_after,
             switchback=None if proof.switchback is None else _switchback(proof.switchback),
         ),
-        models=Models(adaptive.models.challenger, adaptive.models.watch),
+        models=Models(adaptive.models.challenger, adaptive.models.watch, adaptive.models.quantiles),
     )
 
 

@@ -129,6 +129,8 @@ class ModelsSection(Section):
     """Learns in the shadow, and takes over when it surely foresees latency better."""
     watch: Annotated[float, Duration("1m", "7d")] = _MODELS.watch_s
     """After another model took over: until then the proof takes it back for a loss, and nobody else takes over."""
+    quantiles: bool = _MODELS.quantiles
+    """Learn p50, p95 and p99 of each endpoint, for `explain`. The first start of an installation compiles for 15 s."""
 
 
 class OverrideSection(Section):
