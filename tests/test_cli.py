@@ -23,7 +23,7 @@ from weirflow.admin import Admin
 from weirflow.cli import app
 from weirflow.config.build import Admin as Section
 from weirflow.recording import Recorder, invented
-from weirflow.staged import StagedOperations, example_decision, example_endpoint, example_service
+from weirflow.staged import NOW, StagedOperations, example_decision, example_endpoint, example_service
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = str(ROOT / "deploy" / "mesh.yaml")
@@ -141,6 +141,20 @@ def test_explain_tells_what_was_seen_wanted_held_and_is_in_force(mesh):
     assert "[::1]:9000: weight 100 (100.0%), wanted 100, yours 1; no samples yet" in said
     assert "capacity: unknown" in mesh.weirflow("explain", "search", "[::1]:9000")
     assert json.loads(mesh.weirflow("explain", "orders", "-o", "json"))["limits"] == {"max_requests": 300}
+
+
+def test_explain_tells_quantiles_with_their_intervals_and_how_old_they_are(mesh):
+    assert "intervals, by" not in mesh.weirflow("explain", "orders", "10.0.0.1:8080")
+    told = {"p50": [0.009, 0.01, 0.012], "p95": [0.02, 0.03, 0.04], "p99": [0.03, 0.05, 0.11], "count": 180, "at": NOW}
+    endpoint = example_endpoint(quantiles=told, route_quantiles={"pay": told | {"count": 40, "at": NOW - 75}})
+    mesh.operations.shown = example_decision(services=(example_service(endpoints=(endpoint,)),))
+    said = " ".join(mesh.weirflow("explain", "orders", "10.0.0.1:8080").split())
+    levels = "p50 10ms (9ms to 12ms), p95 30ms (20ms to 40ms), p99 50ms (30ms to 110ms), 90% intervals"
+    assert f"latency: {levels}, by 180 attempts latency of route pay: {levels}, by 40 attempts, 75 s ago" in said
+    shown = json.loads(mesh.weirflow("explain", "orders", "10.0.0.1:8080", "-o", "json"))["endpoint"]
+    assert shown["quantiles"] == told
+    status = json.loads(mesh.weirflow("status", "-o", "json"))["decision"]
+    assert status["services"][0]["endpoints"][0]["quantiles"] == told
 
 
 def test_explain_tells_the_tier_where_there_are_several(mesh):

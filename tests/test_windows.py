@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.windows import below, quantile, share_band, slide, tail_quantile
+from models.windows import below, compiled_once, quantile, share_band, slide, tail_quantile
 
 VALUES = st.lists(st.floats(-20, 20), max_size=60)
 
@@ -61,3 +61,10 @@ def test_beyond_the_largest_the_tail_goes_on_as_it_was():
         said.append(tail_quantile(logs, 200, 0.999))
     assert np.median(said) == pytest.approx(0.5 * np.log(1000), rel=0.08)
     assert tail_quantile(logs, 200, 0.5) == quantile(logs, 0, 200, 0.5)
+
+
+def test_where_there_is_no_place_to_keep_machine_code_it_is_made_anew_and_nobody_fails():
+    """A function of no file is one that numba finds no place for, as in a read-only installation without a home."""
+    nowhere: dict[str, object] = {}
+    exec("def more(x):\n    return x + 1", nowhere)
+    assert compiled_once(nowhere["more"])(1) == 2

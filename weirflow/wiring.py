@@ -65,6 +65,7 @@ class Running:
         self.mesh = await self.resolver.resolve(config.mesh)
         topology = self.registry.topology(self.mesh)
 
+        await _prepare(config)
         brain = Brain(topology, config.settings)
         self.recorder = self._recorder(config.recording.folder, topology) if config.recording.folder else None
         if self.recorder is not None:
@@ -132,6 +133,7 @@ class Running:
             return False
         self.config, self.reload_error = config, None
         await self._become(await self.resolver.resolve(config.mesh))
+        await _prepare(config)
         self.driver.configured(config.settings)
         await self.fleet.match(self.mesh.nodes)
         log.info("reloaded", services=len(self.mesh.services), nodes=len(self.mesh.nodes))
@@ -271,3 +273,11 @@ async def serve(
     finally:
         await running.stop()
     return 0
+
+
+async def _prepare(config: Config) -> None:
+    """Have ready what would take a brain that ticks too long to make."""
+    if config.settings.models.quantiles:
+        from brain.quantiles import warm_up  # with a compiler behind it, which nobody else needs
+
+        await asyncio.to_thread(warm_up)
