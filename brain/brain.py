@@ -302,6 +302,10 @@ class Brain:
             name = course.service.name
             if course.step.step:
                 out.append(Condition("ShareSteppedBack", (("service", name),), f"{name} stands at {course.share:g} %"))
+            for address in course.gaining:
+                labels = (("service", name), ("endpoint", address))
+                said = f"{name}: {address} grew far stronger than it was and than its peers, without a known reason"
+                out.append(Condition("UnexplainedGain", labels, f"{said}: it gets no more than it has"))
             if moves[i].guarded.trouble:
                 out.append(Condition("ServiceInTrouble", (("service", name),), f"{name}: {moves[i].guarded.trouble}"))
         return out
