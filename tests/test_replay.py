@@ -13,7 +13,7 @@ import pytest
 
 from brain.brain import Brain
 from brain.commands import Freeze, Rollback, SetMode
-from brain.settings import Learning, Mode, Settings
+from brain.settings import Learning, Mode, Models, Settings
 from dataplane.contract import Dropped, Endpoint, Event, Node, Requests, Service, Telemetry, Topology
 from dataplane.simulated.drive import run
 from dataplane.simulated.endpoint import Behaviour
@@ -22,6 +22,7 @@ from weirflow.recording import Call, Failure, Recorder, RecordingError, Start, i
 from weirflow.replay import difference, replay
 
 T0 = 1_700_000_000.0
+ADAPTIVE = Settings(mode=Mode.ADAPTIVE, models=Models(quantiles=True))
 
 
 def members(version: int, endpoints: int) -> Topology:
@@ -52,7 +53,7 @@ class Recorded:
 
 def learned() -> dict[str, Any]:
     """What an earlier life of this mesh left behind."""
-    brain = Brain(members(1, 3), Settings(mode=Mode.ADAPTIVE))
+    brain = Brain(members(1, 3), ADAPTIVE)
     mesh = simulated(members(1, 3), seed=1)
     for _ in run(mesh, brain, T0 + 10):
         pass
@@ -69,7 +70,7 @@ def simulated(topology: Topology, seed: int) -> SimulatedMesh:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 virtual seconds with a restored checkpoint, commands, a reload, a move and skipped ticks."""
     folder = tmp_path_factory.mktemp("replay") / "r"
-    topology, settings = members(1, 3), Settings(mode=Mode.ADAPTIVE)
+    topology, settings = members(1, 3), ADAPTIVE
     problems: list[str] = []
     recorder = Recorder(folder, settings=settings, topology=topology, now=T0, part_s=15.0, on_problem=problems.append)
     both = Recorded(Brain(topology, settings), recorder)
@@ -97,7 +98,7 @@ def happenings() -> list[tuple[int, str, Any]]:
         (12, "commanded", Freeze(on=False)),
         (15, "moved", members(2, 4)),
         (20, "commanded", SetMode("checkout", Mode.ADAPTIVE, 50.0)),
-        (25, "configured", Settings(mode=Mode.ADAPTIVE, learning=Learning(half_life_s=2.5))),
+        (25, "configured", replace(ADAPTIVE, learning=Learning(half_life_s=2.5))),
         (30, "overran", 2),
         (35, "told", Dropped(0, {"negative duration": 3})),
         (50, "commanded", Rollback()),
