@@ -32,6 +32,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+CROWD = 8.0
+"""Workers from which on they need not each walk whole schedules: each begins its own somewhere else, and together they
+reach everybody. With more, each has so much less to walk."""
 WALKED_SHARE = 0.9
 """Of the picks since the last push, how many must come from nodes that walked whole schedules."""
 
@@ -68,7 +71,8 @@ class Gate:
         before[: len(self.picks)] = self.picks[: len(picks)]
         since = np.maximum(picks - before, 0)  # a node that was restarted counts from 0 again
         cycle = float(in_force.sum() / (in_force[stays] if stays.any() else in_force).min())
-        need = g.picks_per_cycle * cycle * np.maximum(workers, 1)
+        crowd = min(1.0, CROWD / max(int(np.maximum(workers, 1).sum()), 1))
+        need = g.picks_per_cycle * cycle * np.maximum(workers, 1) * crowd
         walked, total = int(since[since >= need].sum()), int(since.sum())
         if total > 0 and walked >= WALKED_SHARE * total:
             return ""

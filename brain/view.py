@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from models.base import Prediction
 
 Floats = NDArray[np.float64]
+SLACK = 1.25
+DEFAULT_LANES = 4.0
+"""Requests an endpoint is taken to work on at once while nothing tells."""
 Ints = NDArray[np.int64]
 
 
@@ -59,21 +62,23 @@ def look(
     ready: bool,
     crossing_share: Floats | float = 0.0,
 ) -> View:
-    """Cut one service's rows out of the arrays of all endpoints."""
+    """Cut one service's rows out of the arrays of all endpoints, no claim above what `witnessed` allows."""
+    most = witnessed(endpoints.ok_per_s[members], endpoints.latency_s[members], lanes)
+    over = np.maximum(1.0, np.nan_to_num(capacities.value[members] / most, nan=1.0))
     return View(
         service=service,
         members=members,
         prior=prior_of(service),
         in_force=in_force,
-        capacity=capacities.value[members],
-        capacity_low=capacities.low[members],
-        capacity_high=capacities.high[members],
+        capacity=capacities.value[members] / over,
+        capacity_low=capacities.low[members] / over,
+        capacity_high=capacities.high[members] / over,
         count=capacities.count[members],
         # The settled one knows at once of a change, the decayed one is never far off for long: the worse is believed.
         error_share=np.fmax(endpoints.error_share, endpoints.settled_error_share)[members],
-        service_s=service_times.value[members],
-        service_low_s=service_times.low[members],
-        service_high_s=service_times.high[members],
+        service_s=service_times.value[members] * over,
+        service_low_s=service_times.low[members] * over,
+        service_high_s=service_times.high[members] * over,
         latency_s=endpoints.latency_s[members],
         good=endpoints.samples[members] * (1.0 - endpoints.error_share[members]),
         rate_per_s=endpoints.rate_per_s[members],
@@ -83,6 +88,19 @@ def look(
         crossing_share=crossing_share,
         disputed=bool(endpoints.disputed[members].any()),
     )
+
+
+def witnessed(ok_per_s: Floats, latency_s: Floats, lanes: float) -> Floats:
+    """The most that each endpoint can bear, by what it did lately and how long that took. Shape (n,); inf when unknown.
+
+    By the arrival theorem a request that finds `L` before it in a queue of rate `mu` stays `(L + 1) / mu`, and by
+    Little's law `L` is rate times stay: so `mu` is the rate plus one over the stay, or `lanes` over it where as many
+    queues stand side by side. At an idle endpoint that is too much by what it does; in saturation it is exact, and
+    there a model that tells waiting from work may be far off. `SLACK` is for the luck in both figures.
+    """
+    with np.errstate(all="ignore"):
+        most = SLACK * (ok_per_s + (lanes if np.isfinite(lanes) else DEFAULT_LANES) / latency_s)
+    return np.where(np.isfinite(most) & (most > 0), most, np.inf)
 
 
 def prior_of(service: Service) -> Floats:

@@ -31,7 +31,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Floats, Prediction, State, check_state
+from models.base import Floats, Ints, Prediction, State, check_state
 from models.lanes import DEFAULT, growth
 
 _Z90 = 1.645
@@ -77,6 +77,7 @@ class Capacity:
         "rate_per_s",
         "in_flight",
         "stuck_s",
+        "total",
     )
     """What `learn_many` takes: columns of `EndpointFeatures` by name, and the two that `models.lanes` tells."""
 
@@ -92,6 +93,7 @@ class Capacity:
         self._success = np.ones(slots)
         self._hanging = np.zeros(slots)  # requests that hang
         self._ceiling = np.zeros(slots)  # while some do: what they allow at most
+        self._ended = np.zeros(slots)  # attempts, ever
 
     def learn_many(
         self,
@@ -106,9 +108,13 @@ class Capacity:
         rate_per_s: Floats,
         in_flight: Floats,
         stuck_s: Floats,
+        total: Ints | None = None,
         now: float,
     ) -> None:
-        """Take in one frozen set of columns, each of shape (slots,); NaN is unknown. ValueError when one is not."""
+        """Take in one frozen set of columns, each of shape (slots,); NaN is unknown. ValueError when one is not.
+
+        `total` counts attempts that ended, ever; without it whoever is silent no more is taken for healed.
+        """
         given = (level_s, level_error, level_count, work_share, lanes, settled_error_share, settled_samples)
         if any(np.shape(column) != self._count.shape for column in (*given, rate_per_s, in_flight, stuck_s)):
             raise ValueError(f"columns of shapes {[np.shape(c) for c in given]} for {self._count.size} slots")
@@ -119,17 +125,26 @@ class Capacity:
         self._count = np.maximum(_sane(level_count), _sane(settled_samples))
         self._lanes = np.where(np.isfinite(lanes) & (lanes >= 1), lanes, DEFAULT)
         self._success = (1.0 - _sane(settled_error_share, most=1.0)) ** self.error_exponent
-        self._watch(_sane(rate_per_s), _sane(in_flight), _sane(stuck_s))
+        ended = np.ones(self._count.shape, dtype=bool) if total is None else np.asarray(total != self._ended)
+        if total is not None:
+            self._ended = np.asarray(total, dtype=np.float64)
+        self._watch(_sane(rate_per_s), _sane(in_flight), _sane(stuck_s), ended)
 
-    def _watch(self, rate: Floats, in_flight: Floats, stuck: Floats) -> None:
-        """Who hangs, and what it can bear at most."""
+    def _watch(self, rate: Floats, in_flight: Floats, stuck: Floats, ended: NDArray[np.bool_]) -> None:
+        """Who hangs, and what it can bear at most.
+
+        Who hung does so until an attempt ends there. That its requests are no longer seen proves nothing: moved to
+        another tier, it is a new host to Envoy, which knows nothing of what the old one has open (measured).
+        """
         before = rate * np.exp2(np.minimum(stuck / self.rate_half_life_s, 20.0))  # the rate fell as it was silent
         known = np.isfinite(self._service_s)
         silent = (stuck * before >= SURE) | (stuck >= LONG * np.where(known, self._service_s, 0.0))
         hangs = (stuck >= SHORTEST_S) & silent & ~(stuck <= np.where(known, self._service_s, 0.0))
         slowness = np.divide(1.0, stuck, out=np.zeros_like(stuck), where=hangs)
-        self._ceiling = (np.minimum(before, _RULE_OF_THREE * slowness) + slowness) * self._success
-        self._hanging = np.where(hangs, np.maximum(in_flight, 1.0), 0.0)
+        still = (self._hanging > 0) & ~hangs & ~ended
+        ceiling = (np.minimum(before, _RULE_OF_THREE * slowness) + slowness) * self._success
+        self._ceiling = np.where(still, self._ceiling, ceiling)
+        self._hanging = np.where(still, self._hanging, np.where(hangs, np.maximum(in_flight, 1.0), 0.0))
 
     @property
     def hanging(self) -> NDArray[np.bool_]:
@@ -191,6 +206,7 @@ _ARRAYS = {
     "success": 1.0,
     "hanging": 0.0,
     "ceiling": 0.0,
+    "ended": 0.0,
 }
 
 
