@@ -18,6 +18,7 @@ HEALTHY = {
     "rate_per_s": 20.0,
     "in_flight": 2.0,
     "stuck_s": 0.0,
+    "total": 400.0,
 }
 UNTOUCHED = HEALTHY | {
     "level_s": np.nan,
@@ -127,3 +128,18 @@ def test_columns_of_another_length_are_refused():
 def test_parameters_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match="must be above 0"):
         Capacity(1, **wrong)
+
+
+def test_a_hang_is_taken_back_when_an_attempt_ends_there_and_not_because_its_requests_are_out_of_sight():
+    capacity = Capacity(1)
+
+    def told(**changed):
+        columns = {name: np.array([v]) for name, v in (HEALTHY | changed).items()}
+        capacity.learn_many(**columns, now=0.0)
+        return bool(capacity.hanging[0]), capacity.predict_many().value[0]
+
+    assert told(in_flight=9.0, stuck_s=1.0)[0]
+    hanging, bears = told(in_flight=0.0, stuck_s=0.0)
+    assert hanging
+    assert bears < 5.0, "moved to another tier it is a new host to Envoy, and nothing seems open"
+    assert told(total=401.0) == (False, pytest.approx(80.0))
