@@ -91,7 +91,7 @@ SECTION_MISTAKES = [
     ("adaptive: {share: 101}", "mesh.yaml:8:19: adaptive.share: 101 is out of range; it must be at most 100"),
     ("adaptive: {services: {oders: {share: 5}}}", "mesh.yaml:8:23: adaptive.services.oders: no service is named 'oders'; did you mean 'orders'?"),
     ("adaptive: {guard: {floor_share_of_mean: 1}}", "mesh.yaml:8:41: adaptive.guard.floor_share_of_mean: 1 is out of range; it must be below 1"),
-    ("adaptive: {guard: {floor_share_of_mean: 0}}", "mesh.yaml:8:41: adaptive.guard.floor_share_of_mean: 0 is out of range; it must be at least 0.01"),
+    ("adaptive: {guard: {floor_share_of_mean: 0}}", "mesh.yaml:8:41: adaptive.guard.floor_share_of_mean: 0 is out of range; it must be at least 0.001"),
     ("adaptive: {guard: {cap_share_of_mean: 1}}", "mesh.yaml:8:39: adaptive.guard.cap_share_of_mean: 1 is out of range; it must be above 1"),
     ("adaptive: {guard: {step_up: 1}}", "mesh.yaml:8:29: adaptive.guard.step_up: 1 is out of range; it must be above 1"),
     ("adaptive: {guard: {step_down: 1}}", "mesh.yaml:8:31: adaptive.guard.step_down: 1 is out of range; it must be below 1"),
