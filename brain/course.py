@@ -216,8 +216,10 @@ class Course:
         attracts = self.attraction.unexplained(view.members, view.capacity, view.capacity_low, view.prior, now)
         self.gaining = tuple(e.address for e, who in zip(self.service.endpoints, attracts.tolist(), strict=True) if who)
         wanted = held_back(want.wanted, before, attracts)
+        # A boast is no reason to take all others for sick.
+        strength = np.where(attracts, np.median(want.strength), want.strength)
         floor = least_share(view, settings.guard)
-        guarded = dispose(wanted, before, view.error_share, self.rails, settings.guard, want.strength, floor)
+        guarded = dispose(wanted, before, view.error_share, self.rails, settings.guard, strength, floor)
         guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
         if view.disputed and not guarded.trouble:
             guarded = Guarded(before, before, guarded.unguarded, ("trouble",) * len(before), DISPUTED)

@@ -10,7 +10,8 @@ So each service is asked how well what was believed came true. The belief is eac
 its peers'; the outcome is the log ratio of its latency in the second that began `LAG_S` later, the other way round. The
 slope of outcomes on beliefs, through the origin, weighted by attempts and fading with time, is what part of a
 difference is still there when it can be acted on (1: it lasts; 0: it was chance or has passed). It shrinks the beliefs
-as the best linear predictor would; below `ACTS_FROM` nothing is acted on at all.
+as the best linear predictor would; below `ACTS_DOWN_TO` nothing is acted on at all, until
+`ACTS_FROM` is reached again.
 
 A service begins at a slope of 1, as if it had seen that before: a gray endpoint that shows up in a fleet of equals is
 cut at once, and each second that it stays slow is evidence that such differences last.
@@ -34,13 +35,15 @@ PRIOR = 20.0
 """Evidence for a slope of 1 at the start, in attempts times squared log ratios: two dozen attempts at 2.5 times."""
 FARTHEST = float(np.log(10.0))
 """A log ratio counts as at most this: one endpoint that collapsed must not outvote all others for minutes."""
-ACTS_FROM = 0.75
+ACTS_FROM, ACTS_DOWN_TO = 0.75, 0.55
+"""Two, so that a service on the edge does not go to and fro."""
 
 
 @dataclass(slots=True)
 class Persistence:
     """One service's evidence. Arrays by member, in the order of the topology; a change of members clears what waits."""
 
+    acts: bool = True
     agreed: float = PRIOR  # sum of n * belief * outcome
     weighed: float = PRIOR  # sum of n * belief^2
     _waiting: deque[tuple[float, Floats]] = field(default_factory=deque)  # beliefs and when they were held
@@ -56,7 +59,7 @@ class Persistence:
     @property
     def trust(self) -> float:
         """What to multiply a difference by before acting on it."""
-        return self.slope if self.slope >= ACTS_FROM else 0.0
+        return self.slope if self.acts else 0.0
 
     def moved(self) -> None:
         """Other members."""
@@ -78,6 +81,7 @@ class Persistence:
             self._judge(counted - kept * before, summed - kept * sum_before, now)
             fade = 0.5 ** (elapsed / HALF_LIFE_S)
             self.agreed, self.weighed = PRIOR + (self.agreed - PRIOR) * fade, PRIOR + (self.weighed - PRIOR) * fade
+        self.acts = self.slope >= (ACTS_DOWN_TO if self.acts else ACTS_FROM)
         self._waiting.append((now, np.clip(belief, -FARTHEST, FARTHEST)))
 
     def _judge(self, fresh: Floats, fresh_s: Floats, now: float) -> None:
