@@ -6,6 +6,7 @@ telemetry coming in between. CPU time of the one thread, the median of `TICKS`.
 
 * `tick_ms_200` with 4 nodes: at most 20 ms.
 * `tick_ms_10000`, as 50 services of 200 endpoints and as one service, with 4 nodes and with 100: at most 500 ms.
+* The same with `..._quantiles`, where latency quantiles are learned and told as well.
 * `told_us_per_row`: what folding an attempt in costs there.
 * `growth`: the exponent of the tick's cost over the number of endpoints, from 200 to 10,000, 4 nodes. 1 is linear.
 """
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from bench.result import Figure, Result, say, show
 from brain.brain import Brain
-from brain.settings import Mode, Settings
+from brain.settings import Mode, Models, Settings
 from dataplane.contract import Endpoint, InFlight, Node, Requests, Service, Topology
 
 RATE_PER_S = 20_000
@@ -86,10 +87,11 @@ class Wires:
         return InFlight.report(node, 0.5, **where, **counts)
 
 
-def measure(services: int, endpoints: int, nodes: int) -> tuple[float, float]:
+def measure(services: int, endpoints: int, nodes: int, *, quantiles: bool = False) -> tuple[float, float]:
     """Milliseconds of a tick, and microseconds of an attempt told."""
     topology = mesh(services, endpoints, nodes)
-    brain, wires, now = Brain(topology, Settings(mode=Mode.ADAPTIVE)), Wires(topology), START_S
+    settings = Settings(mode=Mode.ADAPTIVE, models=Models(quantiles=quantiles))
+    brain, wires, now = Brain(topology, settings), Wires(topology), START_S
     ticks, told_s, rows = [], 0.0, 0
     for second in range(WARM_UP_S + TICKS):
         now += 1.0
@@ -115,6 +117,11 @@ def main() -> int:
         at_four.setdefault(size, tick_ms)
         result.figures.append(Figure(f"tick_ms_{name}", tick_ms, "ms", bar=20.0 if size <= 200 else 500.0))
         result.figures.append(Figure(f"told_us_per_row_{name}", told_us, "us"))
+    for services, endpoints in ((20, 10), (50, 200)):
+        name, size = f"{services * endpoints}_as_{services}_on_4_nodes_quantiles", services * endpoints
+        say(f"tick: {name}")
+        tick_ms, _ = measure(services, endpoints, 4, quantiles=True)
+        result.figures.append(Figure(f"tick_ms_{name}", tick_ms, "ms", bar=20.0 if size <= 200 else 500.0))
     growth = math.log(at_four[10_000] / at_four[200]) / math.log(50)
     result.figures.append(Figure("growth", growth))
     show(result)
