@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 SLACK = 1.25
-DEFAULT_LANES = 4.0
-"""Requests an endpoint is taken to work on at once while nothing tells."""
 Ints = NDArray[np.int64]
 
 
@@ -63,7 +61,7 @@ def look(
     crossing_share: Floats | float = 0.0,
 ) -> View:
     """Cut one service's rows out of the arrays of all endpoints, no claim above what `witnessed` allows."""
-    most = witnessed(endpoints.ok_per_s[members], endpoints.latency_s[members], lanes)
+    most = witnessed(endpoints.ok_per_s[members], endpoints.latency_s[members], endpoints.lanes[members])
     over = np.maximum(1.0, np.nan_to_num(capacities.value[members] / most, nan=1.0))
     return View(
         service=service,
@@ -90,16 +88,17 @@ def look(
     )
 
 
-def witnessed(ok_per_s: Floats, latency_s: Floats, lanes: float) -> Floats:
+def witnessed(ok_per_s: Floats, latency_s: Floats, lanes: Floats) -> Floats:
     """The most that each endpoint can bear, by what it did lately and how long that took. Shape (n,); inf when unknown.
 
     By the arrival theorem a request that finds `L` before it in a queue of rate `mu` stays `(L + 1) / mu`, and by
     Little's law `L` is rate times stay: so `mu` is the rate plus one over the stay, or `lanes` over it where as many
-    queues stand side by side. At an idle endpoint that is too much by what it does; in saturation it is exact, and
-    there a model that tells waiting from work may be far off. `SLACK` is for the luck in both figures.
+    queues stand side by side (`lanes` as the capacity itself was reckoned with). At an idle endpoint that is too much
+    by what it does; in saturation it is exact, and there a model that tells waiting from work may be far off. `SLACK`
+    is for the luck in both figures.
     """
     with np.errstate(all="ignore"):
-        most = SLACK * (ok_per_s + (lanes if np.isfinite(lanes) else DEFAULT_LANES) / latency_s)
+        most = SLACK * (ok_per_s + lanes / latency_s)
     return np.where(np.isfinite(most) & (most > 0), most, np.inf)
 
 
