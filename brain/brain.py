@@ -21,6 +21,7 @@ from brain.crossing import Crossing
 from brain.decision import Decision, GainView, NodeView, ServiceView
 from brain.explain import Move, arm_views, endpoint_views, rows_of
 from brain.nodes import Nodes
+from brain.persistence import Persistence
 from brain.proof import Evidence
 from brain.settings import Mode
 from brain.view import look
@@ -195,6 +196,7 @@ class Brain:
         for course in self._courses.values() if told else ():
             self._evidence.forget(course.service.id)
             course.pairs.forget()
+            course.lasting = Persistence()  # how well the other's beliefs came true says nothing of this one's
 
     def _lease_ended(self, away_s: float) -> None:
         """Nothing was renewed for longer than the lease: the static rules serve; come back as at a start."""
