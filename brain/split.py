@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 
 FULL = 0.98
 """No endpoint is planned to be busier. Beyond it the load is split by capacity: the queue is everybody's."""
-_STEPS = 40
+_STEPS = 26
 _RHO = 1.0 - np.geomspace(1.0, 1.0 - FULL, 200)
 """Loads from 0 to FULL, finer towards the end."""
 
