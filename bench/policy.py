@@ -91,7 +91,7 @@ PARTS: dict[str, tuple[Callable[[ExitStack], Any], Settings | None, tuple[tuple[
     "reserve for the weak (without: none)": (
         lambda _: None,
         Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT, cost=Cost(reserve=0.0)),
-        (("flash-crowd", 4), ("hetero-124-70", 4)),
+        (("surge", 4), ("hetero-124-70", 4)),
     ),
 }
 
