@@ -24,7 +24,7 @@ from weirflow.lab.scenario import Scenario
 
 MOST_LATE_SHARE = 0.1
 """Of the median demand, at p99. Lateness is the same for all policies and adds to each; beyond this it would begin to
-hide them. It was 0.05, and a virtual machine with nothing to do wakes 2 ms late now and then: that is no want of CPU."""
+hide them. It was 0.05, but an idle virtual machine wakes 2 ms late now and then: that is no want of CPU."""
 LEAST_LATE_S = 0.001
 """Less is never too late: a proxy's own hop takes that long at the 99th percentile."""
 MOST_CORE = 0.85
