@@ -150,8 +150,8 @@ GOOD = {"client_late_s": 0.001, "timers_late_s": 0.002, "cpu.client": 0.2, "cpu.
     ("told", "demand_s", "words"),
     [
         ({}, 0.2, ""),
-        ({"client_late_s": 0.011}, 0.2, "the client was 11.0 ms late at p99, more than 10.0 ms"),
-        ({"timers_late_s": 0.011}, 0.2, "the endpoints' timers were 11.0 ms late at p99, more than 10.0 ms"),
+        ({"client_late_s": 0.021}, 0.2, "the client was 21.0 ms late at p99, more than 20.0 ms"),
+        ({"timers_late_s": 0.021}, 0.2, "the endpoints' timers were 21.0 ms late at p99, more than 20.0 ms"),
         ({"timers_late_s": 0.0009}, 0.001, ""),  # no proxy is as exact as that
         ({"cpu.node-0": 0.86}, 0.2, "node-0 used 86% of a core, more than 85%"),
         ({"idle": 0.05}, 0.2, "only 5% of the machine was idle, less than 10%"),

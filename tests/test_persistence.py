@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brain.persistence import ACTS_FROM, FARTHEST, PRIOR, Persistence
+from brain.persistence import ACTS_DOWN_TO, ACTS_FROM, FARTHEST, PRIOR, Persistence
 
 HALF_LIFE_S = 3.0
 
@@ -143,4 +143,16 @@ def test_whatever_it_is_told_the_slope_and_the_trust_stay_between_0_and_1(ticks:
         of.told(belief, latency_s, good, HALF_LIFE_S, float(second))
         assert np.isfinite(of.agreed)
         assert 0.0 <= of.slope <= 1.0
-        assert of.trust == 0.0 or ACTS_FROM <= of.trust <= 1.0
+        assert of.trust == 0.0 or ACTS_DOWN_TO <= of.trust <= 1.0
+
+
+def test_a_slope_between_the_two_bounds_leaves_it_as_it_was() -> None:
+    between = (ACTS_DOWN_TO + ACTS_FROM) / 2
+
+    def trusts(acts: bool) -> bool:
+        of = Persistence(acts=acts, agreed=PRIOR + 1e6 * between, weighed=PRIOR + 1e6)
+        of.told(np.zeros(2), np.full(2, 0.1), np.full(2, 5.0), 3.0, 1.0)
+        return of.trust > 0.0
+
+    assert trusts(True)
+    assert not trusts(False)
