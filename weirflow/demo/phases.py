@@ -28,6 +28,9 @@ async def shadow(stage: Stage) -> None:
     with stage.tell.waiting("learning what each endpoint bears"):
         await until(lambda: _decided(stage), stage.pace.learn_deadline_s, "every service is past learning")
     seen = await stage.window("shadow", stage.pace.window_s)
+    with stage.tell.waiting("until differences are sure enough to act on"):
+        # Equal until shown otherwise: on a busy machine that takes a moment longer.
+        await until(lambda: _would(stage), stage.pace.settle_deadline_s, "", must=False)
     services = await _decided(stage)
     stage.tell.show(diff(services, {b.address: b.name for b in stage.backends}))
     would = [e for s in services for e in s["endpoints"] if moves(s, e)]
@@ -147,6 +150,11 @@ async def back(stage: Stage) -> None:
 
 
 PHASES = (shadow, adaptive, gray, recovery, killed, back)
+
+
+async def _would(stage: Stage) -> bool:
+    """Would anybody get another share."""
+    return any(moves(s, e) for s in await _decided(stage) or () for e in s["endpoints"])
 
 
 async def _decided(stage: Stage) -> list[dict[str, Any]]:
