@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.base import put_rows, take_rows
+from brain.rows import named_rows, numbered_rows
 from models.capacity import Capacity
 
 if TYPE_CHECKING:
@@ -59,13 +59,8 @@ class Learners:
 
     def state(self, topology: Topology) -> State:
         """Each model's rows with the names they belong to. What `features` keeps, like lanes, is not here."""
-        rows = np.array([e.id for s in topology.services for e in s.endpoints], dtype=np.int64)
-        names = [[s.name, e.address] for s in topology.services for e in s.endpoints]
-        return {"names": names, "capacity": take_rows(self._capacity.state(), rows)}
+        return named_rows("capacity", self._capacity.state(), topology)
 
     def restore(self, state: State, topology: Topology) -> None:
         """Take the kept rows up under this run's integers; who has left is left out, who is new is not ready."""
-        ids = {(s.name, e.address): e.id for s in topology.services for e in s.endpoints}
-        pairs = [(i, ids[s, a]) for i, (s, a) in enumerate(state["names"]) if (s, a) in ids]
-        theirs, ours = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        self._capacity.restore(put_rows(take_rows(state["capacity"], theirs), ours, topology.endpoint_slots))
+        self._capacity.restore(numbered_rows("capacity", state, topology))

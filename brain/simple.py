@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.base import put_rows, take_rows
+from brain.rows import named_rows, numbered_rows
 from models.simple import LANES, Simple
 
 if TYPE_CHECKING:
@@ -54,13 +54,8 @@ class SimpleLearners:
 
     def state(self, topology: Topology) -> State:
         """Rows by name."""
-        rows = np.array([e.id for s in topology.services for e in s.endpoints], dtype=np.int64)
-        names = [[s.name, e.address] for s in topology.services for e in s.endpoints]
-        return {"names": names, "simple": take_rows(self._simple.state(), rows)}
+        return named_rows("simple", self._simple.state(), topology)
 
     def restore(self, state: State, topology: Topology) -> None:
         """Take the kept rows up under this run's integers."""
-        ids = {(s.name, e.address): e.id for s in topology.services for e in s.endpoints}
-        pairs = [(i, ids[s, a]) for i, (s, a) in enumerate(state["names"]) if (s, a) in ids]
-        theirs, ours = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        self._simple.restore(put_rows(take_rows(state["simple"], theirs), ours, topology.endpoint_slots))
+        self._simple.restore(numbered_rows("simple", state, topology))
