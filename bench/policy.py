@@ -2,6 +2,7 @@
 
     python -m bench.policy               # the table, as JSON lines
     python -m bench.policy --seeds 8     # more worlds
+    python -m bench.policy --part lose   # the parts whose name has that in it
 
 Each part is judged in the scenarios that it is for, p99 in ms over the judged phase, failed requests counted as the
 timeout; the middle over seeds that no choice was made by. `ratio` is without over with: above 1 the part earns its
@@ -88,6 +89,20 @@ PARTS: dict[str, tuple[Callable[[ExitStack], Any], Settings | None, tuple[tuple[
         Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT, guard=Guard(step_down=0.1)),
         (("gray-slow", 4), ("sinkhole", 4)),
     ),
+    "a tier can lose one (without: no price on it)": (
+        lambda _: None,
+        Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT, cost=Cost(overhang_price_s=0.0)),
+        (
+            ("lose-the-strongest", 2),
+            ("lose-the-only-strong", 2),
+            ("lose-one-of-the-strong", 4),
+            ("hetero-124-70", 4),
+            ("hetero-21-70", 4),
+            ("hetero-124-90", 4),
+            ("surge", 4),
+            ("gray-ten-times", 4),
+        ),
+    ),
     "reserve for the weak (without: none)": (
         lambda _: None,
         Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT, cost=Cost(reserve=0.0)),
@@ -109,9 +124,9 @@ def p99_ms(name: str, nodes: int, policy: str, seed: int, settings: Settings | N
     return float(np.quantile(felt, 0.99)) * 1e3
 
 
-def middle(name: str, nodes: int, policy: str, seeds: int, settings: Settings | None = None) -> float:
+def middle(name: str, nodes: int, policy: str, seeds: range, settings: Settings | None = None) -> float:
     """The middle over seeds."""
-    found = [p99_ms(name, nodes, policy, FIRST_SEED + k, settings) for k in range(seeds)]
+    found = [p99_ms(name, nodes, policy, seed, settings) for seed in seeds]
     return round(median(found), 1)
 
 
@@ -119,21 +134,26 @@ def main(arguments: list[str]) -> int:
     """Print a row for each part and scenario."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
+    parser.add_argument("--part", default="", help="only parts whose name has this in it")
     told = parser.parse_args(arguments)
+    seeds = range(told.first_seed, told.first_seed + told.seeds)
     whole = Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT)
     known: dict[tuple[str, int, float], float] = {}
     for part, (take_out, settings, scenarios) in PARTS.items():
+        if told.part not in part:
+            continue
         for name, nodes in scenarios:
             base = settings or whole
             key = (name, nodes, base.share_percent)
             if key not in known:
                 like = Settings(mode=Mode.ADAPTIVE, share_percent=base.share_percent)
-                known[key] = middle(name, nodes, "weirflow", told.seeds, like)
-                peers = {p: middle(name, nodes, p, told.seeds) for p in PEERS}
+                known[key] = middle(name, nodes, "weirflow", seeds, like)
+                peers = {p: middle(name, nodes, p, seeds) for p in PEERS}
                 print(json.dumps({"scenario": name, "nodes": nodes, "whole": known[key], **peers}), flush=True)
             with ExitStack() as out:
                 take_out(out)
-                without = middle(name, nodes, "weirflow", told.seeds, base)
+                without = middle(name, nodes, "weirflow", seeds, base)
             row = {"part": part, "scenario": name, "nodes": nodes, "with": known[key], "without": without}
             print(json.dumps(row | {"ratio": round(without / known[key], 3)}), flush=True)
         say(f"done: {part}")

@@ -45,6 +45,9 @@ class Cost:
     """Added for a failed attempt, beside what its endpoint's lower capacity costs."""
     zone_crossing_s: float = 0.0
     """Added for an attempt that is served in another zone than its node's."""
+    overhang_price_s: float = 0.03
+    """Added for an attempt that its tier could not bear if it lost one endpoint: a hundredth of the three seconds that
+    a loss may take to be seen."""
     reserve: float = 0.25
     """No sound endpoint is planned below this part of its share by capacity: what a sudden surge finds awake."""
 

@@ -17,6 +17,18 @@ its least every endpoint that is used has the same marginal cost (Kuhn and Tucke
 
 h rises from 0 to infinity, so m gives every rho, and one bisection finds the m at which the rates sum to the load. At
 low load the slow get little; towards saturation the split tends to that of the capacities.
+
+What is cheapest while all is well may be dear when it is not: at 40 % load the strongest two of four would bear nine
+tenths, and one of them cannot. Until the loss of an endpoint is seen, some seconds go by in which the others of its
+tier take what it cannot, as far as they can. So each endpoint has a load `safe` up to which the rest of its tier could
+do without one (`brain.tiers.without_one`), and a request planned beyond it costs `overhang_price_s` more. That is a
+kink in each endpoint's cost and leaves the sum convex. The marginal cost jumps there, so an endpoint stays at `safe`
+while m passes through the jump:
+
+    rho(m) = max(min(rho_0(m), safe), rho_0(m - overhang_price_s))
+
+with rho_0 the load from above. Where there is room elsewhere, it is used first; where there is none, all are beyond
+alike, and the split is the one without the price.
 """
 
 from __future__ import annotations
@@ -33,11 +45,21 @@ _RHO = 1.0 - np.geomspace(1.0, 1.0 - FULL, 200)
 """Loads from 0 to FULL, finer towards the end."""
 
 
-def best_split(service_s: Floats, lanes: float, load_per_s: float, quantile: float, price_s: Floats) -> Floats:
+def best_split(
+    service_s: Floats,
+    lanes: float,
+    load_per_s: float,
+    quantile: float,
+    price_s: Floats,
+    safe: Floats | float = 1.0,
+    overhang_price_s: float = 0.0,
+) -> Floats:
     """The share of each endpoint, summing to 1. Shape (n,).
 
     `service_s`: above 0, what a request takes at an idle endpoint; `lanes`: how many are worked on at once, at least 1;
-    `load_per_s`: of all endpoints together; `price_s`: added to each request there, in seconds. All finite.
+    `load_per_s`: of all endpoints together; `price_s`: added to each request there, in seconds. `safe`: the part of its
+    capacity, 0 to 1, up to which an endpoint's load could be borne without it; `overhang_price_s`: added to each
+    request beyond, at least 0. All finite.
     """
     capacity = lanes / service_s
     if load_per_s >= FULL * capacity.sum():
@@ -50,11 +72,13 @@ def best_split(service_s: Floats, lanes: float, load_per_s: float, quantile: flo
     full = cheapest + service_s * k / lanes * rising[-1]
     order = np.argsort(full)
     enough = int(np.searchsorted(np.cumsum(FULL * capacity[order]), load_per_s))
-    low, high = float(cheapest.min()), float(full[order[min(enough, len(order) - 1)]])
+    low, high = float(cheapest.min()), float(full[order[min(enough, len(order) - 1)]]) + overhang_price_s
     rate = np.zeros_like(service_s)
     for _ in range(_STEPS):
         marginal = 0.5 * (low + high)
-        rate = capacity * np.interp((marginal - cheapest) / service_s * lanes / k, rising, _RHO)
+        rho = np.interp((marginal - cheapest) / service_s * lanes / k, rising, _RHO)
+        beyond = np.interp((marginal - overhang_price_s - cheapest) / service_s * lanes / k, rising, _RHO)
+        rate = capacity * np.maximum(np.minimum(rho, safe), beyond)
         if rate.sum() < load_per_s:
             low = marginal
         else:

@@ -10,6 +10,9 @@ p99 was 681 ms so, 753 ms with the same shares as plain weights, 794 ms with a f
 Who is alike is decided on the logarithm of capacity: within a quarter, or within what the intervals leave open. A
 tier of one has nobody to compare with, so it joins its neighbour, weights unequal as they are.
 
+A scan protects as well: who turns slow collects a queue as long as its neighbours' and no longer, if they can bear the
+rest. So a tier is given, where there is room elsewhere, no more than it can bear with one endpoint less.
+
 Where a node has hardly any requests open at an endpoint (many nodes, little load each), its own queue says nothing.
 Then there is one tier, and the turns are dealt out among all.
 """
@@ -32,6 +35,8 @@ NEIGHBOURS = float(np.log(3.0))
 """A tier of one joins another no further away than this: beyond, it would only be a lame one among many."""
 TELLING = 0.1
 """Open requests a node and endpoint from which on a node's own queues say something."""
+BUSY = 0.9
+"""Who takes over for one that is lost is planned to be no busier, so that their queues stay short."""
 
 
 def telling(open_requests: float, endpoints: int, nodes: float) -> bool:
@@ -75,6 +80,19 @@ def joined(tiers: Ints, log_capacity: Floats, counts: NDArray[np.bool_]) -> Ints
         if away[nearest] <= NEIGHBOURS:
             out[members[0]] = out[nearest]
     return np.asarray(np.unique(out, return_inverse=True)[1].reshape(-1), dtype=np.int64)
+
+
+def without_one(tiers: Ints, log_capacity: Floats) -> Floats:
+    """How busy each endpoint may be so that its tier could bear the load without its strongest. Shape (n,).
+
+    0 for one that is alone: nobody takes over. In a tier whose weights are unequal turns are dealt out, and the others
+    take over in part: a turn counts the less the more its endpoint has open. Where nodes see no queues nobody takes
+    over by itself, and the bound limits what a loss can flood until it is seen.
+    """
+    capacity = np.exp(log_capacity - log_capacity.max(initial=-np.inf))
+    strongest = np.zeros(int(tiers.max(initial=-1)) + 1)
+    np.maximum.at(strongest, tiers, capacity)
+    return np.asarray(BUSY * (1.0 - strongest / np.maximum(np.bincount(tiers, capacity), 1e-300))[tiers])
 
 
 def evened(weights: Ints, tiers: Ints) -> Ints:

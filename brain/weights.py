@@ -16,8 +16,9 @@ error: a difference that the interval itself could make is no difference, a larg
 Morris, "Stein's Estimation Rule and Its Competitors", JASA 1973). At no trust the proposal is the operator's weights.
 
 What is done about it. Endpoints alike are put into one tier (`brain.tiers`), and the service's load is split over them
-by the cost that is predicted of each (`brain.split`). How many requests an endpoint works on at once must have been
-learned for that; until then the load is split by strength alone.
+by the cost that is predicted of each (`brain.split`), with a price on what a tier could not bear if it lost one. How
+many requests an endpoint works on at once must have been learned for that; until then the load is split by strength
+alone.
 """
 
 from __future__ import annotations
@@ -87,10 +88,11 @@ def propose(
     log_c = np.log(view.prior) + believed
     sound = believed > np.log(LAME)
     alike = tiers.alike(log_c, np.where(known, error(view), 0.0))
-    wanted = beside(shares(view, tiers.middles(log_c, alike), level, sound, cost), view.prior, holdout)
-    if tiers.telling(open_requests(view), n, nodes):
-        return Proposal(wanted, np.exp(believed), tiers.joined(alike, log_c, sound))
-    return Proposal(wanted, np.exp(believed), np.zeros(n, dtype=np.int64))
+    joined, log_c = tiers.joined(alike, log_c, sound), tiers.middles(log_c, alike)
+    safe = tiers.without_one(joined, log_c)
+    wanted = beside(shares(view, log_c, level, sound, cost, safe), view.prior, holdout)
+    scans = tiers.telling(open_requests(view), n, nodes)
+    return Proposal(wanted, np.exp(believed), joined if scans else np.zeros_like(joined))
 
 
 def by_latency(view: View) -> Floats:
@@ -104,11 +106,11 @@ def by_latency(view: View) -> Floats:
     return np.where(known, ratio - (middle(ratio[known]) if known.any() else 0.0), 0.0)
 
 
-def shares(view: View, log_c: Floats, level: float, sound: Bools, cost: Cost) -> Floats:
+def shares(view: View, log_c: Floats, level: float, sound: Bools, cost: Cost, safe: Floats) -> Floats:
     """The load split by predicted cost; by capacity alone while it is not known how many an endpoint works on at once.
 
     A sound endpoint gets no less than `reserve` of its share by capacity: the strong may be given more only as far as
-    the weak stay warm enough to take over.
+    the weak stay warm enough to take over. `safe`: how busy each may be at no `overhang_price_s`, see `brain.split`.
     """
     by_capacity = np.exp(log_c - log_c.max())
     by_capacity /= by_capacity.sum()
@@ -118,7 +120,8 @@ def shares(view: View, log_c: Floats, level: float, sound: Bools, cost: Cost) ->
     capacity = np.exp(np.clip(log_c + level, -FARTHEST, FARTHEST))
     failing = np.where(np.isfinite(view.error_share), view.error_share, 0.0)
     price = cost.error_price_s * failing + view.crossing_share * cost.zone_crossing_s
-    best = best_split(view.lanes / capacity, view.lanes, load, cost.quantile, price)
+    service_s = view.lanes / capacity
+    best = best_split(service_s, view.lanes, load, cost.quantile, price, safe, cost.overhang_price_s)
     return np.asarray(np.maximum(best, np.where(sound, cost.reserve * by_capacity, 0.0)))
 
 

@@ -96,7 +96,7 @@ adaptive:
   tick: 2s
   services: {orders: {mode: static, share: 7, switchback: {enabled: false}}}
   learning: {half_life: 4s, min_samples: 31, min_time: 6s, prior_samples: 11, error_exponent: 3, stale_after: 4s}
-  cost: {quantile: 0.9, error_price: 2s, zone_crossing: 5ms, reserve: 0.3}
+  cost: {quantile: 0.9, error_price: 2s, zone_crossing: 5ms, overhang_price: 40ms, reserve: 0.3}
   guard: {floor_share_of_mean: 0.06, explore_per_s: 0.5, explore_share_of_mean: 0.08,
           cap_share_of_mean: 6, step_up: 1.6, step_down: 0.2, deadband: 0.2,
           push_interval: 2s, picks_per_cycle: 4, drain_factor: 3, drain_interval: 6s, weight_mean: 99,

@@ -135,3 +135,75 @@ def test_one_that_is_as_good_as_dead_blurs_nothing_for_the_others() -> None:
     share = best_split(np.append(SPEEDS, 0.1 * np.exp(20.0)), LANES, rate, 0.99, np.zeros(5))
     assert share[4] < 1e-6
     assert share[:4] == pytest.approx(alone, abs=2e-3)
+
+
+def two_tiers(load: float, price_s: float, safe: tuple[float, float] = (0.45, 0.45)) -> np.ndarray:
+    """How busy two fast and two slow endpoints are."""
+    service_s, each = np.array([0.1, 0.1, 0.2, 0.2]), np.repeat(safe, 2)
+    rate = load * float((LANES / service_s).sum())
+    return busy(service_s, load, best_split(service_s, LANES, rate, 0.99, np.zeros(4), each, price_s))
+
+
+def test_while_others_have_room_no_endpoint_is_planned_beyond_what_its_tier_could_bear_without_one() -> None:
+    assert two_tiers(0.4, price_s=0.0)[:2].min() > 0.55
+    for load in (0.05, 0.2, 0.35, 0.4, 0.44):
+        assert two_tiers(load, price_s=1.0).max() <= 0.45 + 1e-3
+
+
+def test_where_nobody_has_room_the_price_is_on_all_alike_and_changes_nothing() -> None:
+    for load in (0.8, 0.9, 0.95):
+        assert two_tiers(load, price_s=0.02) == pytest.approx(two_tiers(load, price_s=0.0), abs=2e-3)
+
+
+def test_who_is_alone_is_given_nothing_while_the_others_can_do_without_it_and_the_price_is_worth_it() -> None:
+    assert two_tiers(0.2, 1.0, (0.0, 0.9))[:2].max() < 1e-3
+    assert two_tiers(0.2, 0.02, (0.0, 0.9))[:2].min() > 0.2
+
+
+def test_the_higher_the_price_the_less_hangs_over() -> None:
+    over = [float(np.maximum(two_tiers(0.4, p) - 0.45, 0.0).sum()) for p in (0.0, 0.02, 0.05, 0.09, 0.2, 1.0)]
+    assert over == sorted(over, reverse=True)
+    assert over[0] > 0.2
+    assert over[-1] < 1e-3
+
+
+@given(
+    st.lists(st.tuples(ANY, st.floats(0.0, 1.0)), min_size=1, max_size=12),
+    st.floats(1.0, 1e9),
+    ANY,
+    st.floats(0.0, 1.0),
+)
+def test_whatever_is_safe_and_whatever_it_costs_the_shares_are_a_split(
+    rows: list[tuple[float, float]], lanes: float, load_per_s: float, price_s: float
+) -> None:
+    service_s, safe = np.array(rows).T
+    share = best_split(service_s, lanes, load_per_s, 0.99, np.zeros(len(rows)), safe, price_s)
+    assert np.isfinite(share).all()
+    assert (share >= 0).all()
+    assert share.sum() == pytest.approx(1.0)
+
+
+@given(st.floats(0.01, 0.9), st.floats(0.01, 0.9), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_with_more_load_nobody_is_less_busy(one: float, other: float, strong: float, price_s: float) -> None:
+    low, high = sorted((one, other))
+    less, more = (two_tiers(load, price_s, (strong, 0.45)) for load in (low, high))
+    assert (more >= less - 1e-3).all()
+
+
+@given(st.lists(st.floats(0.02, 0.5), min_size=2, max_size=6), st.floats(0.05, 0.95), st.floats(0.0, 0.3), st.data())
+def test_no_other_split_costs_less_with_the_overhang_in_it(
+    times: list[float], load: float, price_s: float, data: st.DataObject
+) -> None:
+    service_s = np.array(times)
+    safe = np.array(data.draw(st.lists(st.floats(0.0, 0.9), min_size=len(times), max_size=len(times))))
+    rate = load * float((LANES / service_s).sum())
+
+    def whole(share: np.ndarray) -> float:
+        over = np.maximum(busy(service_s, load, share) - safe, 0.0) * LANES / service_s / rate
+        return cost(service_s, load, share, LANES, 0.99) + price_s * float(over.sum())
+
+    best = best_split(service_s, LANES, rate, 0.99, np.zeros(len(times)), safe, price_s)
+    rng = np.random.default_rng(1)
+    others = [split(service_s, load), (1 / service_s) / (1 / service_s).sum(), *rng.dirichlet(np.ones(len(times)), 5)]
+    others += [0.95 * best + 0.05 * other for other in others]
+    assert all(whole(best) <= whole(other) * (1 + 1e-3) for other in others)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain.tiers import ALIKE, UNSURE_ALIKE, alike, evened, joined, middles, telling
+from brain.tiers import ALIKE, BUSY, UNSURE_ALIKE, alike, evened, joined, middles, telling, without_one
 
 FINITE = st.floats(-20, 20)
 
@@ -110,3 +110,34 @@ def test_evening_keeps_the_sum_to_half_a_unit_an_endpoint_and_no_weight_at_nothi
 @pytest.mark.parametrize(("nodes", "sees"), [(1, True), (4, True), (100, False)])
 def test_nodes_with_hardly_a_request_open_at_an_endpoint_do_not_see_queues(nodes: int, sees: bool) -> None:
     assert telling(open_requests=100.0, endpoints=20, nodes=nodes) is sees
+
+
+def safe_of(tiers: list[int], capacity: list[float]) -> list[float]:
+    return without_one(np.array(tiers, dtype=np.int64), np.log(np.array(capacity, dtype=float))).tolist()
+
+
+def test_a_tier_of_many_may_be_busier_than_one_of_two_and_who_is_alone_has_nobody_to_take_over() -> None:
+    safe = safe_of([0, 1, 1, 2, 2, 2, 2], [400, 200, 200, 100, 100, 100, 100])
+    assert safe == pytest.approx([0, *[BUSY / 2] * 2, *[BUSY * 3 / 4] * 4])
+
+
+def test_of_a_tier_of_unlike_ones_it_is_the_strongest_that_must_be_done_without() -> None:
+    assert safe_of([0, 0, 0], [200, 100, 100]) == pytest.approx([BUSY / 2] * 3)
+
+
+@given(st.lists(st.tuples(FINITE, st.integers(0, 3)), min_size=1, max_size=15))
+def test_planned_no_busier_than_safe_any_tier_bears_its_load_without_any_one_of_it(
+    rows: list[tuple[float, int]],
+) -> None:
+    log_c = np.array([r[0] for r in rows])
+    tiers = np.unique([r[1] for r in rows], return_inverse=True)[1].reshape(-1)
+    safe, capacity = without_one(tiers, log_c), np.exp(log_c)
+    assert ((safe >= 0) & (safe < 1)).all()
+    for lost in range(len(rows)):
+        mine = tiers == tiers[lost]
+        left = capacity[mine].sum() - capacity[lost]
+        assert (safe * capacity)[mine].sum() <= BUSY * left + 1e-6 * capacity[mine].sum()
+
+
+def test_of_nobody_nothing_is_asked() -> None:
+    assert safe_of([], []) == []

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain.settings import Cost
+from brain.tiers import BUSY
 from brain.view import View, prior_of
 from brain.weights import middle, propose
 from dataplane.contract import Endpoint, Service
@@ -107,6 +108,13 @@ def test_with_room_to_spare_the_slow_get_less_than_their_capacity_but_not_less_t
     assert wanted(v)[2:].tolist() == pytest.approx([0.1 * 0.25 / 1.05] * 2, rel=0.01)
     assert wanted(v, Cost(reserve=0.0))[2:].sum() < 0.001
     assert wanted(v, Cost(reserve=1.0)) == pytest.approx([0.4, 0.4, 0.1, 0.1], rel=0.2)
+
+
+def test_while_there_is_room_no_tier_is_planned_for_more_than_it_can_bear_without_one() -> None:
+    v = loaded([400, 400, 266, 266], 0.4, lanes=2.0)
+    busy = lambda cost: wanted(v, cost) * float(v.rate_per_s.sum()) / v.capacity  # noqa: E731
+    assert busy(Cost(overhang_price_s=0.0))[:2].min() > 0.5
+    assert busy(Cost()).max() <= 0.5 * BUSY + 1e-3
 
 
 def test_near_saturation_the_split_is_by_capacity() -> None:

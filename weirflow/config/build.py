@@ -191,6 +191,7 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
             quantile=adaptive.cost.quantile,
             error_price_s=adaptive.cost.error_price,
             zone_crossing_s=adaptive.cost.zone_crossing,
+            overhang_price_s=adaptive.cost.overhang_price,
             reserve=adaptive.cost.reserve,
         ),
         guard=Guard(

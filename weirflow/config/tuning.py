@@ -50,6 +50,9 @@ class CostSection(Section):
     """Added for a failed attempt, beside what its endpoint's lower capacity costs."""
     zone_crossing: Annotated[float, Duration("0s", "1m")] = _COST.zone_crossing_s
     """Added for an attempt that is served in another zone than its node's. Counts where both zones are given."""
+    overhang_price: Annotated[float, Duration("0s", "1s")] = _COST.overhang_price_s
+    """Added for an attempt that its tier could not bear if it lost one endpoint: the higher, the less the strongest few
+    are given while others have room. 0s plans for no loss."""
     reserve: Annotated[float, Field(ge=0, le=1)] = _COST.reserve
     """No sound endpoint is planned below this part of its share by capacity: what a sudden surge finds awake."""
 
