@@ -9,12 +9,14 @@ recover (measured: at 2 requests/s and a push a second, two of four endpoints go
 2. `push_interval_s` has passed since the last one;
 3. the workers have walked their schedules: nine tenths of the service's picks since the last push were made by nodes
    whose every worker made `picks_per_cycle * sum(w) / min(w)` picks of its own. The least weight is that of those that
-   the push does not raise: an endpoint on its way up from the floor has nothing to lose by it. Picks count, not nodes:
-   a node that carries nothing cannot hold the others up, and one with a trickle cannot starve an endpoint that the
-   others serve. With no picks at all there is nothing to starve but nothing to learn from either, and the push waits.
+   the push does not raise: an endpoint on its way up from the floor has nothing to lose by it, nor has one whose queue
+   is let drain. Picks count, not nodes: a node that carries nothing cannot hold the others up, and one with a trickle
+   cannot starve an endpoint that the others serve. With no picks at all there is nothing to starve but nothing to
+   learn from either, and the push waits.
 
-An emergency, a cut of some endpoint's share by `drain_factor` or more, need not wait for 3, but only once per
-`drain_interval_s`. Picks per node come from its load reports and are taken as spread evenly over its workers.
+An emergency, a cut that leads to a share smaller by `drain_factor` or more, need not wait for 3, but only once per
+`drain_interval_s`. Where it leads counts, and not its first step: what is taken from one is held back by how fast the
+others may rise. Picks per node come from its load reports and are taken as spread evenly over its workers.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ Bools = NDArray[np.bool_]
 
 CROWD = 8.0
 """Workers from which on they need not each walk whole schedules: each begins its own somewhere else, and together they
-reach everybody. With more, each has so much less to walk."""
+reach everybody. The more there are, the less it takes by bad luck for all of them to miss the same endpoint: together
+they need as many walks as `CROWD` at first, and from `CROWD` squared on as one."""
 WALKED_SHARE = 0.9
 """Of the picks since the last push, how many must come from nodes that walked whole schedules."""
 
@@ -47,21 +50,35 @@ class Gate:
     drained_at: float = -np.inf
     picks: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # by node
 
-    def held(self, weights: Ints, goal: Ints, in_force: Ints, picks: Ints, workers: Ints, now: float, g: Guard) -> str:
-        """Why these weights may not go out now; "" when they may. All weights have shape (n,), the rest (nodes,)."""
+    def held(
+        self,
+        weights: Ints,
+        goal: Ints,
+        in_force: Ints,
+        picks: Ints,
+        workers: Ints,
+        now: float,
+        g: Guard,
+        draining: Bools | None = None,
+    ) -> str:
+        """Why these weights may not go out now; "" when they may. Weights have shape (n,), picks and workers (nodes,).
+
+        `draining`, shape (n,): who has more to work off than it can, and so loses nothing when it is not picked.
+        """
         moved = np.abs(goal - in_force)
         if not (moved > np.maximum(g.deadband * in_force, 1)).any() or (weights == in_force).all():
             return "within the deadband"
         if now - self.pushed_at < g.push_interval_s:
             return f"the last push was {now - self.pushed_at:.1f} s ago"
-        drains = bool((weights * g.drain_factor <= in_force).any())
-        if drains and now - self.drained_at >= g.drain_interval_s:
+        drains = (goal * g.drain_factor <= in_force) & (weights < in_force)
+        if drains.any() and now - self.drained_at >= g.drain_interval_s:
             return ""
-        return self._waits_for_picks(in_force, weights <= in_force, picks, workers, g)
+        stays = weights <= in_force
+        return self._waits_for_picks(in_force, stays if draining is None else stays & ~draining, picks, workers, g)
 
-    def pushed(self, weights: Ints, in_force: Ints, picks: Ints, now: float, g: Guard) -> None:
-        """These weights went out."""
-        if (weights * g.drain_factor <= in_force).any():
+    def pushed(self, goal: Ints, in_force: Ints, picks: Ints, now: float, g: Guard) -> None:
+        """A step to this goal went out."""
+        if (goal * g.drain_factor <= in_force).any():
             self.drained_at = now
         self.pushed_at = now
         self.picks = picks.copy()
@@ -71,7 +88,8 @@ class Gate:
         before[: len(self.picks)] = self.picks[: len(picks)]
         since = np.maximum(picks - before, 0)  # a node that was restarted counts from 0 again
         cycle = float(in_force.sum() / (in_force[stays] if stays.any() else in_force).min())
-        crowd = min(1.0, CROWD / max(int(np.maximum(workers, 1).sum()), 1))
+        crowd = CROWD / max(int(np.maximum(workers, 1).sum()), 1)
+        crowd = min(1.0, max(crowd * crowd, crowd / CROWD))
         need = g.picks_per_cycle * cycle * np.maximum(workers, 1) * crowd
         walked, total = int(since[since >= need].sum()), int(since.sum())
         if total > 0 and walked >= WALKED_SHARE * total:

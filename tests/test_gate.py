@@ -82,7 +82,7 @@ def test_a_node_with_a_trickle_does_not_hold_the_others_up() -> None:
 
 
 def test_many_nodes_with_a_trickle_each_do() -> None:
-    assert ask(pushed([0] * 20), NEXT, EVEN, [100] + [3] * 19, 5) != ""
+    assert ask(pushed([0] * 20), NEXT, EVEN, [30] + [1] * 19, 5) != ""
 
 
 def test_a_service_without_picks_is_not_pushed() -> None:
@@ -104,3 +104,25 @@ def test_a_cut_by_half_or_more_need_not_wait_for_picks_but_only_every_five_secon
 
 def test_a_drain_also_keeps_to_one_push_a_second() -> None:
     assert ask(pushed([0], now=4.5), CUT, EVEN, [1], 5) == "the last push was 0.5 s ago"
+
+
+def test_the_more_workers_there_are_the_less_they_walk_together_but_never_less_than_three_cycles() -> None:
+    # Each begins its walk somewhere else. A schedule is 4 picks long, three walks are 12.
+    for nodes, each in ((1, 12), (8, 12), (16, 3), (64, 1)):
+        assert ask(pushed([0] * nodes), NEXT, EVEN, [each] * nodes, 5) == ""
+        assert ask(pushed([0] * nodes), NEXT, EVEN, [each - 1] * nodes, 5) != ""
+
+
+def test_one_whose_queue_is_let_drain_holds_nobody_up() -> None:
+    light, same = np.array([5, 131, 132, 132]), np.array([5, 110, 142, 143])
+    draining = np.array([True, False, False, False])
+    assert ask(pushed([0]), same, light, [12], 60) != ""
+    assert pushed([0]).held(same, same, light, np.array([12]), np.array([1]), 60, GUARD, draining) == ""
+
+
+def test_a_cut_that_only_begins_because_the_others_may_not_rise_faster_is_a_cut() -> None:
+    before, step, goal = np.array([330, 23, 23, 24]), np.array([295, 34, 34, 37]), np.array([4, 130, 130, 136])
+    gate = pushed([0])
+    assert ask(gate, step, before, [1], 5, goal=goal) == ""
+    gate.pushed(goal, before, np.array([1]), 5.0, GUARD)
+    assert ask(gate, step, before, [2], 9.9, goal=goal) != "", "but only every five seconds"
