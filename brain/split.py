@@ -67,7 +67,7 @@ def best_split(
     power = np.sqrt(2.0 * (lanes + 1.0)) - 1.0
     k = 1.0 / np.log(1.0 / (1.0 - quantile))
     rising = ((power + 1.0) * _RHO**power * (1.0 - _RHO) + _RHO ** (power + 1.0)) / (1.0 - _RHO) ** 2
-    cheapest = service_s + price_s
+    cheapest, steep = service_s + price_s, lanes / k / service_s
     # No search beyond where those that fill first bear it all: one nearly dead would make every step a huge one.
     full = cheapest + service_s * k / lanes * rising[-1]
     order = np.argsort(full)
@@ -76,9 +76,11 @@ def best_split(
     rate = np.zeros_like(service_s)
     for _ in range(_STEPS):
         marginal = 0.5 * (low + high)
-        rho = np.interp((marginal - cheapest) / service_s * lanes / k, rising, _RHO)
-        beyond = np.interp((marginal - overhang_price_s - cheapest) / service_s * lanes / k, rising, _RHO)
-        rate = capacity * np.maximum(np.minimum(rho, safe), beyond)
+        rho = np.interp((marginal - cheapest) * steep, rising, _RHO)
+        if (rho > safe).any():
+            beyond = np.interp((marginal - overhang_price_s - cheapest) * steep, rising, _RHO)
+            rho = np.maximum(np.minimum(rho, safe), beyond)
+        rate = capacity * rho
         if rate.sum() < load_per_s:
             low = marginal
         else:
