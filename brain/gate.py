@@ -88,10 +88,14 @@ class Gate:
         before[: len(self.picks)] = self.picks[: len(picks)]
         since = np.maximum(picks - before, 0)  # a node that was restarted counts from 0 again
         cycle = float(in_force.sum() / (in_force[stays] if stays.any() else in_force).min())
-        crowd = CROWD / max(int(np.maximum(workers, 1).sum()), 1)
-        crowd = min(1.0, max(crowd * crowd, crowd / CROWD))
-        need = g.picks_per_cycle * cycle * np.maximum(workers, 1) * crowd
+        need = g.picks_per_cycle * cycle * np.maximum(workers, 1) * walk_of_each(int(np.maximum(workers, 1).sum()))
         walked, total = int(since[since >= need].sum()), int(since.sum())
         if total > 0 and walked >= WALKED_SHARE * total:
             return ""
         return f"{total} picks since the last push are too few for whole schedules ({need.min():.0f} a node)"
+
+
+def walk_of_each(workers: int) -> float:
+    """What part of a whole walk each of so many workers has to make."""
+    crowd = CROWD / max(workers, 1)
+    return min(1.0, max(crowd * crowd, crowd / CROWD))
