@@ -104,7 +104,7 @@ class Arrivals:
             endpoint, node, started_s, ended, took_s = (
                 column[watched] for column in (endpoint, node, started_s, ended, took_s)
             )
-        self._rows.append((endpoint, node, started_s, ended, took_s))
+        self._rows.append((endpoint, node, started_s, ended, took_s, np.isfinite(took_s)))
 
     def freeze(self, latency_s: Floats, believed: Believed, now: float) -> Found:
         """Those whose count can be told now, given the mean latency of each endpoint (NaN: not known).
@@ -117,13 +117,15 @@ class Arrivals:
         return found
 
     def _count(self, wait_s: Floats, believed: Believed, now: float) -> Found:
-        endpoint, node, begun, ended, took = (np.concatenate(columns) for columns in zip(*self._rows, strict=True))
+        endpoint, node, begun, ended, took, waits = (
+            np.concatenate(columns) for columns in zip(*self._rows, strict=True)
+        )
         heard = believed(endpoint, node)
         if not heard.all():
-            endpoint, node, begun, ended, took = (c[heard] for c in (endpoint, node, begun, ended, took))
+            endpoint, node, begun, ended, took, waits = (c[heard] for c in (endpoint, node, begun, ended, took, waits))
         ahead = self._clocks.ahead()[node]
         start, end = begun + ahead, ended + ahead
-        ready = np.isfinite(took) & (start <= now - wait_s[endpoint])
+        ready = waits & (start <= now - wait_s[endpoint])
         keep = ready | (end >= now - 2 * wait_s[endpoint] - 1.0) & (self._since[endpoint] < np.inf)
         if ready.any():
             first = start[keep].min()
@@ -136,9 +138,24 @@ class Arrivals:
             out = Found(endpoint[ready][whole].astype(np.int64), found[whole], took[ready][whole])
         else:
             out = _none()
-        took = np.where(ready, np.nan, took)
-        self._rows = [tuple(column[keep] for column in (endpoint, node, begun, ended, took))]
+        self._rows = [tuple(column[keep] for column in (endpoint, node, begun, ended, took, waits & ~ready))]
         return out
+
+    def lately(self, endpoint: int, most: int) -> tuple[Floats, Floats]:
+        """How many others the last so many good attempts there found, and what they took, by what is told so far.
+
+        Where who came first leaves first nobody is missed: whoever was found has ended. Elsewhere some are, and the
+        counts are too small. Nothing when the endpoint is not watched. Rows in the order in which they were told.
+        """
+        parts = [[column[rows[0] == endpoint] for column in rows[1:]] for rows in self._rows]
+        if not parts or not self._since[endpoint] < np.inf:
+            return np.empty(0), np.empty(0)
+        node, begun, ended, took, _ = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        ahead = self._clocks.ahead()[node]
+        start, end = begun + ahead, ended + ahead
+        last = np.flatnonzero(np.isfinite(took))[-most:]
+        found = np.searchsorted(np.sort(start), start[last]) - np.searchsorted(np.sort(end), start[last], side="right")
+        return np.maximum(found, 0).astype(np.float64), took[last]
 
     def _choose(self, now: float) -> None:
         """Watch as many endpoints as may be, others at each turn."""

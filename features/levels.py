@@ -20,6 +20,7 @@ logarithm above the endpoint's mean.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,14 @@ _FIELDS = 4
 _SPREAD_PRIOR = (20.0, 20.0 * 1.645, 20.0 * 2.0)  # attempts, variance of the logarithm and mean square of exponentials
 
 
+Lately = Callable[[int, int], tuple[Floats, Floats]]
+"""Of an endpoint's last so many attempts: how many others each found there, and how long it took."""
+
+
+def _unseen(_endpoint: int, _most: int) -> tuple[Floats, Floats]:
+    return np.empty(0), np.empty(0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Level:
     """By endpoint, shape (slots,); by node shape (nodes,)."""
@@ -87,7 +96,10 @@ class Level:
 class Levels:
     """Latency by endpoint. Column 0 of the sums is what is remembered from before a restart, column 1 + n is node n."""
 
-    def __init__(self, slots: int, nodes: int, services: int, half_life_s: float = HALF_LIFE_S) -> None:
+    def __init__(
+        self, slots: int, nodes: int, services: int, half_life_s: float = HALF_LIFE_S, lately: Lately = _unseen
+    ) -> None:
+        self._lately = lately
         self._decay = ForwardDecay(half_life_s)
         self._slow = np.zeros((slots, nodes + 1, _FIELDS))
         self._run = np.zeros((slots, nodes + 1, _FIELDS))
@@ -138,7 +150,7 @@ class Levels:
         waiting = growth(np.nan_to_num(open_now), lanes[service_of])[endpoint]
         work = np.maximum(took, 1e-6) / waiting
         log = np.log(work)
-        variance, _ = self._spreads(now)
+        variance, relative = self._spreads(now)
         deviation = np.sqrt(variance)[service_of]
         least = np.nan_to_num(self._base - FAR * deviation, nan=-np.inf)[endpoint]
         log = np.maximum(log, least)  # what took next to nothing has a logarithm without bound
@@ -160,7 +172,12 @@ class Levels:
         for field, part in enumerate((np.ones_like(log), took * less, log, work * less)):
             np.add.at(self._run.reshape(-1), cell * _FIELDS + field, part)
         for e in np.flatnonzero(verdict):
-            self._settle(int(e), int(verdict[e]), now)
+            stands = self._again(int(e), int(verdict[e]), float(lanes[service_of[e]]), float(relative[service_of[e]]))
+            if stands:
+                self._settle(int(e), int(verdict[e]), now)
+            elif stands is False:
+                self._changes.forget(np.array([e]))
+                self._run[e] = 0.0
 
     def _add_slow(
         self,
@@ -204,6 +221,24 @@ class Levels:
         all_count = np.bincount(service_of[live], count[live], services)[service_of]
         all_total = np.bincount(service_of[live], total[live], services)[service_of]
         return np.asarray((all_total - total) / (all_count - count + PEERS_DRAWN))
+
+    def _again(self, e: int, sign: int, lanes: float, relative: float) -> bool | None:
+        """Does a change stand when each attempt is excused by the queue that it found itself? None: more will tell.
+
+        What is open now excuses those that begin now. Those that end now found another queue, where it is one of
+        seconds and grows or drains meanwhile, and a drained queue looks like strength gained. So the attempts are
+        looked at once more: their mean must differ by half a shift, and by as much evidence as a change needs, by the
+        likelihood of a gamma distribution of this `relative` variance. With too few to look at, it stands.
+        """
+        found, took = self._lately(e, int(self._run[e, :, _COUNT].sum()))
+        if took.size < FEWEST:
+            return True
+        waiting, past = growth(found, lanes), self._slow[e].sum(axis=0)
+        ratio = float((took / waiting).mean() * past[_COUNT] / past[_WORK])
+        if sign * math.log(ratio) < self._changes.shift / 2:
+            return False
+        count = np.where(waiting > 1.0, 1.0 / SHARED_LUCK, 1.0).sum()
+        return True if count / relative * (ratio - 1.0 - math.log(ratio)) >= self._changes.evidence else None
 
     def _settle(self, e: int, sign: int, now: float) -> None:
         """The change of one endpoint is certain: believe it, or doubt the few who tell of it."""

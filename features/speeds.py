@@ -42,8 +42,8 @@ class Speeds:
         self._nodes = nodes
         self._topology = topology
         self._classes = ClassTally(len(topology.routes))
-        self._levels = Levels(topology.endpoint_slots, nodes, topology.service_slots)
         self._arrivals = Arrivals(nodes, topology.endpoint_slots)
+        self._levels = Levels(topology.endpoint_slots, nodes, topology.service_slots, lately=self._arrivals.lately)
         self._lanes = Lanes(topology.endpoint_slots, topology.service_slots)
         self._group = groups(topology)
 
