@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from bench.result import say
-from brain import course, tiers, view, weights
+from brain import course, drain, gate, tiers, view, weights
 from brain.persistence import Persistence
 from brain.settings import Cost, Guard, Mode, Settings
+from features.levels import Levels
 from weirflow.lab.draw import draw
 from weirflow.lab.files import load
 from weirflow.lab.simulate import simulate
@@ -102,6 +103,21 @@ PARTS: dict[str, tuple[Callable[[ExitStack], Any], Settings | None, tuple[tuple[
             ("surge", 4),
             ("gray-ten-times", 4),
         ),
+    ),
+    "a queue of seconds is planned away (without: left to the pick)": (
+        lambda s: s.enter_context(put(drain, LEAST_S=np.inf)),
+        None,
+        (("many-nodes-124", 100), ("many-nodes-21", 100), ("antagonist", 100), ("hetero-124-90", 4)),
+    ),
+    "a change is looked at again by what was found (without: as first seen)": (
+        lambda s: s.enter_context(put(Levels, _again=lambda *_: True)),
+        None,
+        (("many-nodes-124", 100), ("many-nodes-21", 100), ("cost-21", 100), ("antagonist", 4)),
+    ),
+    "a crowd of workers walks less together (without: as much as eight)": (
+        lambda s: s.enter_context(put(gate, walk_of_each=lambda n: min(1.0, gate.CROWD / n))),
+        None,
+        (("many-nodes-124", 100), ("many-nodes-21", 100), ("cost-21", 100)),
     ),
     "reserve for the weak (without: none)": (
         lambda _: None,

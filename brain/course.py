@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dataplane.contract import Service
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 DISPUTED = "its nodes contradict each other, and no majority tells who is right: weights held"
 
@@ -223,16 +224,18 @@ class Course:
         guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
         if view.disputed and not guarded.trouble:
             guarded = Guarded(before, before, guarded.unguarded, ("trouble",) * len(before), DISPUTED)
-        held = self._held(guarded, picks, workers, now, settings)
+        held = self._held(guarded, want.overdue_s > 0, picks, workers, now, settings)
         if self._enters:
             self.gate = Gate()
             self.gate.pushed(before, before, picks, now, settings.guard)
         elif not held:
-            self.gate.pushed(guarded.weights, before, picks, now, settings.guard)
+            self.gate.pushed(guarded.goal, before, picks, now, settings.guard)
             self.in_force, self.tiers = guarded.weights, want.tiers
-        return Move(before, self.in_force, guarded, self.tiers, held)
+        return Move(before, self.in_force, guarded, self.tiers, held, want.overdue_s)
 
-    def _held(self, guarded: Guarded, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
+    def _held(
+        self, guarded: Guarded, draining: Bools, picks: Ints, workers: Ints, now: float, settings: Settings
+    ) -> str:
         if self.state not in ("adaptive", "stepped back"):
             return self.state
         if self.share == 0.0:
@@ -243,7 +246,9 @@ class Course:
             return guarded.trouble
         if self._out_of_sight > DOUBT_SHARE:
             return f"{self._out_of_sight:.0%} of the traffic is out of sight"
-        return self.gate.held(guarded.weights, guarded.goal, self.in_force, picks, workers, now, settings.guard)
+        return self.gate.held(
+            guarded.weights, guarded.goal, self.in_force, picks, workers, now, settings.guard, draining
+        )
 
     def _in_sight(self, was: str, now: float, settings: Settings) -> bool:
         """Seen without a break for as long as it takes to call a node silent; at the start there was no break."""

@@ -33,6 +33,7 @@ class Move:
     guarded: Guarded
     tiers: Ints  # in force
     held: str = ""  # why the step that the guard allows was not taken; "" when it was, or when there was none
+    overdue_s: Floats | None = None  # how much longer than usual each has to work off what is open (`brain.drain`)
 
 
 class Row(NamedTuple):
@@ -73,9 +74,11 @@ def endpoint_views(
     befores, afters, steps, alones, tiers = (
         a.tolist() for a in (move.before, move.after, guarded.weights, guarded.unguarded, move.tiers)
     )
+    overdue = [0.0] * len(mine) if move.overdue_s is None else move.overdue_s.tolist()
     views = []
     for i, (e, row) in enumerate(zip(service.endpoints, mine, strict=True)):
         after, alone, rail = afters[i], alones[i], guarded.rails[i]
+        done = action(befores[i], after, steps[i], alone, rail, move.held)
         views.append(
             EndpointView(
                 id=e.id,
@@ -95,7 +98,7 @@ def endpoint_views(
                 p99_s=row.p99_s,
                 in_flight=row.in_flight,
                 samples=row.samples or 0.0,
-                reason=f"{seen(row, peers[i])}; {action(befores[i], after, steps[i], alone, rail, move.held)}",
+                reason=f"{seen(row, peers[i])}{queue(overdue[i])}; {done}",
                 guard=rail,
                 tier=tiers[i],
                 quantiles=None if quantiles is None else quantiles.of(e.id),
@@ -109,6 +112,11 @@ def seen(row: Row, peers_p50_s: float | None) -> str:
     """What weighs most, and what is done while it is too little to know a capacity by."""
     too_few = "" if row.capacity is not None else "; too few attempts to learn from: the operator's weight"
     return evidence(row, peers_p50_s) + too_few
+
+
+def queue(overdue_s: float) -> str:
+    """What is said of a queue that is let drain."""
+    return f", its queue {duration(overdue_s)} too long" if overdue_s > 0 else ""
 
 
 def evidence(row: Row, peers_p50_s: float | None) -> str:

@@ -86,8 +86,7 @@ def without_one(tiers: Ints, log_capacity: Floats) -> Floats:
     """How busy each endpoint may be so that its tier could bear the load without its strongest. Shape (n,).
 
     0 for one that is alone: nobody takes over. In a tier whose weights are unequal turns are dealt out, and the others
-    take over in part: a turn counts the less the more its endpoint has open. Where nodes see no queues nobody takes
-    over by itself, and the bound limits what a loss can flood until it is seen.
+    take over in part: a turn counts the less the more its endpoint has open.
     """
     capacity = np.exp(log_capacity - log_capacity.max(initial=-np.inf))
     strongest = np.zeros(int(tiers.max(initial=-1)) + 1)

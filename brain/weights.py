@@ -18,7 +18,7 @@ Morris, "Stein's Estimation Rule and Its Competitors", JASA 1973). At no trust t
 What is done about it. Endpoints alike are put into one tier (`brain.tiers`), and the service's load is split over them
 by the cost that is predicted of each (`brain.split`), with a price on what a tier could not bear if it lost one. How
 many requests an endpoint works on at once must have been learned for that; until then the load is split by strength
-alone.
+alone. Who has a long queue to work off gets less until it has (`brain.drain`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brain import tiers
+from brain.drain import drained, overdue
 from brain.split import best_split
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Proposal:
     wanted: Floats  # shares of the load; only their ratios matter
     strength: Floats  # what each is believed to bear, relative to what the operator promised and to its peers
     tiers: Ints
+    overdue_s: Floats  # how much longer than usual each has to work off what is open, beyond what is let be
 
 
 def propose(
@@ -79,7 +81,7 @@ def propose(
     n = len(view.prior)
     known = np.isfinite(view.capacity) & (view.capacity >= 0)
     if not view.ready or not known.any():
-        return Proposal(view.prior, np.ones(n), np.zeros(n, dtype=np.int64))
+        return Proposal(view.prior, np.ones(n), np.zeros(n, dtype=np.int64), np.zeros(n))
     ratio = np.log(np.where(known, np.maximum(view.capacity, NOTHING), 1.0)) - np.log(view.prior)
     level = middle(ratio[known])
     distance = np.clip(ratio - level, -FARTHEST, FARTHEST)
@@ -89,10 +91,13 @@ def propose(
     sound = believed > np.log(LAME)
     alike = tiers.alike(log_c, np.where(known, error(view), 0.0))
     joined, log_c = tiers.joined(alike, log_c, sound), tiers.middles(log_c, alike)
-    safe = tiers.without_one(joined, log_c)
-    wanted = beside(shares(view, log_c, level, sound, cost, safe), view.prior, holdout)
-    scans = tiers.telling(open_requests(view), n, nodes)
-    return Proposal(wanted, np.exp(believed), joined if scans else np.zeros_like(joined))
+    late, scans = overdue(view), tiers.telling(open_requests(view), n, nodes)
+    # Where nodes see no queues, nobody takes over by itself for who is lost.
+    safe = tiers.without_one(joined, log_c) if scans else np.ones(n)
+    whole = drained(shares(view, log_c, level, sound, cost, safe), view, late)
+    return Proposal(
+        beside(whole, view.prior, holdout), np.exp(believed), joined if scans else np.zeros_like(joined), late
+    )
 
 
 def by_latency(view: View) -> Floats:
