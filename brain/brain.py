@@ -25,7 +25,7 @@ from brain.persistence import Persistence
 from brain.proof import Evidence
 from brain.settings import Mode
 from brain.view import look
-from dataplane.contract import Plan, ServicePlan
+from dataplane.contract import Arm, Plan, ServicePlan
 from features.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Brain:
         self._version = 0  # of the last plan made
         self._ticks = 0
         self._ticked_at: float | None = None
+        self._since = settings.tick_s  # the tick before
         self._frozen = False
         self._overran: int | None = None  # ticks that the driver skipped since the last one
         self._notes: list[str] = []
@@ -149,6 +150,7 @@ class Brain:
         if self._ticked_at is not None and now - self._ticked_at > self._settings.lease_ttl_s and not self._frozen:
             self._lease_ended(now - self._ticked_at)
         self._ticks += 1
+        self._since = max(now - self._ticked_at, 1e-9) if self._ticked_at is not None else self._settings.tick_s
         self._ticked_at = now
         features = self._store.freeze(now)
         self._learners.learn(features, self._topology.service_of, now)
@@ -184,6 +186,9 @@ class Brain:
                 course.pairs.add(count, cost_s, now, design)
                 if course.pairs.aside(design):
                     aside.append(i)
+                    continue
+            if services.tick_refused[i, Arm.ADAPTIVE] > 0:
+                aside.append(i)  # what our own limit refuses spares the holdout as well, and is not the pick's doing
         self._evidence.add(services, now, aside)
         return self._evidence.gains(self._settings.proof.min_requests)
 
@@ -224,10 +229,12 @@ class Brain:
                 prediction,
                 service_times,
                 lanes=float(lanes[i]),
+                lanes_high=float(features.lanes.high[i]),
                 ready=ready,
                 crossing_share=self._crossing.share(i),
             )
             moves[i] = course.steer(view, features.nodes.picks[:, i], self._nodes.workers, now, self._settings)
+            course.ration(view, self._crossing.carried(i), self._settings)
         return moves
 
     def _judge(self, course: Course, gain: GainView, now: float) -> None:
@@ -255,6 +262,7 @@ class Brain:
             endpoints = endpoint_views(course.service, move, rows, self._quantiles)
             weights = {e.id: e.weight for e in endpoints}
             tiers = {e.id: e.tier for e in endpoints} if move.tiers.any() else {}
+            limits = course.limit.runtime() if course.limit is not None and course.share > 0.0 else {}
             old = before.get(i)
             views.append(
                 ServiceView(
@@ -271,14 +279,18 @@ class Brain:
                     adaptive=arms[i][1],
                     gain=gains[i],
                     switchback=self._system(course, features.now),
+                    limit=course.limit.total if course.limit is not None else None,
+                    latency_goal_s=course.limit.goal_s if course.limit is not None else None,
+                    refused_per_s=float(features.services.tick_refused[i].sum()) / self._since,
                 )
             )
-            if old is not None and old.share_percent == course.share and (old.weights, old.tiers) == (weights, tiers):
+            now = (course.share, weights, tiers, limits)
+            if old is not None and (old.share_percent, old.weights, old.tiers, old.node_limits) == now:
                 plans[i] = old
                 continue
             changed = True
             reasons = {e.id: e.reason for e in endpoints}
-            plans[i] = ServicePlan(course.share, weights, {}, views[-1].reason, reasons, tiers=tiers)
+            plans[i] = ServicePlan(course.share, weights, {}, views[-1].reason, reasons, tiers, limits)
         if not changed and self._plan is not None:
             return self._plan, tuple(views)
         self._version += 1

@@ -32,6 +32,7 @@ from brain.attraction import Attraction, held_back
 from brain.explain import Move
 from brain.gate import Gate
 from brain.guard import Guarded, Rails, dispose
+from brain.limits import Limit, Limiter
 from brain.nodes import DOUBT_SHARE, UNKNOWN_SHARE
 from brain.persistence import Persistence
 from brain.proof import StepBack
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 DISPUTED = "its nodes contradict each other, and no majority tells who is right: weights held"
 
@@ -66,6 +68,8 @@ class Course:
         self.gaining: tuple[str, ...] = ()  # addresses of those that gain without a known reason
         self.step = StepBack()
         self.pairs = Pairs()
+        self.limiter = Limiter()
+        self.limit: Limit | None = None  # leased with the weights
         self.mode: Mode = settings.modes.get(service.name, settings.mode)
         self.commanded = settings.shares.get(service.name, settings.share_percent)
         self.state = "learning"
@@ -132,7 +136,7 @@ class Course:
 
     def leave(self) -> None:
         """Back to the static rules, with the operator's weights on the other arm as well."""
-        self.share, self._entered_at = 0.0, None
+        self.share, self._entered_at, self.limit, self.limiter = 0.0, None, None, Limiter()
         self._from_the_operators()
         self.pairs.spoil()
 
@@ -232,6 +236,11 @@ class Course:
             self.gate.pushed(guarded.goal, before, picks, now, settings.guard)
             self.in_force, self.tiers = guarded.weights, want.tiers
         return Move(before, self.in_force, guarded, self.tiers, held, want.overdue_s)
+
+    def ration(self, view: View, carried: Floats, settings: Settings) -> None:
+        """Plan how many requests may be open; `carried` is what each node sent to the service lately, by its id."""
+        if self.state != "frozen":
+            self.limit = self.limiter.limit(view, carried, settings.goals_s.get(self.service.name), settings.limits)
 
     def _held(
         self, guarded: Guarded, draining: Bools, picks: Ints, workers: Ints, now: float, settings: Settings

@@ -52,6 +52,10 @@ class Crossing:
         self._carried = carried * fade + np.where(issued >= counted, issued - counted, issued)
         self._counted, self._at = issued.astype(np.float64), now
 
+    def carried(self, service: int) -> Floats:
+        """How much each node sent to the service lately, fading. By node id; empty before the first load report."""
+        return self._carried[:, service] if service < self._carried.shape[1] else np.zeros(0)
+
     def share(self, service: int) -> Floats | float:
         """By endpoint of the service, in the topology's order, 0 to 1; plainly 0 where no node's zone is known."""
         zones, nodes = self._node_zones.shape

@@ -92,6 +92,9 @@ class ServiceView:
     adaptive: ArmView
     gain: GainView
     switchback: SwitchbackView | None = None  # None: not asked for
+    limit: int | None = None  # requests that may be open on the adaptive arm, all nodes together; None: the operator's
+    latency_goal_s: float | None = None  # what the limit is for
+    refused_per_s: float = 0.0  # by limits, learned or the operator's, since the last tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,7 @@ class Decision:
                         "share_percent": p.share_percent,
                         "weights": {str(e): w for e, w in p.weights.items()},
                         "limits": dict(p.limits),
+                        "node_limits": {str(v): dict(at) for v, at in p.node_limits.items()},
                         "tiers": {str(e): t for e, t in p.tiers.items()},
                         "reason": p.reason,
                         "reasons": {str(e): r for e, r in p.reasons.items()},

@@ -84,6 +84,17 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How many requests may be open at a service (`brain.limits`)."""
+
+    enabled: bool = True
+    """Lease learned limits; without, the operator's circuit breakers serve on the adaptive arm as well."""
+    goal_times: float = 10.0
+    """The latency goal of a service that has none of its own, in times of its mean work: far above what it takes while
+    nothing is short, near what users give up at."""
+
+
+@dataclass(frozen=True, slots=True)
 class Switchback:
     """How the gain of the whole service is measured: blocks of it under static and adaptive rules, in turn."""
 
@@ -143,6 +154,9 @@ class Settings:
     learning: Learning = field(default_factory=Learning)
     cost: Cost = field(default_factory=Cost)
     guard: Guard = field(default_factory=Guard)
+    limits: Limits = field(default_factory=Limits)
+    goals_s: dict[str, float] = field(default_factory=dict)
+    """The latency goal, a 99th percentile, by service: who is admitted shall be answered within it."""
     proof: Proof = field(default_factory=Proof)
     models: Models = field(default_factory=Models)
 

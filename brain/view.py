@@ -43,6 +43,7 @@ class View:
     rate_per_s: Floats  # attempts that finished lately
     in_flight: Floats  # open now by the load reports; NaN when no node is fresh
     lanes: float  # requests an endpoint of this service works on at once; NaN while nothing shows a queue
+    lanes_high: float  # upper end of its interval; NaN while no number is told
     ready: bool  # enough samples and time at this service for its figures to be acted on
     crossing_share: Floats | float = 0.0  # of the traffic that would cross a zone to get there
     disputed: bool = False  # its nodes contradict each other and nobody can say who is right: move nothing
@@ -57,6 +58,7 @@ def look(
     service_times: Prediction,
     *,
     lanes: float,
+    lanes_high: float,
     ready: bool,
     crossing_share: Floats | float = 0.0,
 ) -> View:
@@ -82,6 +84,7 @@ def look(
         rate_per_s=endpoints.rate_per_s[members],
         in_flight=endpoints.in_flight[members],
         lanes=lanes,
+        lanes_high=lanes_high,
         ready=ready,
         crossing_share=crossing_share,
         disputed=bool(endpoints.disputed[members].any()),

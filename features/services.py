@@ -26,7 +26,7 @@ FAILS = np.array([o in (Outcome.ERROR, Outcome.TIMEOUT, Outcome.REJECTED, Outcom
 FAILURE_COST_P99S = 3.0
 
 _ENDED, _FAILED = range(2)
-_COUNT, _BAD, _COST, _COST_SQ = range(4)
+_COUNT, _BAD, _REFUSED, _COST, _COST_SQ = range(5)
 
 
 class ServiceTally:
@@ -36,7 +36,7 @@ class ServiceTally:
         self._sums = DecayedSums(2, 2 * slots, half_life_s)
         self._sketch = QuantileSketch(2 * slots, half_life_s)
         self._total = np.zeros(2 * slots, dtype=np.int64)
-        self._tick = np.zeros((4, 2 * slots))
+        self._tick = np.zeros((5, 2 * slots))
         self._failure_cost_s = np.full(slots, np.nan)
 
     def begin(self, services: Ints, now: float) -> None:
@@ -72,6 +72,7 @@ class ServiceTally:
         self._ended(stream, cost, now)
         self._sums.add(_FAILED, stream[fails], 1.0, now)
         np.add.at(self._tick[_BAD], stream[fails], 1.0)
+        np.add.at(self._tick[_REFUSED], stream[batch.outcome[bad] == Outcome.REJECTED], 1.0)
 
     def _ended(self, stream: NDArray[np.integer], cost: Floats, now: float) -> None:
         self._sums.add(_ENDED, stream, 1.0, now)
@@ -99,6 +100,7 @@ class ServiceTally:
             total=self._total.reshape(-1, 2).copy(),
             tick_count=tick[_COUNT].reshape(-1, 2),
             tick_failed=tick[_BAD].reshape(-1, 2),
+            tick_refused=tick[_REFUSED].reshape(-1, 2),
             tick_cost_s=tick[_COST].reshape(-1, 2),
             tick_cost_sq=tick[_COST_SQ].reshape(-1, 2),
             failure_cost_s=charged,

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from brain.settings import Cost, Guard, Learning, Mode, Proof, Settings, Switchback
+from brain.settings import Cost, Guard, Learning, Limits, Mode, Proof, Settings, Switchback
 from dataplane.envoy.bootstrap import bootstrap
 from dataplane.mesh import BreakerSpec, EndpointSpec, NodeSpec, OutlierSpec, Registry, RetrySpec, RouteSpec
 from weirflow.config import ConfigError, load, schema, show, units
@@ -81,7 +81,8 @@ def test_sections_that_are_named_and_empty_are_the_defaults_of_the_program():
 
 
 @pytest.mark.parametrize(
-    ("group", "section"), [(Learning, "learning"), (Cost, "cost"), (Guard, "guard"), (Proof, "proof")]
+    ("group", "section"),
+    [(Learning, "learning"), (Cost, "cost"), (Guard, "guard"), (Limits, "limits"), (Proof, "proof")],
 )
 def test_every_setting_of_the_brain_can_be_written_in_the_file(group, section):
     keys = schema.schema()["$defs"][f"{section.capitalize()}Section"]["properties"]
@@ -94,13 +95,14 @@ adaptive:
   mode: adaptive
   share: 80
   tick: 2s
-  services: {orders: {mode: static, share: 7, switchback: {enabled: false}}}
+  services: {orders: {mode: static, share: 7, switchback: {enabled: false}, latency_goal: 2s}}
   learning: {half_life: 4s, min_samples: 31, min_time: 6s, prior_samples: 11, error_exponent: 3, stale_after: 4s}
   cost: {quantile: 0.9, error_price: 2s, zone_crossing: 5ms, overhang_price: 40ms, reserve: 0.3}
   guard: {floor_share_of_mean: 0.06, explore_per_s: 0.5, explore_share_of_mean: 0.08,
           cap_share_of_mean: 6, step_up: 1.6, step_down: 0.2, deadband: 0.2,
           push_interval: 2s, picks_per_cycle: 4, drain_factor: 3, drain_interval: 6s, weight_mean: 99,
           trouble_share: 0.6}
+  limits: {enabled: false, goal_times: 12}
   proof: {window: 3m, min_requests: 99, negative_for: 31s, steps_percent: [80, 0], retry_after: 11m,
           switchback: {block: 1m, washout: 7s, rest: 5m, window: 2h}}
   models: {challenger: simple, watch: 5m, quantiles: true}
@@ -110,7 +112,7 @@ adaptive:
 def test_no_setting_of_the_brain_is_out_of_the_files_reach():
     """Every field is given another value than its default; one that the build forgets would still have it."""
     made, default = asdict(build(check_text(SMALLEST + EVERYTHING_ELSE, FILE)).settings), asdict(Settings())
-    for group in ("learning", "cost", "guard", "proof", "models"):
+    for group in ("learning", "cost", "guard", "limits", "proof", "models"):
         made |= {f"{group}.{k}": v for k, v in made.pop(group).items()}
         default |= {f"{group}.{k}": v for k, v in default.pop(group).items()}
     assert [key for key in default if made[key] == default[key]] == []

@@ -37,6 +37,7 @@ def view(
         error_share=np.full(n, np.nan),
         **dict.fromkeys(PER_ENDPOINT, np.full(n, np.nan)),
         lanes=np.nan,
+        lanes_high=np.nan,
         ready=ready,
     )
 
@@ -209,7 +210,7 @@ def test_whatever_a_model_predicts_the_proposal_is_positive(rows: list[tuple[flo
     v = view([r[0] for r in rows], weights=[int(r[4]) for r in rows])
     v = View(
         **{f: getattr(v, f) for f in ("service", "members", "prior", "in_force", "capacity", "error_share", "ready")},
-        **{f: getattr(v, f) for f in (*PER_ENDPOINT, "lanes")},
+        **{f: getattr(v, f) for f in (*PER_ENDPOINT, "lanes", "lanes_high")},
         capacity_low=np.array([r[1] for r in rows]),
         capacity_high=np.array([r[2] for r in rows]),
         count=np.array([r[3] for r in rows]),

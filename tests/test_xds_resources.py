@@ -30,7 +30,7 @@ from dataplane.mesh import (
 from dataplane.xds import resources, weights
 from dataplane.xds.kinds import Kind
 from dataplane.xds.listeners import covers
-from dataplane.xds.resources import split_address
+from dataplane.xds.resources import LAYER, limit_key, split_address
 from dataplane.xds.snapshot import InconsistentError, Snapshot
 
 A, B = EndpointSpec("127.0.0.1:1", 3, "here"), EndpointSpec("[::1]:2", 1, "there")
@@ -315,10 +315,10 @@ def layer(found):
 
 
 def test_the_layer_holds_the_share_in_millionths_and_the_limits():
-    found = snapshot(plan=weighted(share=95.25, limits={"max_requests": 12}, e0=1, e1=1))
+    found = snapshot(plan=weighted(share=95.25, limits={"max_requests": 5}, e0=1, e1=1))
     assert layer(found) == {
         "weirflow.adaptive.web": {"numerator": 952500.0, "denominator": "MILLION"},
-        "circuit_breakers.web~adaptive.default.max_requests": 12.0,
+        "circuit_breakers.web~adaptive.default.max_requests": 5.0,
     }
     assert found.leased == {"web~adaptive"}
 
@@ -402,3 +402,31 @@ def test_a_successor_that_cannot_be_published_leaves_the_snapshot_as_it_was():
     with pytest.raises(InconsistentError):
         before.then(mesh=replace(MESH, services=()))
     assert versions(before) == versions(snapshot())
+
+
+def test_a_node_with_limits_of_its_own_has_a_layer_of_its_own_and_the_others_share_one():
+    plan = weighted(limits={"max_requests": 6}, e0=1, e1=1)
+    own = replace(plan, services={0: replace(plan.services[0], node_limits={0: {"max_requests": 4}})})
+    found = snapshot(plan=own)
+    key = limit_key(found.topology.services[0].name, "max_requests")
+    first = found.topology.nodes[0].name
+    assert layer_values(found.layer_of(first))[key] == 4
+    assert layer_values(found.layer_of("another"))[key] == 6
+    again = found.then(plan=replace(own, version=2))
+    assert again.layer_of(first) is found.layer_of(first), "nothing in it has changed"
+    shared = again.then(plan=replace(plan, version=3))
+    assert shared.layer_of(first) is shared.parts[Kind.RTDS]
+    back = shared.then(plan=replace(own, version=4))
+    assert back.layer_of(first).version != found.layer_of(first).version, "a version is never used again"
+
+
+def test_a_learned_limit_is_never_above_what_the_operator_set():
+    found = snapshot(plan=weighted(limits={"max_requests": 10**6, "max_retries": 1}, e0=1, e1=1))
+    service = found.topology.services[0].name
+    told = layer_values(found.parts[Kind.RTDS])
+    assert told[limit_key(service, "max_requests")] == 7
+    assert told[limit_key(service, "max_retries")] == 1
+
+
+def layer_values(part):
+    return dict(rtds_pb2.Runtime.FromString(part.resources[LAYER].value).layer)

@@ -26,6 +26,8 @@ POOL = 16
 """Probes that a Prequal client keeps (NSDI'24, section 4)."""
 SEEN = 64
 """Probed queue lengths from which a Prequal client tells hot from cold."""
+NO_LIMIT = 1 << 62
+"""Of open requests, where none is refused."""
 SKIPS = 429_496_729
 """A new schedule begins up to this many picks on (`createWithPicks` in Envoy's `edf_scheduler.h`)."""
 
@@ -65,6 +67,7 @@ REQUEST = np.dtype(
         ("served_s", "f8"),  # when it leaves the endpoint
         ("status", "i8"),
         ("good", "?"),
+        ("refused", "?"),  # by a limit
         ("begun", "?"),  # work was done for it, or an error answered
         ("met", "i8"),
         ("arm", "i8"),
@@ -94,6 +97,8 @@ CLUSTER = np.dtype(
         ("skip", "i8"),
         ("turn", "i8"),  # of the plain round robin
         ("stamps", "i8"),
+        ("open", "i8"),  # requests, at hosts that Envoy has forgotten as well
+        ("limit", "i8"),  # of those; beyond it a request is refused
     ]
 )
 TIER = np.dtype(
@@ -198,7 +203,7 @@ def nodes(count: int, endpoints: int, ways: Sequence[int], rng: np.random.Genera
     node["lease_until_s"] = -np.inf
     node["look_s"] = rng.random(count)
     cluster = np.zeros((count, 2), CLUSTER)
-    cluster["way"] = ways
+    cluster["way"], cluster["limit"] = ways, NO_LIMIT
     cluster["skip"], cluster["turn"] = rng.integers(SKIPS, size=(2, count, 2))
     lane = np.zeros((count, 2, endpoints), LANE)
     lane["weight"], cluster["tiers"] = 1.0, 1

@@ -57,7 +57,8 @@ class FleetMesh:
 
     The topology has one service, and an endpoint's id is its row in the fleet. `policy` is the static cluster's way to
     pick, one of `WAYS`; the adaptive one's is the full scan. `weights` replaces the operator's static weights, by row.
-    `good_body` says that an answer without a body is an error to the proxies' log. ValueError: no such way, or not one
+    `good_body` says that an answer without a body is an error to the proxies' log. `limit`: `max_requests` of each node
+    and cluster, by the static rules. ValueError: no such way, or not one
     service, or a topology that is larger than the fleet.
     """
 
@@ -75,6 +76,7 @@ class FleetMesh:
         wire: Wire | None = None,
         rhythm: Rhythm | None = None,
         good_body: bool = False,
+        limit: int = arrays.NO_LIMIT,
     ) -> None:
         if policy not in WAYS:
             raise ValueError(f"the fast mesh picks by none but {', '.join(WAYS)}, not by {policy!r}")
@@ -91,6 +93,7 @@ class FleetMesh:
         self._servers = arrays.servers(fleet)
         self._book = arrays.book(trace, self._rng.random(len(trace)))
         self._nodes = arrays.nodes(count, len(fleet), [WAYS[policy], picking.FULL_SCAN], self._rng)
+        self._limit, self._nodes.cluster["limit"] = limit, limit
         self._notes = arrays.notes(count, len(fleet), learning.FIRST_RTT_S)
         self._trace, self._logged = trace, 0
         self._mean_s = float(trace.demand_s.mean()) if len(trace) else 1.0
@@ -194,6 +197,8 @@ class FleetMesh:
                 self._weigh(v)
                 restart(n, v, int(Arm.ADAPTIVE))
             n.node["share_percent"][v] = told.share_percent if told is not None else 0.0
+            limit = told.limits_at(v).get("max_requests") if told is not None else None
+            n.cluster["limit"][v, Arm.ADAPTIVE] = self._limit if limit is None else limit
             n.node["plan"][v], n.node["lease_until_s"][v] = plan.version, self.now + self.rhythm.ttl_s
             if not known:
                 for kind in ("EDS", "RTDS"):
@@ -232,4 +237,5 @@ class FleetMesh:
         bad: Bools = (status >= 500) | (status == 429) | (self._good_body & ~requests["good"])
         out = np.where(bad, int(Outcome.ERROR), int(Outcome.OK))
         out = np.where(status == 0, int(Outcome.TIMEOUT), out)
-        return np.asarray(np.where(requests["endpoint"] < 0, int(Outcome.UNREACHED), out))
+        out = np.where(requests["endpoint"] < 0, int(Outcome.UNREACHED), out)
+        return np.asarray(np.where(requests["refused"], int(Outcome.REJECTED), out))

@@ -22,6 +22,7 @@ from dataplane.simulated.serving import leave, piece_at, serve, watch
 BOTH, ENDS, LEAVES = 0, 1, 2
 """What an entry of the heap means: the request ends for its user, leaves its endpoint, or both."""
 NO_ENDPOINT_STATUS = 503
+REFUSED_STATUS = 503
 
 
 @compiled
@@ -71,6 +72,13 @@ def _arrive(
         b.order[b.counts[1]] = i
         b.counts[1] += 1
         return
+    if n.cluster[v, arm].open >= n.cluster[v, arm].limit:
+        request.ended_s = at_s
+        request.status = REFUSED_STATUS
+        request.refused = True
+        b.order[b.counts[1]] = i
+        b.counts[1] += 1
+        return
     way = n.cluster[v, arm].way
     if way == PEAK_EWMA:
         e = peak_ewma(n, notes, v, at_s, rng)
@@ -93,6 +101,7 @@ def _send(s: Servers, b: Book, n: Nodes, i: int, e: int, timeout_s: float) -> No
     request.probability = lane.weight / total
     lane.open += 1
     lane.issued += 1
+    n.cluster[request.node, request.arm].open += 1
     server.piece = piece_at(s, e, request.at_s)
     watch(s, e, request.at_s)
     request.met = server.here
@@ -110,6 +119,7 @@ def _end(s: Servers, b: Book, n: Nodes, notes: Notes, i: int) -> None:
     """Request i is over for its user and its proxy."""
     request = b.request[i]
     lane = n.lane[request.node, request.arm, request.endpoint]
+    n.cluster[request.node, request.arm].open -= 1
     answered = request.status != 0
     failed = not answered or request.status >= 500
     if request.at_s >= lane.since_s:

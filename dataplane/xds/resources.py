@@ -27,7 +27,7 @@ from envoy.service.runtime.v3 import rtds_pb2
 from google.protobuf import json_format
 
 from dataplane.contract import Arm, Ints, Plan, Service, Topology
-from dataplane.mesh import OutlierSpec, RetrySpec, RouteSpec, ServiceSpec, cluster_name
+from dataplane.mesh import BreakerSpec, OutlierSpec, RetrySpec, RouteSpec, ServiceSpec, cluster_name
 
 XDS_CLUSTER = "weirflow_xds"
 LAYER = "weirflow"
@@ -182,8 +182,12 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def layer(topology: Topology, plan: Plan | None) -> tuple[Rendered, frozenset[str]]:
-    """The runtime layer, and the adaptive clusters that its keys turn traffic to.
+def layer(
+    topology: Topology, plan: Plan | None, breakers: Mapping[str, BreakerSpec], node: int = -1
+) -> tuple[Rendered, frozenset[str]]:
+    """The runtime layer of a node, and the adaptive clusters that its keys turn traffic to. -1: of one without its own.
+
+    `breakers`: what the operator set, by service: a learned limit may be less and not more.
 
     A service with a share of 0 has no key at all, its limits included: nothing learned about it is in force. The share
     is a FractionalPercent in millionths, so it keeps its decimals.
@@ -196,7 +200,11 @@ def layer(topology: Topology, plan: Plan | None) -> tuple[Rendered, frozenset[st
             continue
         share = min(decided.share_percent, 100.0)
         values[share_key(service.name)] = {"numerator": round(share * SHARE_PER_PERCENT), "denominator": SHARE_UNIT}
-        values |= {limit_key(service.name, limit): value for limit, value in decided.limits.items()}
+        most = breakers.get(service.name)
+        values |= {
+            limit_key(service.name, limit): min(value, getattr(most, limit, value))
+            for limit, value in decided.limits_at(node).items()
+        }
         reached.add(cluster_name(service.name, Arm.ADAPTIVE))
     return runtime(values), frozenset(reached)
 

@@ -10,11 +10,11 @@ out what a node lacks by comparing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from dataplane.contract import NO_PLAN, Arm, Plan, Topology
-from dataplane.mesh import Mesh, cluster_name
+from dataplane.mesh import BreakerSpec, Mesh, cluster_name
 from dataplane.xds import listeners, resources, weights
 from dataplane.xds.kinds import Kind
 from dataplane.xds.resources import Rendered
@@ -49,7 +49,8 @@ class Part:
 class Snapshot:
     """The resources of all kinds, and what they were made from.
 
-    `leased` names the adaptive clusters that the runtime layer turns traffic to. `bare` is the layer without a key:
+    `layers` has the runtime layer, by name, of each node whose limits are its own; `parts` has that of all others.
+    `leased` names the adaptive clusters that a layer turns traffic to. `bare` is the layer without a key:
     what a node is told while nothing is leased to it. `accepts` has the listeners of each node by its name.
     """
 
@@ -61,6 +62,7 @@ class Snapshot:
     bare: Part
     leased: frozenset[str]
     accepts: Mapping[str, frozenset[str]]
+    layers: Mapping[str, Part] = field(default_factory=dict)
 
     @classmethod
     def first(cls, epoch: str, mesh: Mesh, topology: Topology, plan: Plan | None = None) -> Self:
@@ -87,10 +89,30 @@ class Snapshot:
         if mesh is not self.mesh:
             parts |= self._static(mesh)
         parts[Kind.EDS] = self.parts[Kind.EDS].then(self.epoch, self._assignments(mesh, topology, plan))
-        runtime, leased = resources.layer(topology, plan)
+        breakers = {s.name: s.breakers for s in mesh.services}
+        runtime, leased = resources.layer(topology, plan, breakers)
         parts[Kind.RTDS] = self.parts[Kind.RTDS].then(self.epoch, [runtime])
-        out = type(self)(self.epoch, mesh, topology, plan, parts, self.bare, leased, _accepts(mesh))
+        layers = self._layers(topology, plan, breakers)
+        out = type(self)(self.epoch, mesh, topology, plan, parts, self.bare, leased, _accepts(mesh), layers)
         out.check()
+        return out
+
+    def layer_of(self, node: str) -> Part:
+        """The runtime layer that the node of that name should hold while it is leased."""
+        return self.layers.get(node, self.parts[Kind.RTDS])
+
+    def _layers(self, topology: Topology, plan: Plan | None, breakers: Mapping[str, BreakerSpec]) -> dict[str, Part]:
+        """Of each node with limits of its own. A node that has none any more takes up the shared one at its version."""
+        if plan is None:
+            return {}
+        own, out = {n for s in plan.services.values() for n in s.node_limits}, {}
+        for node in topology.nodes:
+            if node.id in own:
+                made = {resources.LAYER: resources.layer(topology, plan, breakers, node.id)[0]}
+                before = self.layers.get(node.name)
+                if before is None or before.resources != made:
+                    before = Part(f"{self.epoch}.{plan.version}@{node.name}", made)
+                out[node.name] = before
         return out
 
     def _static(self, mesh: Mesh) -> dict[Kind, Part]:

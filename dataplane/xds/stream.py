@@ -26,7 +26,7 @@ from dataplane.contract import NO_PLAN, Verdict
 from dataplane.xds.channel import LEAVING, Channel, Sent
 from dataplane.xds.kinds import KIND_OF, ORDER, TYPE_URL, Kind
 from dataplane.xds.resources import LAYER, Rendered
-from dataplane.xds.snapshot import Snapshot
+from dataplane.xds.snapshot import Part, Snapshot
 
 NEVER = float("-inf")
 Output = Any  # a DiscoveryResponse to send, or a Verdict to tell
@@ -129,7 +129,7 @@ class Stream:
     def _next_layer(self, now: float) -> Output | None:
         """The runtime layer: leased, bare, or not now."""
         channel, snapshot = self._channels[Kind.RTDS], self._snapshot
-        part, bare, plan = snapshot.parts[Kind.RTDS], snapshot.bare, snapshot.plan_version
+        part, bare, plan = snapshot.layer_of(self.name), snapshot.bare, snapshot.plan_version
         if channel.open is not None or LAYER not in channel.names:
             return None
         if not snapshot.leased:
@@ -150,9 +150,12 @@ class Stream:
             return self._send(Kind.RTDS, Sent(bare.version, NO_PLAN, bare.resources))
         return None
 
+    def _part(self, kind: Kind) -> Part:
+        return self._snapshot.layer_of(self.name) if kind is Kind.RTDS else self._snapshot.parts[kind]
+
     def _mine(self, kind: Kind) -> Mapping[str, Rendered]:
         """The snapshot's resources of a kind that are meant for this node."""
-        found = self._snapshot.parts[kind].resources
+        found = self._part(kind).resources
         if kind is Kind.EDS:
             return {**self._parting, **found} if self._parting else found
         if kind is not Kind.LDS:
@@ -162,7 +165,7 @@ class Stream:
 
     def _goal(self, kind: Kind) -> tuple[str, Mapping[str, Rendered]]:
         """Version and resources that the node should come to hold next."""
-        version, mine = self._snapshot.parts[kind].version, self._mine(kind)
+        version, mine = self._part(kind).version, self._mine(kind)
         if kind is Kind.CDS:
             leaving = {name: r for name, r in self._channels[kind].held.items() if name not in mine}
             routed = all(self._channels[k].settled(self._mine(k)) for k in (Kind.LDS, Kind.RDS))

@@ -36,6 +36,10 @@ def _service(answer: Json) -> RenderableType:
     if answer["limits"]:
         limits = ", ".join(f"{safe(k)} {v}" for k, v in answer["limits"].items())
         lines.append(text(f"limits on the adaptive arm: {limits}"))
+    if service.get("limit") is not None:
+        goal = f"so that 99 of 100 take at most {service['latency_goal_s']:.3g} s"
+        refused = f"{service['refused_per_s']:.0f} a second are refused"
+        lines.append(text(f"at most {service['limit']} requests open on the adaptive arm, {goal}; {refused}"))
     lines += [text(f"  {e['address']}: {_weight(e, answer)}; {e['reason']}{_held(e)}") for e in service["endpoints"]]
     return Group(*lines)
 

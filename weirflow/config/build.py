@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from brain.settings import Cost, Guard, Learning, Models, Proof, Settings, Switchback
+from brain.settings import Cost, Guard, Learning, Limits, Models, Proof, Settings, Switchback
 from dataplane.mesh import (
     BreakerSpec,
     EndpointSpec,
@@ -209,6 +209,8 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
             weight_mean=guard.weight_mean,
             trouble_share=guard.trouble_share,
         ),
+        limits=Limits(adaptive.limits.enabled, adaptive.limits.goal_times),
+        goals_s={name: o.latency_goal for name, o in adaptive.services.items() if o.latency_goal is not None},
         proof=Proof(
             window_s=proof.window,
             min_requests=proof.min_requests,

@@ -10,13 +10,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from brain.settings import Cost, Guard, Learning, Mode, Models, Proof, Settings, Switchback
+from brain.settings import Cost, Guard, Learning, Limits, Mode, Models, Proof, Settings, Switchback
 from weirflow.config.fields import Duration, Percent, Section
 
 _SETTINGS = Settings()
 _LEARNING = Learning()
 _COST = Cost()
 _GUARD = Guard()
+_LIMITS = Limits()
 _PROOF = Proof()
 _SWITCHBACK = Switchback()
 _MODELS = Models()
@@ -88,6 +89,16 @@ class GuardSection(Section):
     """When more than this share of a service's endpoints would be cut to the floor, the trouble is the service's."""
 
 
+class LimitsSection(Section):
+    """How many requests may be open at a service, all nodes together: what it can work on, and what can wait and still
+    be in time. Leased with the weights; never above the service's own `circuit_breakers`."""
+
+    enabled: bool = _LIMITS.enabled
+    """`false`: the `circuit_breakers` of each service serve on the adaptive arm as well."""
+    goal_times: Annotated[float, Field(ge=5, le=1000)] = _LIMITS.goal_times
+    """The latency goal of a service that has none of its own, in times of its mean work."""
+
+
 class SwitchbackSection(Section):
     """Measure the gain of a whole service: blocks of all its traffic under static rules and adaptive ones, in turn.
 
@@ -145,6 +156,8 @@ class OverrideSection(Section):
     """Instead of `adaptive.share`."""
     switchback: SwitchbackSection | None = None
     """Instead of `adaptive.proof.switchback`, whole."""
+    latency_goal: Annotated[float, Duration("1ms", "1h")] | None = None
+    """Who is admitted shall be answered within it, 99 of 100. The limit of open requests follows from it."""
 
 
 class AdaptiveSection(Section):
@@ -164,6 +177,8 @@ class AdaptiveSection(Section):
     """What the split of a service's load makes as small as it can."""
     guard: GuardSection = Field(default_factory=GuardSection)
     """What no policy may exceed."""
+    limits: LimitsSection = Field(default_factory=LimitsSection)
+    """How many requests may be open."""
     proof: ProofSection = Field(default_factory=ProofSection)
     """How gain is measured, and when to step back."""
     models: ModelsSection = Field(default_factory=ModelsSection)

@@ -1,0 +1,144 @@
+"""Limits: what a service can work on, and what can wait and still be in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brain.limits import IDLE_NEVER, Limiter, at_node, open_at_goal
+from brain.settings import Limits, Mode, Settings
+from brain.view import View
+from tests.test_weights import loaded
+from weirflow.lab.draw import draw
+from weirflow.lab.files import load
+from weirflow.lab.simulate import simulate
+
+EVEN = np.array([1.0, 1.0, 1.0, 1.0])
+
+
+def service(capacity: tuple[float, ...] = (40.0,) * 10, lanes: float = 4.0, **more: object) -> View:
+    """Ten endpoints of 4 workers that take 100 ms: they bear 400 requests a second and work on 40."""
+    return replace(loaded(list(capacity), 0.5, lanes=lanes), lanes_high=lanes, **more)
+
+
+def test_as_many_may_wait_as_are_answered_within_the_goal() -> None:
+    total, working, goal = open_at_goal(service(), goal_s=1.0, goal_times=10.0)
+    assert (working, goal) == (40.0, 1.0)
+    assert total == pytest.approx(40 + 400 * (1.0 - 0.46))
+
+
+def test_without_a_goal_of_its_own_a_service_has_ten_times_its_mean_work() -> None:
+    assert open_at_goal(service(), None, 10.0) == open_at_goal(service(), 1.0, 10.0)
+
+
+def test_a_goal_that_the_work_alone_exceeds_leaves_no_worker_idle() -> None:
+    total, working, _ = open_at_goal(service(), 0.01, 10.0)
+    assert total == IDLE_NEVER * working
+
+
+def test_where_nothing_ever_queued_there_is_no_limit() -> None:
+    for lanes in (np.nan, 0.0):
+        assert open_at_goal(replace(service(), lanes_high=lanes), 1.0, 10.0) is None
+    assert Limiter().limit(service(ready=False), EVEN, 1.0, Limits()) is None
+    assert Limiter().limit(service(), EVEN, 1.0, Limits(enabled=False)) is None
+    assert Limiter().limit(service(), np.zeros(4), 1.0, Limits()) is None
+
+
+def test_as_long_as_it_is_not_sure_how_many_are_worked_on_the_limit_is_for_the_most_that_may_be() -> None:
+    sure, unsure = service(), replace(service(), lanes_high=16.0)
+    assert open_at_goal(unsure, 1.0, 10.0)[0] == open_at_goal(sure, 1.0, 10.0)[0] + 10 * 12
+
+
+def test_each_node_gets_its_part_and_the_luck_of_it() -> None:
+    found = Limiter().limit(service(), np.array([3.0, 1.0, 0.0]), 1.0, Limits())
+    assert set(found.by_node) == {0, 1}
+    assert found.total == 256
+    assert found.by_node[0] == pytest.approx(192 + 14, abs=1)
+    assert found.by_node[1] == pytest.approx(64 + 8, abs=1)
+    assert found.runtime()[1] == {"max_requests": found.by_node[1], "max_pending_requests": found.by_node[1]}
+
+
+def test_one_of_a_hundred_nodes_may_have_what_it_would_have_by_chance_in_a_calm_service() -> None:
+    rng = np.random.default_rng(4)
+    assert at_node(total=256.0, working=40.0, share=0.01) > rng.poisson(0.4, 1_000_000).max()
+
+
+def test_a_limit_stays_until_there_is_news() -> None:
+    limiter = Limiter()
+    first = limiter.limit(service(), EVEN, 1.0, Limits())
+    assert limiter.limit(service((42.0,) * 10), EVEN * 1.05, 1.0, Limits()) == first
+    halved = limiter.limit(service((20.0,) * 10), EVEN, 1.0, Limits())
+    assert halved.total < 0.7 * first.total
+    assert limiter.limit(service(), EVEN, 1.0, Limits()).total == first.total
+
+
+@given(
+    st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=20),
+    st.floats(1.0, 256.0),
+    st.floats(1e-3, 3600.0) | st.none(),
+    st.lists(st.floats(0.0, 1e6), min_size=1, max_size=20).filter(lambda c: sum(c) > 0),
+)
+def test_a_limit_never_idles_a_worker_whatever_is_asked(
+    capacity: list[float], lanes: float, goal_s: float | None, carried: list[float]
+) -> None:
+    v = service(tuple(capacity), lanes)
+    found = Limiter().limit(v, np.array(carried), goal_s, Limits())
+    assert found.total >= lanes * len(capacity)
+    assert sum(found.by_node.values()) >= found.total
+    assert all(n >= 1 for n in found.by_node.values())
+
+
+class Run:
+    """A lab scenario in virtual time, by phase."""
+
+    def __init__(self, name: str, seed: int, *, limits: bool = True) -> None:
+        self.scenario = load(name)
+        fleet, self.trace = draw(self.scenario, np.random.default_rng((seed,)), 4)
+        settings = Settings(mode=Mode.ADAPTIVE, share_percent=99.0, limits=Limits(enabled=limits))
+        random = np.random.default_rng((seed, 1))
+        self.fate = simulate(self.scenario, "weirflow", fleet, self.trace, random, nodes=4, settings=settings).fate
+        self.bears_per_s = float(fleet.capacity(0.0).sum() / self.trace.demand_s.mean())
+
+    def good_per_s(self, name: str) -> float:
+        return float(self.fate.ok[self._rows(name)].sum()) / self._lasts_s(name)
+
+    def refused(self, name: str) -> float:
+        rows = self._rows(name)
+        return float(((self.fate.endpoint < 0) & (self.fate.status == 503))[rows].mean())
+
+    def admitted_p99_s(self, name: str) -> float:
+        rows = self._rows(name)
+        return float(np.quantile(self.fate.latency_s[rows & self.fate.ok], 0.99))
+
+    def _phase(self, name: str) -> tuple[float, float]:
+        return next((p.start_s, p.end_s) for p in self.scenario.phases if p.name == name)
+
+    def _lasts_s(self, name: str) -> float:
+        start_s, end_s = self._phase(name)
+        return end_s - start_s
+
+    def _rows(self, name: str) -> np.ndarray:
+        start_s, end_s = self._phase(name)
+        return (self.trace.at_s >= start_s) & (self.trace.at_s < end_s)
+
+
+def test_in_a_crowd_of_one_and_a_half_times_what_is_borne_as_much_is_served_and_in_time() -> None:
+    crowd = Run("overload", seed=71)
+    assert crowd.refused("before") == 0.0
+    assert crowd.good_per_s("crowd") >= 0.95 * crowd.bears_per_s
+    assert crowd.admitted_p99_s("crowd") <= 1.5 * 2.4, "ten times the mean work, by a half"
+    assert crowd.refused("after") < 0.02
+    assert Run("overload", seed=71, limits=False).admitted_p99_s("crowd") > 8.0
+
+
+@pytest.mark.parametrize("name", ["homogeneous-90", "hetero-124-90", "gray-ten-times"])
+def test_a_service_that_is_not_short_of_anything_refuses_nobody(name: str) -> None:
+    scenario = load(name)
+    fleet, trace = draw(scenario, np.random.default_rng((72,)), 4)
+    settings = Settings(mode=Mode.ADAPTIVE, share_percent=99.0)
+    fate = simulate(scenario, "weirflow", fleet, trace, np.random.default_rng((72, 1)), nodes=4, settings=settings).fate
+    assert not ((fate.endpoint < 0) & (fate.status == 503)).any()
