@@ -217,7 +217,12 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
             retry_after_s=proof.retry_after,
             switchback=None if proof.switchback is None else _switchback(proof.switchback),
         ),
-        models=Models(adaptive.models.challenger, adaptive.models.watch, adaptive.models.quantiles),
+        models=Models(
+            challenger=adaptive.models.challenger,
+            watch_s=adaptive.models.watch,
+            quantiles=adaptive.models.quantiles,
+            demand=adaptive.models.demand,
+        ),
     )
 
 
