@@ -34,7 +34,9 @@ class Dialogue:
 
     def __init__(self, settings: Settings = ADAPTIVE, rate: float = 120.0, topology: Topology | None = None) -> None:
         self.topology = topology or mesh_of("app")
-        behaviours = {e.address: Behaviour(service_s=0.02, workers=4) for s in self.topology.services for e in s.endpoints}
+        behaviours = {
+            e.address: Behaviour(service_s=0.02, workers=4) for s in self.topology.services for e in s.endpoints
+        }
         self.mesh = SimulatedMesh(self.topology, [Load("app", rate)], behaviours, np.random.default_rng(5))
         self.brain = Brain(self.topology, settings)
 

@@ -1,4 +1,4 @@
-"""Demand is what was asked: retries left out, refusals and open requests counted, and nothing made of what is unseen."""
+"""Demand is what was asked: retries left out, refusals and open requests in, nothing made of what is unseen."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def test_retries_are_no_demand(proxies: Proxies) -> None:
 
 
 def test_who_was_refused_or_could_reach_nobody_asked_all_the_same(proxies: Proxies) -> None:
-    proxies.log((0, Outcome.REJECTED, 1), (0, Outcome.UNREACHED, 1), (0, Outcome.UNREACHED, 2), (1, Outcome.REJECTED, 1))
+    proxies.log(
+        (0, Outcome.REJECTED, 1), (0, Outcome.UNREACHED, 1), (0, Outcome.UNREACHED, 2), (1, Outcome.REJECTED, 1)
+    )
     assert proxies.step((10, 0), (10, 0)) == [22.0, 1.0]
 
 

@@ -117,5 +117,8 @@ def test_names_keep_the_conventions(family):
     assert ("total" in words) == (family.kind == "counter")
     assert ("info" not in words) or family.name.endswith("_info")
     # Bounded labels only, none of which repeats the name or belongs to Prometheus.
-    assert set(family.labels) <= {"service", "endpoint", "arm", "estimate", "node", "reason", "state", "version"} | {"ahead", "quantile"}
+    assert set(family.labels) <= {"service", "endpoint", "arm", "estimate", "node", "reason", "state", "version"} | {
+        "ahead",
+        "quantile",
+    }
     assert len(FAMILIES) == len({f.name for f in FAMILIES})

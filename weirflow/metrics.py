@@ -70,7 +70,9 @@ FAMILIES = (
     Family("weirflow_demand_requests_per_second", "Asked of it in the last second, retries left out.", ("service",)),
     Family("weirflow_demand_forecast_requests_per_second", "What will be asked of it so far ahead.", _FORECAST),
     Family("weirflow_capacity_requests_per_second", "What its endpoints are believed to bear together.", ("service",)),
-    Family("weirflow_spare_ratio", "Of its capacity, what the forecast's quantile 0.95 leaves; negative: short.", _AHEAD),
+    Family(
+        "weirflow_spare_ratio", "Of its capacity, what the forecast's quantile 0.95 leaves; negative: short.", _AHEAD
+    ),
     Family("weirflow_switchback_pairs", "Pairs of blocks that the switchback's evidence is worth.", ("service",)),
     Family("weirflow_arm_requests_total", "Requests that ended, by the arm that served them.", _ARM),
     Family("weirflow_arm_requests_per_second", "Recent rate of requests.", _ARM),

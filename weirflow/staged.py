@@ -10,7 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from brain.commands import Command, Freeze, SetMode
-from brain.decision import Alert, ArmView, Decision, EndpointView, ForecastView, GainView, NodeView, ServiceView, SwitchbackView
+from brain.decision import (
+    Alert,
+    ArmView,
+    Decision,
+    EndpointView,
+    ForecastView,
+    GainView,
+    NodeView,
+    ServiceView,
+    SwitchbackView,
+)
 from dataplane.contract import Plan, ServicePlan
 from weirflow.config.problems import mend_of
 
@@ -99,7 +109,8 @@ def example_decision(**changes: Any) -> Decision:
     nothing = ArmView(requests_per_s=0.0, p50_s=None, p99_s=None, failed_share=None, requests=0)
     shadow = example_service(
         id=1, name="search", mode="shadow", state="learning", share_percent=0.0, reason="too few samples",
-        pushed=False, endpoints=(unknown,), static=nothing, adaptive=nothing, gain=GainView(), switchback=None, capacity=None, forecast=unseen,
+        pushed=False, endpoints=(unknown,), static=nothing, adaptive=nothing, gain=GainView(), switchback=None,
+        capacity=None, forecast=unseen,
     )  # fmt: skip
     plan = Plan(
         version=7,

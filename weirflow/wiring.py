@@ -133,7 +133,9 @@ class Running:
             self.reload_error = str(error)
             log.error("reload refused; the old configuration stays", problems=[str(p) for p in error.problems])
             return False
-        fixed = [name for name in ("xds", "admin", "keda", "recording", "checkpoint") if not same(self.config, config, name)]
+        fixed = [
+            name for name in ("xds", "admin", "keda", "recording", "checkpoint") if not same(self.config, config, name)
+        ]
         if fixed:
             self.reload_error = f"{self.path}: {', '.join(fixed)} cannot change while running; restart to apply"
             log.error("reload refused; the old configuration stays", needs_restart=fixed)

@@ -157,7 +157,11 @@ def demand_lines(service: Json) -> list[str]:
     if all(value is None for value in forecast["value"]):
         parts[1:] = [f"no forecast yet ({number(forecast['count'])} s seen)"]
     spare = forecast["spare"][-1]
-    left = f", {percent(spare)} of {number(service.get('capacity'))}/s to spare at its upper end" if spare is not None else ""
+    left = (
+        f", {percent(spare)} of {number(service.get('capacity'))}/s to spare at its upper end"
+        if spare is not None
+        else ""
+    )
     return [f"demand: {', '.join(parts)}{left}"]
 
 

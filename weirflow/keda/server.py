@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
@@ -19,6 +19,8 @@ from weirflow.addresses import join
 from weirflow.config.build import Keda
 from weirflow.keda import messages, trigger
 from weirflow.operations import Operations
+
+T = TypeVar("T")
 
 STOP_GRACE_S = 0.2
 LOOK_EVERY_S = 1.0
@@ -90,6 +92,7 @@ class Scaler:
         """Say whether it is active, at first and whenever that changes; nothing while it is not known."""
         asked = _read(messages.ScaledObjectRef.FromString(await _first(received)).scalerMetadata)
         said: bool | None = None
+        active: bool | None
         while True:
             try:
                 active = self._demand(asked) > asked.activation
@@ -130,7 +133,7 @@ def _read(metadata: Mapping[str, str]) -> trigger.Trigger:
     return _known(lambda: trigger.read(metadata))
 
 
-def _known(found: Callable[[], Any]) -> Any:
+def _known(found: Callable[[], T]) -> T:
     """What that finds; the right status for what it raises."""
     try:
         return found()

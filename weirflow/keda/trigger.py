@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,17 +68,15 @@ def read(metadata: Mapping[str, str]) -> Trigger:
             raise MetadataError(f"unknown key {key[:60]!r} in the trigger's metadata; did you mean {near!r}?")
     if not told.get("service"):
         raise MetadataError("the trigger's metadata has no 'service': name the Weirflow service to scale by")
-    quantile = told.get("quantile", Trigger.quantile)
-    if quantile not in QUANTILES:
-        raise MetadataError(f"quantile is {quantile[:60]!r}; {mend_of(quantile, QUANTILES, kind='quantiles')}")
-    return Trigger(
-        service=told["service"],
-        ahead_s=_ahead(told["ahead"]) if "ahead" in told else Trigger.ahead_s,
-        quantile=quantile,
-        target=_number(told, "target", low=0.0) if "target" in told else None,
-        utilization=_number(told, "utilization", low=0.0, high=1.0) if "utilization" in told else Trigger.utilization,
-        activation=_activation(told["activationThreshold"]) if "activationThreshold" in told else Trigger.activation,
-    )
+    checks: dict[str, tuple[str, Callable[[str], Any]]] = {
+        "ahead": ("ahead_s", _ahead),
+        "quantile": ("quantile", _quantile),
+        "target": ("target", lambda text: _number("target", text, math.inf)),
+        "utilization": ("utilization", lambda text: _number("utilization", text, 1.0)),
+        "activationThreshold": ("activation", _activation),
+    }
+    given = {name: check(told[key]) for key, (name, check) in checks.items() if key in told}
+    return Trigger(service=told["service"], **given)
 
 
 def demand(trigger: Trigger, decision: Decision | None, age_s: float, stale_after_s: float) -> float:
@@ -132,15 +131,21 @@ def _ahead(text: str) -> float:
     return seconds
 
 
-def _number(told: Mapping[str, str], key: str, *, low: float, high: float = math.inf) -> float:
-    """A number above `low`, at most `high`."""
+def _quantile(text: str) -> str:
+    if text not in QUANTILES:
+        raise MetadataError(f"quantile is {text[:60]!r}; {mend_of(text, QUANTILES, kind='quantiles')}")
+    return text
+
+
+def _number(key: str, text: str, most: float) -> float:
+    """A finite number above 0, at most `most`."""
     try:
-        number = float(told[key])
+        number = float(text)
     except ValueError:
         number = math.nan
-    if not low < number <= high or math.isinf(number):
-        most = "" if math.isinf(high) else f" and at most {high:g}"
-        raise MetadataError(f"{key} is {told[key][:60]!r}; write a number above {low:g}{most}")
+    if not 0 < number <= most or math.isinf(number):
+        up_to = "" if math.isinf(most) else f" and at most {most:g}"
+        raise MetadataError(f"{key} is {text[:60]!r}; write a number above 0{up_to}")
     return number
 
 
