@@ -6,6 +6,7 @@ telemetry coming in between. CPU time of the one thread, the median of `TICKS`.
 
 * `tick_ms_200` with 4 nodes: at most 20 ms.
 * `tick_ms_10000`, as 50 services of 200 endpoints and as one service, with 4 nodes and with 100: at most 500 ms.
+* `demand_us_per_service`: what learning and foretelling demand adds to a tick, for each service: at most 50 us.
 * The same with `..._quantiles`, where latency quantiles are learned and told as well.
 * `told_us_per_row`: what folding an attempt in costs there.
 * `growth`: the exponent of the tick's cost over the number of endpoints, from 200 to 10,000, 4 nodes. 1 is linear.
@@ -24,11 +25,14 @@ from numpy.typing import NDArray
 
 from bench.result import Figure, Result, say, show
 from brain.brain import Brain
+from brain.demand import Demand
 from brain.settings import Mode, Models, Settings
 from dataplane.contract import Endpoint, InFlight, Node, Requests, Service, Topology
+from features.store import FeatureStore
 
 RATE_PER_S = 20_000
 WARM_UP_S, TICKS = 8, 5
+DEMAND_S = 60  # twice what is seen before anything is foretold
 FLUSHES, REPORT_FLUSHES = 10, 5
 START_S = 1_800_000_000.0
 
@@ -87,10 +91,10 @@ class Wires:
         return InFlight.report(node, 0.5, **where, **counts)
 
 
-def measure(services: int, endpoints: int, nodes: int, *, quantiles: bool = False) -> tuple[float, float]:
+def measure(services: int, endpoints: int, nodes: int, models: Models | None = None) -> tuple[float, float]:
     """Milliseconds of a tick, and microseconds of an attempt told."""
     topology = mesh(services, endpoints, nodes)
-    settings = Settings(mode=Mode.ADAPTIVE, models=Models(quantiles=quantiles))
+    settings = Settings(mode=Mode.ADAPTIVE, models=models or Models())
     brain, wires, now = Brain(topology, settings), Wires(topology), START_S
     ticks, told_s, rows = [], 0.0, 0
     for second in range(WARM_UP_S + TICKS):
@@ -107,6 +111,29 @@ def measure(services: int, endpoints: int, nodes: int, *, quantiles: bool = Fals
     return median(ticks) * 1e3, told_s / rows * 1e6
 
 
+def demand_us(services: int, nodes: int) -> float:
+    """Microseconds of a tick that each service's demand takes: counting, learning, foretelling and telling."""
+    topology = mesh(services, 1, nodes)
+    demand, store, wires, now = Demand(topology), FeatureStore(topology), Wires(topology), START_S
+    taken_s, expected = [], np.ones(nodes, dtype=np.bool_)
+    for second in range(DEMAND_S):
+        now += 1.0
+        told_s = 0.0
+        for at, batch in wires.second(now):
+            store.told(batch, at)
+            before = time.thread_time()
+            demand.told(batch)
+            told_s += time.thread_time() - before
+        seen = store.freeze(now).nodes
+        before = time.thread_time()
+        demand.learn(seen, expected, now)
+        for s in range(services):
+            demand.view(s, 1000.0)
+        if second >= WARM_UP_S:
+            taken_s.append(told_s + time.thread_time() - before)
+    return median(taken_s) / services * 1e6
+
+
 def main() -> int:
     """Measure and print. Exit status 0 when it could run."""
     result, at_four = Result("tick"), dict[int, float]()
@@ -120,8 +147,11 @@ def main() -> int:
     for services, endpoints in ((20, 10), (50, 200)):
         name, size = f"{services * endpoints}_as_{services}_on_4_nodes_quantiles", services * endpoints
         say(f"tick: {name}")
-        tick_ms, _ = measure(services, endpoints, 4, quantiles=True)
+        tick_ms, _ = measure(services, endpoints, 4, Models(quantiles=True))
         result.figures.append(Figure(f"tick_ms_{name}", tick_ms, "ms", bar=20.0 if size <= 200 else 500.0))
+    for services in (20, 200):
+        say(f"tick: demand of {services} services")
+        result.figures.append(Figure(f"demand_us_per_service_{services}", demand_us(services, 4), "us", bar=50.0))
     growth = math.log(at_four[10_000] / at_four[200]) / math.log(50)
     result.figures.append(Figure("growth", growth))
     show(result)

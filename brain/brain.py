@@ -19,6 +19,7 @@ from brain.commands import Command, Freeze, PromoteModel, Rollback, SetMode
 from brain.course import Course
 from brain.crossing import Crossing
 from brain.decision import Decision, GainView, NodeView, ServiceView
+from brain.demand import Demand, capacity_of
 from brain.explain import Move, arm_views, endpoint_views, rows_of
 from brain.nodes import Nodes
 from brain.persistence import Persistence
@@ -47,6 +48,7 @@ class Brain:
         self._store = FeatureStore(topology, settings.learning.half_life_s, settings.learning.stale_after_s)
         self._learners = Champion(topology, settings)
         self._quantiles = _quantiles(topology, settings)
+        self._demand = Demand(topology) if settings.models.demand else None
         self._evidence = Evidence(topology.service_slots, settings.proof.window_s)
         self._courses = {s.id: Course(s, settings) for s in topology.services}
         self._nodes = Nodes(topology)
@@ -69,6 +71,8 @@ class Brain:
         self._learners.told(batch)
         if self._quantiles is not None:
             self._quantiles.told(batch)
+        if self._demand is not None:
+            self._demand.told(batch)
 
     def heard(self, event: Event, now: float) -> None:
         """Take in a node's verdict, or its coming and going."""
@@ -84,6 +88,8 @@ class Brain:
         self._learners.moved(topology)
         if self._quantiles is not None:
             self._quantiles.moved(topology)
+        if self._demand is not None:
+            self._demand.moved(topology)
         self._evidence.resize(topology.service_slots)
         self._nodes.moved(topology)
         self._crossing.moved(topology)
@@ -109,6 +115,8 @@ class Brain:
         self._learners.configured(settings)
         if settings.models.quantiles != before.models.quantiles:
             self._quantiles = _quantiles(self._topology, settings)
+        if settings.models.demand != before.models.demand:
+            self._demand = Demand(self._topology) if settings.models.demand else None
         self._evidence.window_s = settings.proof.window_s
         for course in self._courses.values():
             course.configured(before, settings)
@@ -156,6 +164,8 @@ class Brain:
         self._learners.learn(features, self._topology.service_of, now)
         if self._quantiles is not None:
             self._quantiles.learn(now)
+        if self._demand is not None:
+            self._demand.learn(features.nodes, self._nodes.expected(), now)
         gains = self._prove(features.services, now)
         self._choose(gains, now)
         prediction = self._learners.capacities()
@@ -263,7 +273,7 @@ class Brain:
             weights = {e.id: e.weight for e in endpoints}
             tiers = {e.id: e.tier for e in endpoints} if move.tiers.any() else {}
             limits = course.limit.runtime() if course.limit is not None and course.share > 0.0 else {}
-            old = before.get(i)
+            old, capacity = before.get(i), capacity_of(endpoints)
             views.append(
                 ServiceView(
                     id=i,
@@ -282,6 +292,8 @@ class Brain:
                     limit=course.limit.total if course.limit is not None else None,
                     latency_goal_s=course.limit.goal_s if course.limit is not None else None,
                     refused_per_s=float(features.services.tick_refused[i].sum()) / self._since,
+                    capacity=capacity,
+                    forecast=None if self._demand is None else self._demand.view(i, capacity),
                 )
             )
             now = (course.share, weights, tiers, limits)
@@ -337,6 +349,7 @@ class Brain:
             "features": self._store.state(),
             "learners": self._learners.state(self._topology),
             "quantiles": None if self._quantiles is None else self._quantiles.state(),
+            "demand": None if self._demand is None else self._demand.state(),
             "services": checkpoint.keep_services(self._courses, self._evidence, self._settings),
         }
 
@@ -346,12 +359,15 @@ class Brain:
         store = FeatureStore(self._topology, self._settings.learning.half_life_s, self._settings.learning.stale_after_s)
         learners = Champion(self._topology, self._settings)
         quantiles = _quantiles(self._topology, self._settings)
+        demand = Demand(self._topology) if self._settings.models.demand else None
         evidence = Evidence(self._topology.service_slots, self._settings.proof.window_s)
         try:
             store.restore(state["features"], now)
             learners.restore(state["learners"], self._topology)
             if quantiles is not None and state.get("quantiles") is not None:
                 quantiles.restore(state["quantiles"])
+            if demand is not None and state.get("demand") is not None:
+                demand.restore(state["demand"])
             services = checkpoint.check_services(state["services"])
             version, frozen = int(state["plan_version"]), bool(state["frozen"])
             away_s = 0.0 if state["now"] is None else max(0.0, now - float(state["now"]))
@@ -361,7 +377,8 @@ class Brain:
                     evidence.restore_row(s.id, kept["sums"], kept["moments"], kept["worth"], away_s)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"this state of a brain cannot be read: {error!r}") from error
-        self._store, self._learners, self._evidence, self._quantiles = store, learners, evidence, quantiles
+        self._store, self._learners, self._evidence = store, learners, evidence
+        self._quantiles, self._demand = quantiles, demand
         self._version, self._frozen, self._plan = max(self._version, version), frozen, None
         self._courses = {s.id: Course(s, self._settings) for s in self._topology.services}
         for course in self._courses.values():

@@ -76,6 +76,20 @@ class SwitchbackView:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastView:
+    """What will be asked of a service, requests a second, at each of `ahead_s` from now. None for unknown."""
+
+    now_per_s: float | None  # asked in the second that has ended; None: not all of it was in sight
+    ahead_s: tuple[float, ...]
+    value: tuple[float | None, ...]  # the middle
+    low: tuple[float | None, ...]  # of a 90 % interval
+    high: tuple[float | None, ...]
+    p99: tuple[float | None, ...]
+    spare: tuple[float | None, ...]  # of the service's capacity, the share that `high` leaves; below 0: too little
+    count: float  # seconds that it was learned from
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceView:
     """One service at a tick."""
 
@@ -95,6 +109,8 @@ class ServiceView:
     limit: int | None = None  # requests that may be open on the adaptive arm, all nodes together; None: the operator's
     latency_goal_s: float | None = None  # what the limit is for
     refused_per_s: float = 0.0  # by limits, learned or the operator's, since the last tick
+    capacity: float | None = None  # attempts a second that its endpoints bear together
+    forecast: ForecastView | None = None  # None: not asked for
 
 
 @dataclass(frozen=True, slots=True)

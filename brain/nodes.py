@@ -100,6 +100,12 @@ class Nodes:
         total = float(self._carried.sum())
         return float(self._carried[~fresh].sum()) / total if total > 0 else 0.0
 
+    def expected(self) -> NDArray[np.bool_]:
+        """Which node slots ought to be in sight: here, and their streams have not ended."""
+        out = np.zeros(len(self._carried), dtype=np.bool_)
+        out[[i for i, state in self._nodes.items() if state.connected is not False]] = True
+        return out
+
     def views(self, features: NodeFeatures) -> tuple[NodeView, ...]:
         """Each node as the operator sees it."""
         return tuple(

@@ -98,6 +98,9 @@ def test_status_shows_weights_shares_arms_gain_and_nodes(mesh):
         "gain of the whole service: 35.0% less felt cost, 95% interval 28.0% to 41.0%, 24 pairs of blocks, "
         "now a block under static rules, 12s to go"
     ) in lines
+    foretold = "82.0 (63.0 to 100.0) in 1 min, 85.0 (40.0 to 142.0) in 30 min"
+    assert f"demand: 80.0/s now, {foretold}, -10.1% of 129/s to spare at its upper end" in lines
+    assert "demand: –/s now, no forecast yet (12 s seen)" in lines
     assert (
         "front-1 yes fresh 400ms 80.0 80.0 1 3.1ms duration 3, unknown_cluster 1 EDS refused: weight 0 is not allowed"
         in lines
@@ -122,6 +125,11 @@ def test_status_says_when_nothing_is_decided_leased_or_in_order(mesh):
     assert "no plan: nothing learned is leased · FROZEN by an operator" in mesh.weirflow("status")
 
 
+def test_where_nobody_foretells_status_says_nothing_of_demand(mesh):
+    mesh.operations.shown = example_decision(services=(example_service(forecast=None, capacity=None),))
+    assert "demand" not in mesh.weirflow("status")
+
+
 def test_status_bears_with_a_process_that_says_nothing_of_itself(mesh):
     mesh.operations.process.clear()
     assert "orders" in mesh.weirflow("status")
@@ -138,6 +146,7 @@ def test_explain_tells_what_was_seen_wanted_held_and_is_in_force(mesh):
     said = mesh.weirflow("explain", "search")
     assert "search: shadow, learning, 0% of its traffic on learned weights" in said
     assert "gain: not told yet" in said
+    assert "demand: –/s now, no forecast yet (12 s seen)" in said
     assert "[::1]:9000: weight 100 (100.0%), wanted 100, yours 1; no samples yet" in said
     assert "capacity: unknown" in mesh.weirflow("explain", "search", "[::1]:9000")
     assert json.loads(mesh.weirflow("explain", "orders", "-o", "json"))["limits"] == {"max_requests": 300}

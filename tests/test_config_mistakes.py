@@ -104,6 +104,8 @@ SECTION_MISTAKES = [
     ("xds: {port: 70000}", "mesh.yaml:8:13: xds.port: 70000 is out of range; it must be at most 65535"),
     ("admin: {address: 0.0.0.0}", "mesh.yaml:8:18: admin.address: 0.0.0.0 can be reached from elsewhere, and there is no admin.token_file; name a token file, or bind 127.0.0.1"),
     ("admin: {address: localhost}", "mesh.yaml:8:18: admin.address: 'localhost' is not an IP address; Envoy and Weirflow bind addresses, as in 127.0.0.1 or 0.0.0.0"),
+    ("keda: {port: 18000}", "mesh.yaml:8:14: keda.port: 127.0.0.1:18000 is also xds's; give one another port"),
+    ("keda: {}\nadaptive: {models: {demand: false}}", "mesh.yaml:8:7: keda: has nothing to tell while adaptive.models.demand is false; leave that key out, or this section"),
     ("admin: {port: 18000}", "mesh.yaml:8:15: admin.port: 127.0.0.1:18000 is also xds's; give one another port"),
     ("recording: {keep: 5}", "mesh.yaml:8:19: recording.keep: a size needs a unit; write '5MiB' or '5GiB'"),
     ("recording: {keep: 5 gigs}", "mesh.yaml:8:19: recording.keep: '5 gigs' is not a size; write a number with a unit, as in 512MiB or 10GiB"),
@@ -127,6 +129,8 @@ def test_a_mistake_in_a_section_is_told_with_its_place_and_the_mend(line, said):
         ("  - {name: r2, service: orders, hosts: [a.example]}\n", None),
         ("adaptive: {share: 0.95}\n", "mesh.yaml:8:19: warning: adaptive.share: 0.95 is less than one percent; did you mean 95?"),
         ("adaptive: {share: 100}\n", "mesh.yaml:8:19: warning: adaptive.share: leaves no holdout, so no gain can be told and a loss is not seen; 95 is the default"),
+        ("keda: {address: 0.0.0.0}\n", "mesh.yaml:8:17: warning: keda.address: 0.0.0.0 can be reached from elsewhere, in the clear; whoever reaches it can read every service's demand: keep it in a private network"),
+        ("keda:\nadaptive: {models: {demand: false}}\n", None),
         ("xds: {address: 0.0.0.0}\n", "mesh.yaml:8:16: warning: xds.address: 0.0.0.0 can be reached from elsewhere, and xDS is in the clear; whoever reaches it can speak for a node: keep it in a private network"),
     ],
 )  # fmt: skip

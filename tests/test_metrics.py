@@ -39,6 +39,14 @@ def test_a_scrape_tells_weights_gain_and_nodes_as_the_decision_has_them():
     assert of(samples, "weirflow_gain_low_ratio", service="orders", estimate="holdout") == 0.31
     assert of(samples, "weirflow_gain_low_ratio", service="orders", estimate="switchback") == 0.28
     assert of(samples, "weirflow_switchback_pairs", service="orders") == 24
+    assert of(samples, "weirflow_demand_requests_per_second", service="orders") == 80
+    foretold = {"service": "orders", "ahead": "30m"}
+    assert of(samples, "weirflow_demand_forecast_requests_per_second", **foretold, quantile="0.5") == 85
+    assert of(samples, "weirflow_demand_forecast_requests_per_second", **foretold, quantile="0.05") == 40
+    assert of(samples, "weirflow_demand_forecast_requests_per_second", **foretold, quantile="0.95") == 142
+    assert of(samples, "weirflow_demand_forecast_requests_per_second", **foretold, quantile="0.99") == 168
+    assert of(samples, "weirflow_capacity_requests_per_second", service="orders") == 129
+    assert of(samples, "weirflow_spare_ratio", **foretold) == 1 - 142 / 129
     assert of(samples, "weirflow_arm_requests_total", service="orders", arm="adaptive") == 7600
     assert of(samples, "weirflow_plan_version") == 7
     assert of(samples, "weirflow_lease_age_seconds") == 0.25
@@ -55,6 +63,9 @@ def test_what_is_unknown_is_absent_and_not_zero():
     assert of(samples, "weirflow_endpoint_latency_p50_seconds", service="search", endpoint="[::1]:9000") is None
     assert of(samples, "weirflow_gain_ratio", service="search", estimate="holdout") is None
     assert of(samples, "weirflow_gain_ratio", service="search", estimate="switchback") is None
+    assert of(samples, "weirflow_demand_requests_per_second", service="search") is None
+    assert of(samples, "weirflow_capacity_requests_per_second", service="search") is None
+    assert of(samples, "weirflow_spare_ratio", service="search", ahead="1m") is None
     assert of(samples, "weirflow_node_clock_offset_seconds", node="front-2") is None
     assert of(samples, "weirflow_node_report_age_seconds", node="front-2") is None
 
@@ -106,5 +117,8 @@ def test_names_keep_the_conventions(family):
     assert ("total" in words) == (family.kind == "counter")
     assert ("info" not in words) or family.name.endswith("_info")
     # Bounded labels only, none of which repeats the name or belongs to Prometheus.
-    assert set(family.labels) <= {"service", "endpoint", "arm", "estimate", "node", "reason", "state", "version"}
+    assert set(family.labels) <= {"service", "endpoint", "arm", "estimate", "node", "reason", "state", "version"} | {
+        "ahead",
+        "quantile",
+    }
     assert len(FAMILIES) == len({f.name for f in FAMILIES})

@@ -15,7 +15,8 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from brain.decision import ArmView, Decision, EndpointView, ServiceView
+from brain.decision import ArmView, Decision, EndpointView, ForecastView, ServiceView
+from weirflow.config.units import format_duration
 from weirflow.operations import Operations
 
 MAX_REASONS = 32
@@ -45,6 +46,8 @@ class Family:
 _ENDPOINT = ("service", "endpoint")
 _ARM = ("service", "arm")
 _ESTIMATE = ("service", "estimate")
+_AHEAD = ("service", "ahead")
+_FORECAST = ("service", "ahead", "quantile")
 
 FAMILIES = (
     Family("weirflow_build_info", "1; the version is the label.", ("version",)),
@@ -64,6 +67,12 @@ FAMILIES = (
     Family("weirflow_gain_ratio", "Cut in mean felt cost by the `holdout` or the `switchback` estimate.", _ESTIMATE),
     Family("weirflow_gain_low_ratio", "Lower end of the gain's 95 % interval.", _ESTIMATE),
     Family("weirflow_gain_high_ratio", "Upper end of the gain's 95 % interval.", _ESTIMATE),
+    Family("weirflow_demand_requests_per_second", "Asked of it in the last second, retries left out.", ("service",)),
+    Family("weirflow_demand_forecast_requests_per_second", "What will be asked of it so far ahead.", _FORECAST),
+    Family("weirflow_capacity_requests_per_second", "What its endpoints are believed to bear together.", ("service",)),
+    Family(
+        "weirflow_spare_ratio", "Of its capacity, what the forecast's quantile 0.95 leaves; negative: short.", _AHEAD
+    ),
     Family("weirflow_switchback_pairs", "Pairs of blocks that the switchback's evidence is worth.", ("service",)),
     Family("weirflow_arm_requests_total", "Requests that ended, by the arm that served them.", _ARM),
     Family("weirflow_arm_requests_per_second", "Recent rate of requests.", _ARM),
@@ -172,6 +181,9 @@ def _service(put: Put, service: ServiceView) -> None:
             put("weirflow_gain_high_ratio", gain.high, service.name, estimate)
     if service.switchback is not None:
         put("weirflow_switchback_pairs", service.switchback.pairs, service.name)
+    put("weirflow_capacity_requests_per_second", service.capacity, service.name)
+    if service.forecast is not None:
+        _forecast(put, service.name, service.forecast)
     arms: tuple[tuple[str, ArmView], ...] = (("static", service.static), ("adaptive", service.adaptive))
     for name, arm in arms:
         put("weirflow_arm_requests_total", arm.requests, service.name, name)
@@ -179,6 +191,16 @@ def _service(put: Put, service: ServiceView) -> None:
         put("weirflow_arm_latency_p50_seconds", arm.p50_s, service.name, name)
         put("weirflow_arm_latency_p99_seconds", arm.p99_s, service.name, name)
         put("weirflow_arm_failed_ratio", arm.failed_share, service.name, name)
+
+
+def _forecast(put: Put, service: str, forecast: ForecastView) -> None:
+    put("weirflow_demand_requests_per_second", forecast.now_per_s, service)
+    quantiles = (("0.05", forecast.low), ("0.5", forecast.value), ("0.95", forecast.high), ("0.99", forecast.p99))
+    for i, ahead_s in enumerate(forecast.ahead_s):
+        ahead = format_duration(ahead_s)
+        for quantile, figures in quantiles:
+            put("weirflow_demand_forecast_requests_per_second", figures[i], service, ahead, quantile)
+        put("weirflow_spare_ratio", forecast.spare[i], service, ahead)
 
 
 def _endpoint(put: Put, service: str, endpoint: EndpointView) -> None:

@@ -23,7 +23,8 @@ class Operations(Protocol):
     def status(self) -> dict[str, Any]:
         """The process and its wires, as plain data.
 
-        `version`, `epoch`, `now`, `config` (`file`, `reload_error`), `xds` (`address`, `ttl_s`), `driver` (counters),
+        `version`, `epoch`, `now`, `config` (`file`, `reload_error`), `xds` (`address`, `ttl_s`),
+        `keda` (`address`; None when it is not served), `driver` (counters),
         `wires` (by node), `envoys`, `recording` (None when nothing is recorded). Readers bear with what is missing.
         """
 

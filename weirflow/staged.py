@@ -10,7 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from brain.commands import Command, Freeze, SetMode
-from brain.decision import Alert, ArmView, Decision, EndpointView, GainView, NodeView, ServiceView, SwitchbackView
+from brain.decision import (
+    Alert,
+    ArmView,
+    Decision,
+    EndpointView,
+    ForecastView,
+    GainView,
+    NodeView,
+    ServiceView,
+    SwitchbackView,
+)
 from dataplane.contract import Plan, ServicePlan
 from weirflow.config.problems import mend_of
 
@@ -63,8 +73,26 @@ def example_service(**changes: Any) -> ServiceView:
         adaptive=ArmView(requests_per_s=76.0, p50_s=0.011, p99_s=0.05, failed_share=0.0, requests=7600),
         gain=GainView(value=0.42, low=0.31, high=0.53, static_requests=400.0, adaptive_requests=7600.0),
         switchback=SwitchbackView(0.35, 0.28, 0.41, pairs=24.0, block="static", block_ends_in_s=12.0),
+        capacity=129.0,
+        forecast=example_forecast(),
     )
     return replace(adaptive, **changes)
+
+
+def example_forecast(**changes: Any) -> ForecastView:
+    """80 requests a second and hardly more to come, of a service that bears 129, with these changes."""
+    high = (95.0, 97.0, 100.0, 110.0, 120.0, 142.0)
+    steady = ForecastView(
+        now_per_s=80.0,
+        ahead_s=(1.0, 10.0, 60.0, 300.0, 900.0, 1800.0),
+        value=(81.0, 81.0, 82.0, 83.0, 84.0, 85.0),
+        low=(67.0, 65.0, 63.0, 55.0, 50.0, 40.0),
+        high=high,
+        p99=(102.0, 104.0, 108.0, 122.0, 136.0, 168.0),
+        spare=tuple(1.0 - h / 129.0 for h in high),
+        count=900.0,
+    )
+    return replace(steady, **changes)
 
 
 def example_decision(**changes: Any) -> Decision:
@@ -74,10 +102,15 @@ def example_decision(**changes: Any) -> Decision:
         capacity_high=None, rate_per_s=0.0, error_share=None, latency_s=None, p50_s=None, p99_s=None, in_flight=None,
         samples=0.0, reason="no samples yet",
     )  # fmt: skip
+    nobody = (None,) * 6
+    unseen = example_forecast(
+        now_per_s=None, value=nobody, low=nobody, high=nobody, p99=nobody, spare=nobody, count=12.0
+    )
     nothing = ArmView(requests_per_s=0.0, p50_s=None, p99_s=None, failed_share=None, requests=0)
     shadow = example_service(
         id=1, name="search", mode="shadow", state="learning", share_percent=0.0, reason="too few samples",
         pushed=False, endpoints=(unknown,), static=nothing, adaptive=nothing, gain=GainView(), switchback=None,
+        capacity=None, forecast=unseen,
     )  # fmt: skip
     plan = Plan(
         version=7,

@@ -33,6 +33,7 @@ from weirflow.clock import Clock
 from weirflow.config import ConfigError, load
 from weirflow.config.build import Config
 from weirflow.fleet import Fleet
+from weirflow.keda import Scaler
 from weirflow.live import Driver
 from weirflow.log import configure as configure_log
 from weirflow.recording import Recorder, runs
@@ -97,6 +98,11 @@ class Running:
         self.admin = Admin(self, config.admin)
         self.admin_address = await self.admin.start()
         down.push_async_callback(self.admin.stop)
+        self.keda_address: str | None = None
+        if config.keda is not None:
+            scaler = Scaler(self, config.keda, stale_after_s=max(config.xds.ttl_s, 3 * config.settings.tick_s))
+            self.keda_address = await scaler.start()
+            down.push_async_callback(scaler.stop)
         self.fleet = Fleet(self.xds_address)
         down.push_async_callback(self.fleet.stop)
         await self.fleet.match(self.mesh.nodes)
@@ -108,6 +114,7 @@ class Running:
             "running",
             xds=self.xds_address,
             admin=self.admin_address,
+            keda=self.keda_address,
             recording=str(self.recorder.folder) if self.recorder else None,
             nodes={name: envoy.admin_address for name, envoy in self.fleet.envoys.items()},
             waiting_for=[n.name for n in self.mesh.nodes if not n.spawn],
@@ -126,7 +133,9 @@ class Running:
             self.reload_error = str(error)
             log.error("reload refused; the old configuration stays", problems=[str(p) for p in error.problems])
             return False
-        fixed = [name for name in ("xds", "admin", "recording", "checkpoint") if not same(self.config, config, name)]
+        fixed = [
+            name for name in ("xds", "admin", "keda", "recording", "checkpoint") if not same(self.config, config, name)
+        ]
         if fixed:
             self.reload_error = f"{self.path}: {', '.join(fixed)} cannot change while running; restart to apply"
             log.error("reload refused; the old configuration stays", needs_restart=fixed)
@@ -158,6 +167,7 @@ class Running:
             "now": self.clock.now(),
             "config": {"file": str(self.path), "reload_error": self.reload_error},
             "xds": {"address": self.xds_address, "ttl_s": self.config.xds.ttl_s},
+            "keda": None if self.keda_address is None else {"address": self.keda_address},
             "driver": counters,
             "wires": self.server.status(),
             "envoys": self.fleet.status(),

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from weirflow.commands.figures import UNKNOWN, number, percent, seconds
 from weirflow.commands.output import safe, text
-from weirflow.commands.status import gain_lines
+from weirflow.commands.status import demand_lines, gain_lines
 
 Json = dict[str, Any]
 
@@ -32,7 +32,7 @@ def render(answer: Json) -> RenderableType:
 def _service(answer: Json) -> RenderableType:
     service = answer["service"]
     lines = [text(f"{service['name']}: {_standing(answer)}", "bold"), text(f"because {service['reason']}")]
-    lines += [text(line) for line in gain_lines(service)]
+    lines += [text(line) for line in [*gain_lines(service), *demand_lines(service)]]
     if answer["limits"]:
         limits = ", ".join(f"{safe(k)} {v}" for k, v in answer["limits"].items())
         lines.append(text(f"limits on the adaptive arm: {limits}"))

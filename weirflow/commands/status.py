@@ -18,6 +18,9 @@ from weirflow.commands.output import safe, text
 
 Json = dict[str, Any]
 
+AHEAD_WORDS = {60.0: "1 min", 1800.0: "30 min"}
+"""What of a forecast is shown, by seconds ahead; all of it is in the JSON."""
+
 
 def render(answer: Json, *, wide: bool = True) -> RenderableType:
     """The whole answer of `/status`. Where it is not `wide`, reasons stand below the table instead of in it."""
@@ -133,13 +136,38 @@ def _arms(service: Json) -> RenderableType:
             percent(arm["failed_share"]),
             number(arm["requests"]),
         )
-    return Group(table, *(text(line) for line in gain_lines(service)))
+    return Group(table, *(text(line) for line in [*gain_lines(service), *demand_lines(service)]))
 
 
 def gain_lines(service: Json) -> list[str]:
     """Both estimates of the gain; the second one only where it was asked for."""
     system = service.get("switchback")
     return [gain_text(service["gain"]), *([] if system is None else [switchback_text(system)])]
+
+
+def demand_lines(service: Json) -> list[str]:
+    """What is asked of it and will be, and what that leaves; no line where nobody foretells."""
+    forecast = service.get("forecast")
+    if forecast is None:
+        return []
+    parts = [f"{number(forecast['now_per_s'], 1)}/s now"]
+    for i, ahead_s in enumerate(forecast["ahead_s"]):
+        if ahead_s in AHEAD_WORDS:
+            parts.append(f"{_foretold(forecast, i)} in {AHEAD_WORDS[ahead_s]}")
+    if all(value is None for value in forecast["value"]):
+        parts[1:] = [f"no forecast yet ({number(forecast['count'])} s seen)"]
+    spare = forecast["spare"][-1]
+    left = (
+        f", {percent(spare)} of {number(service.get('capacity'))}/s to spare at its upper end"
+        if spare is not None
+        else ""
+    )
+    return [f"demand: {', '.join(parts)}{left}"]
+
+
+def _foretold(forecast: Json, i: int) -> str:
+    value, low, high = (number(forecast[key][i], 1) for key in ("value", "low", "high"))
+    return value if value == UNKNOWN else f"{value} ({low} to {high})"
 
 
 def switchback_text(system: Json) -> str:

@@ -45,6 +45,14 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True)
+class Keda:
+    """Where the external scaler is served. `port` 0: a free one."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """`folder` None: nothing is recorded. `keep_bytes` None: nothing is removed."""
 
@@ -78,6 +86,7 @@ class Config:
     settings: Settings
     xds: Xds
     admin: Admin
+    keda: Keda | None
     recording: Recording
     checkpoint: Checkpoint
     discovery_interval_s: float
@@ -99,6 +108,7 @@ def build(checked: Checked) -> Config:
         settings=_settings(document.adaptive, document.xds),
         xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
         admin=Admin(document.admin.address, document.admin.port, token, tuple(document.admin.hosts)),
+        keda=None if document.keda is None else Keda(document.keda.address, document.keda.port),
         recording=Recording(recording, document.recording.part, document.recording.keep),
         checkpoint=Checkpoint(checkpoint, document.checkpoint.every),
         discovery_interval_s=document.discovery.interval,
@@ -219,7 +229,12 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
             retry_after_s=proof.retry_after,
             switchback=None if proof.switchback is None else _switchback(proof.switchback),
         ),
-        models=Models(adaptive.models.challenger, adaptive.models.watch, adaptive.models.quantiles),
+        models=Models(
+            challenger=adaptive.models.challenger,
+            watch_s=adaptive.models.watch,
+            quantiles=adaptive.models.quantiles,
+            demand=adaptive.models.demand,
+        ),
     )
 
 

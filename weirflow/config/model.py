@@ -39,6 +39,15 @@ class AdminSection(Section):
     """Names that callers may use for this address. A request by any other name is refused: DNS rebinding."""
 
 
+class KedaSection(Section):
+    """KEDA's external scaler: forecasts of demand, for ScaledObjects to scale by. Read-only, in the clear."""
+
+    address: Ip = "127.0.0.1"
+    """To bind. Off loopback, whoever reaches the port can read every service's demand."""
+    port: Port = 18001
+    """To bind; 0 lets the kernel choose."""
+
+
 class RecordingSection(Section):
     """Telemetry and decisions, kept as Parquet for replay."""
 
@@ -92,6 +101,8 @@ class Document(Section):
     """Where Envoys call."""
     admin: AdminSection = Field(default_factory=AdminSection)
     """The local API and the metrics."""
+    keda: KedaSection | None = None
+    """The external scaler. Not served unless it is given."""
     recording: RecordingSection = Field(default_factory=RecordingSection)
     """Telemetry and decisions, kept for replay."""
     checkpoint: CheckpointSection = Field(default_factory=CheckpointSection)

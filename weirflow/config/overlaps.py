@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from weirflow.addresses import is_loopback, is_wildcard, join
 from weirflow.config.fields import Section
-from weirflow.config.model import AdminSection, XdsSection
+from weirflow.config.model import AdminSection, KedaSection, XdsSection
 from weirflow.config.problems import Path, Problem, shown
 from weirflow.config.rules import ListenerSection, NodeSection, RouteSection, ServiceSection
 from weirflow.config.source import Source
@@ -64,9 +64,12 @@ def _ports(source: Source) -> Iterator[Problem]:
     """
     nodes = [node for _, node in _sound(source, "nodes", NodeSection)]
     claims: list[tuple[str, str, int, Path, str]] = []  # machine, address, port, where it is written, who
-    for key, model in (("xds", XdsSection), ("admin", AdminSection)):
+    served: tuple[tuple[str, type[Section]], ...] = (("xds", XdsSection), ("admin", AdminSection))
+    if source.data.get("keda") is not None:
+        served += (("keda", KedaSection),)
+    for key, model in served:
         section = _section(source, key, model)
-        if isinstance(section, (XdsSection, AdminSection)):
+        if isinstance(section, (XdsSection, AdminSection, KedaSection)):
             claims.append(("", section.address, section.port, (key, "port"), key))
     for i, node in _sound(source, "nodes", NodeSection):
         machine = "" if node.spawn else node.name
@@ -98,6 +101,14 @@ def _processes(source: Source) -> Iterator[Problem]:
         message = f"{xds.address} can be reached from elsewhere, and xDS is in the clear"
         mend = "whoever reaches it can speak for a node: keep it in a private network"
         yield source.problem(("xds", "address"), message, mend, severity="warning")
+    keda = None if source.data.get("keda") is None else _section(source, "keda", KedaSection)
+    if keda is not None and adaptive is not None and not adaptive.models.demand:
+        message = "has nothing to tell while adaptive.models.demand is false"
+        yield source.problem(("keda",), message, "leave that key out, or this section")
+    if keda is not None and not is_loopback(keda.address):
+        message = f"{keda.address} can be reached from elsewhere, in the clear"
+        mend = "whoever reaches it can read every service's demand: keep it in a private network"
+        yield source.problem(("keda", "address"), message, mend, severity="warning")
     if xds is not None and adaptive is not None and xds.ttl < 3 * adaptive.tick:
         message = f"{format_duration(xds.ttl)} is shorter than three ticks of {format_duration(adaptive.tick)}"
         yield source.problem(("xds", "ttl"), message, "one late tick would end the lease: make it longer")
