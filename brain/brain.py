@@ -9,13 +9,12 @@ bit for bit: a recording of the calls is a recording of the brain.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from brain import checkpoint
 from brain.alerts import Alerts, Condition
 from brain.champion import Champion
-from brain.commands import Command, Freeze, PromoteModel, Rollback, SetMode
+from brain.commands import Command, Freeze, PromoteModel, Rollback, SetMode, service_named
 from brain.course import Course
 from brain.crossing import Crossing
 from brain.decision import Decision, GainView, NodeView, ServiceView
@@ -138,18 +137,11 @@ class Brain:
             share = command.share_percent
             if share is not None and not 0.0 <= share <= 100.0:
                 raise ValueError(f"a share is a percentage from 0 to 100, not {share:g}")
-            course = self._named(command.service)
+            course = service_named(command.service, {c.service.name: c for c in self._courses.values()})
             course.command(command.mode, share)
             self._evidence.forget(course.service.id)
             if course.commanded >= 100.0 and command.mode is Mode.ADAPTIVE:
                 self._notes.append(f"{command.service}: at 100 % there is no holdout, so no gain can be told")
-
-    def _named(self, name: str) -> Course:
-        names = {c.service.name: c for c in self._courses.values()}
-        if name in names:
-            return names[name]
-        near = get_close_matches(name, names, n=1, cutoff=0.4) or sorted(names)[:1]
-        raise KeyError(f"there is no service {name!r}" + "".join(f"; did you mean {n!r}?" for n in near))
 
     # What it decides.
 

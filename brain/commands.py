@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TypeVar
 
 from brain.settings import Mode
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +41,11 @@ class PromoteModel:
 
 
 Command = Freeze | Rollback | SetMode | PromoteModel
+
+
+def service_named(name: str, there: Mapping[str, T]) -> T:
+    """What is there under the name of a service. KeyError, with the nearest right name, when nothing is."""
+    if name in there:
+        return there[name]
+    near = get_close_matches(name, there, n=1, cutoff=0.4) or sorted(there)[:1]
+    raise KeyError(f"there is no service {name!r}" + "".join(f"; did you mean {n!r}?" for n in near))
