@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from river import linear_model, preprocessing, time_series
+from river import compose, linear_model, preprocessing, time_series
 
 from bench.demand_score import HORIZONS, LEVELS, Floats, Ints
 
@@ -83,6 +83,10 @@ class OfRiver:
         return [max(0.0, said[h - 1]) if math.isfinite(said[h - 1]) else 1e300 for h in HORIZONS]
 
 
+def _with_constant(x: dict[str, float]) -> dict[str, float]:
+    return {**x, "constant": 1.0}
+
+
 def rivals(day: int) -> dict[str, Callable[[], Rival]]:
     """Each by name. `day`: steps in a day."""
 
@@ -91,7 +95,9 @@ def rivals(day: int) -> dict[str, Callable[[], Rival]]:
         return OfRiver(time_series.HoltWinters(alpha=0.3, beta=0.01, **season), warm=2 * day)
 
     def snarimax() -> Rival:
-        regressor = preprocessing.StandardScaler() | linear_model.BayesianLinearRegression()
+        # The first value has no lags, and river's regression takes no row of nothing.
+        lags = compose.FuncTransformer(_with_constant)
+        regressor = lags | preprocessing.StandardScaler() | linear_model.BayesianLinearRegression()
         return OfRiver(time_series.SNARIMAX(p=12, d=0, q=0, m=day, sp=1, regressor=regressor), warm=day + 24)
 
     return {
