@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from river import compose, linear_model, preprocessing, time_series
+from river import linear_model, time_series
 
 from bench.demand_score import HORIZONS, LEVELS, Floats, Ints
 
@@ -83,8 +83,20 @@ class OfRiver:
         return [max(0.0, said[h - 1]) if math.isfinite(said[h - 1]) else 1e300 for h in HORIZONS]
 
 
-def _with_constant(x: dict[str, float]) -> dict[str, float]:
-    return {**x, "constant": 1.0}
+class WithAllLags:
+    """A regressor of river that is left alone until every lag is there: its Bayesian one fails on a row of none."""
+
+    def __init__(self, regressor: Any, lags: int) -> None:
+        self.regressor, self.lags = regressor, lags
+
+    def learn_one(self, x: dict[str, float], y: float) -> None:
+        """A whole row."""
+        if len(x) >= self.lags:
+            self.regressor.learn_one(x, y)
+
+    def predict_one(self, x: dict[str, float]) -> float:
+        """0 for a row that is not whole."""
+        return float(self.regressor.predict_one(x)) if len(x) >= self.lags else 0.0
 
 
 def rivals(day: int) -> dict[str, Callable[[], Rival]]:
@@ -95,10 +107,11 @@ def rivals(day: int) -> dict[str, Callable[[], Rival]]:
         return OfRiver(time_series.HoltWinters(alpha=0.3, beta=0.01, **season), warm=2 * day)
 
     def snarimax() -> Rival:
-        # The first value has no lags, and river's regression takes no row of nothing.
-        lags = compose.FuncTransformer(_with_constant)
-        regressor = lags | preprocessing.StandardScaler() | linear_model.BayesianLinearRegression()
-        return OfRiver(time_series.SNARIMAX(p=12, d=0, q=0, m=day, sp=1, regressor=regressor), warm=day + 24)
+        regressor = (
+            linear_model.BayesianLinearRegression()
+        )  # no scaler: it has no intercept, so lags must keep their level
+        model = time_series.SNARIMAX(p=12, d=0, q=0, m=day, sp=1, regressor=WithAllLags(regressor, 13))
+        return OfRiver(model, warm=day + 24)
 
     return {
         "last value": lambda: Ewma(1.0),
