@@ -47,12 +47,15 @@ class Arrivals:
 
     def told(self, batch: Requests) -> None:
         """Count tries. Rows of no known service are passed over."""
-        services = self._unsent.size
-        known = (batch.service >= 0) & (batch.service < services)
-        sent, first = REPORTED[batch.outcome] & known, (batch.attempt <= 1) & known
-        self._tries[_SENT] += np.bincount(batch.service[sent], minlength=services)
-        self._tries[_FIRST] += np.bincount(batch.service[sent & first], minlength=services)
-        self._unsent += np.bincount(batch.service[first & ~sent], minlength=services)
+        service, first, sent = batch.service, batch.attempt <= 1, REPORTED[batch.outcome]
+        known = (service >= 0) & (service < self._unsent.size)
+        if not known.all():
+            service, first, sent = service[known], first[known], sent[known]
+        kinds = np.bincount(4 * service + 2 * first + sent, minlength=4 * self._unsent.size)
+        (_, again), (unsent, firsts) = kinds.reshape(-1, 2, 2).transpose(1, 2, 0)
+        self._tries[_SENT] += again + firsts
+        self._tries[_FIRST] += firsts
+        self._unsent += unsent
 
     def freeze(self, nodes: NodeFeatures, expected: NDArray[np.bool_], now: float) -> Floats:
         """Requests a second since the last call; NaN where that was not seen, and throughout at the first one.

@@ -60,6 +60,7 @@ class PlainDemand:
         self._square = np.zeros((0, HORIZONS_S.size))  # decayed sum of squared errors, and the weight in it
         self._weight = np.zeros((0, HORIZONS_S.size))
         self._steps = np.zeros((0, HORIZONS_S.size, QUANTILES.size))  # where quantiles lie, in spreads
+        self._spreads: Floats | None = None  # by the evidence as it is; None: to be found anew
         self.resize(services)
 
     def learn_many(self, arrivals: Floats, now: float) -> None:
@@ -106,6 +107,7 @@ class PlainDemand:
         more = services - self._level.size
         if more <= 0:
             return
+        self._spreads = None
         self._level = np.pad(self._level, (0, more), constant_values=np.nan)
         self._seen_at = np.pad(self._seen_at, (0, more), constant_values=np.nan)
         self._count = np.pad(self._count, (0, more))
@@ -126,6 +128,7 @@ class PlainDemand:
             self._seen_at[:] = np.where(np.isnan(self._seen_at), np.nan, now)
             return False
         if away_s > GAP_S:
+            self._spreads = None
             kept = 0.5 ** (away_s / AWAY_HALF_LIFE_S)
             self._count, self._square, self._weight = self._count * kept, self._square * kept, self._weight * kept
         for levels, length_s in ((self._near, 1), (self._far, BLOCK_S)):
@@ -144,6 +147,7 @@ class PlainDemand:
         keep = np.where(known, KEEP, 1.0)
         self._square[:, k] = self._square[:, k] * keep + np.where(known, np.square(error), 0.0)
         self._weight[:, k] = self._weight[:, k] * keep + known
+        self._spreads = None
 
     def _follow(self, came: Floats, now: float) -> None:
         """Move the level towards what came, by how long it was not looked at; the first few count alike."""
@@ -159,13 +163,16 @@ class PlainDemand:
 
     def _spread(self) -> Floats:
         """Root mean square error by horizon, of square roots. Shape (services, horizons)."""
+        if self._spreads is not None:
+            return self._spreads
         out = np.empty_like(self._square)
         expected = np.full(len(out), COUNT_VARIANCE)
         for k in range(HORIZONS_S.size):
             if k:
                 expected = out[:, k - 1] * math.sqrt(HORIZONS_S[k] / HORIZONS_S[k - 1])
             out[:, k] = (self._square[:, k] + PRIOR * expected) / (self._weight[:, k] + PRIOR)
-        return np.sqrt(out)
+        self._spreads = np.sqrt(out)
+        return self._spreads
 
     def state(self) -> State:
         """A row per service in every array."""
@@ -177,6 +184,7 @@ class PlainDemand:
         self._at = float(state["at"])
         for name in self._arrays():
             setattr(self, f"_{name}", np.array(state[name], dtype=np.float64))
+        self._spreads = None
 
     def _arrays(self) -> dict[str, Floats]:
         return {

@@ -153,7 +153,7 @@ def test_what_another_forecaster_learned_is_passed_over_and_what_is_odd_is_refus
     it = Dialogue()
     it.live(40)
     state = it.brain.state()
-    other = state | {"demand": state["demand"] | {"forecaster": "Seer", "model": {}}}
+    other = state | {"demand": state["demand"] | {"forecaster": "Seer", "model": {"level": np.zeros((1, 4))}}}
     again = Brain(it.topology, ADAPTIVE)
     again.restore(other, it.mesh.now)
     assert told(again.tick(it.mesh.now + 1).services[0]).count == 0

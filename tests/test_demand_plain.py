@@ -106,6 +106,13 @@ def test_a_clock_that_went_back_does_no_harm() -> None:
     assert said.value[0, 0] == pytest.approx(100, rel=0.2)
 
 
+def test_after_a_clock_went_back_nothing_is_held_against_what_was_said_by_the_other_clock() -> None:
+    model = taught(np.full((120, 1), 100.0))
+    before = model.state()["weight"]
+    taught(np.full((3, 1), 400.0), start=T0 - 86_400, model=model)
+    assert np.array_equal(model.state()["weight"][:, 1:], before[:, 1:])
+
+
 def test_services_that_join_are_unseen_and_the_others_stay_as_they_are() -> None:
     model, other = taught(poisson(100, 120)), taught(poisson(100, 120))
     model.resize(3)
