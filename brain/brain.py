@@ -1,7 +1,8 @@
 """The brain: told things with a time, ticked with a time; a Decision comes out.
 
-A tick is one straight line: features freeze, capacity is learned and predicted, each service's course is settled and
-steered (policy, guard, gate), the proof scores, alerts open and close, and what is to be in force is put into a Plan.
+A tick is one straight line: features freeze, capacity and demand are learned and predicted, each service's course is
+settled and steered (policy, guard, gate, limits), the proof scores, alerts open and close, and what is to be in force
+is put into a Plan.
 
 The brain does no I/O, starts no task and reads no clock. The same calls with the same times give the same decisions,
 bit for bit: a recording of the calls is a recording of the brain.
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from brain import checkpoint
 from brain.alerts import Alerts, Condition
 from brain.champion import Champion
-from brain.commands import Command, Freeze, PromoteModel, Rollback, SetMode, service_named
+from brain.commands import Command, Freeze, PromoteModel, Rollback, SetMode, by_name
 from brain.course import Course
 from brain.crossing import Crossing
 from brain.decision import Decision, GainView, NodeView, ServiceView
@@ -57,7 +58,7 @@ class Brain:
         self._version = 0  # of the last plan made
         self._ticks = 0
         self._ticked_at: float | None = None
-        self._since = settings.tick_s  # the tick before
+        self._since_s = settings.tick_s  # the tick before
         self._frozen = False
         self._overran: int | None = None  # ticks that the driver skipped since the last one
         self._notes: list[str] = []
@@ -137,7 +138,7 @@ class Brain:
             share = command.share_percent
             if share is not None and not 0.0 <= share <= 100.0:
                 raise ValueError(f"a share is a percentage from 0 to 100, not {share:g}")
-            course = service_named(command.service, {c.service.name: c for c in self._courses.values()})
+            course = by_name(command.service, {c.service.name: c for c in self._courses.values()})
             course.command(command.mode, share)
             self._evidence.forget(course.service.id)
             if course.commanded >= 100.0 and command.mode is Mode.ADAPTIVE:
@@ -150,7 +151,7 @@ class Brain:
         if self._ticked_at is not None and now - self._ticked_at > self._settings.lease_ttl_s and not self._frozen:
             self._lease_ended(now - self._ticked_at)
         self._ticks += 1
-        self._since = max(now - self._ticked_at, 1e-9) if self._ticked_at is not None else self._settings.tick_s
+        self._since_s = max(now - self._ticked_at, 1e-9) if self._ticked_at is not None else self._settings.tick_s
         self._ticked_at = now
         features = self._store.freeze(now)
         self._learners.learn(features, self._topology.service_of, now)
@@ -283,7 +284,7 @@ class Brain:
                     switchback=self._system(course, features.now),
                     limit=course.limit.total if course.limit is not None else None,
                     latency_goal_s=course.limit.goal_s if course.limit is not None else None,
-                    refused_per_s=float(features.services.tick_refused[i].sum()) / self._since,
+                    refused_per_s=float(features.services.tick_refused[i].sum()) / self._since_s,
                     capacity=capacity,
                     forecast=None if self._demand is None else self._demand.view(i, capacity),
                 )

@@ -43,7 +43,7 @@ class PromoteModel:
 Command = Freeze | Rollback | SetMode | PromoteModel
 
 
-def service_named(name: str, there: Mapping[str, T]) -> T:
+def by_name(name: str, there: Mapping[str, T]) -> T:
     """What is there under the name of a service. KeyError, with the nearest right name, when nothing is."""
     if name in there:
         return there[name]

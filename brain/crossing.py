@@ -1,10 +1,11 @@
-"""How much of a service's traffic would cross a zone to get to an endpoint.
+"""How much of a service each node carries, and how much of it would cross a zone to get to an endpoint.
 
 All nodes split by the same weights, so what an endpoint is sent comes from each node in proportion to what that node
 carries of the service. Where nodes and endpoints are is said in the mesh file; who is in no known zone crosses nothing.
 
-What nodes carry is counted over both arms, which nodes serve alike, and fades slowly: where users are changes over
-minutes, and a price that trembles would push weights about.
+A node's part of a service's limit is by what it carries as well (`brain.limits`). That is counted over both arms, which
+nodes serve alike, and fades slowly: where users are changes over minutes, and a price that trembles would push weights
+about.
 """
 
 from __future__ import annotations

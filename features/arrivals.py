@@ -9,6 +9,9 @@ Nodes' clocks differ, so each node's times are put on the brain's by the least d
 the arrival of its row, over the last ten to twenty seconds. A node whose log comes a constant second late is put right
 by that too; one whose clock jumps is wrong until then.
 
+The latest attempts can be asked for at once, before those that they found have all been told of: who first saw a change
+looks again that way.
+
 What is kept is bounded. With more than `most` attempts a tick, some endpoints are watched and all their attempts taken,
 others not, in turns of twenty seconds.
 """

@@ -7,7 +7,8 @@ change. When the evidence suffices, the slow window starts again from what the r
 
 A queue is no slowness. To tell a change, a latency is divided by the waiting that goes with what is open: with `W`
 lanes it is `1 + max(0, n + 1 - W) / W` times the work (`models.lanes`), and by Little's law the mean of `n` is the
-latency that ended lately, per second. An endpoint that slows down ends less, so its own queue does not excuse it.
+latency that ended lately, per second. An endpoint that slows down ends less, so its own queue does not excuse it. A
+change that is certain by that is looked at once more by what each attempt itself found (`features.arrivals`).
 
 Sums are kept by endpoint and node, because a node may lie (`models.witnesses`). A change is believed when most of the
 attempts that tell of it come from nodes that agree; else those few are doubted. What a doubted node says of an

@@ -13,7 +13,7 @@ from brain.brain import Brain
 from brain.commands import Freeze, Rollback, SetMode
 from brain.decision import Decision, ServiceView
 from brain.settings import Guard, Learning, Mode, Proof, Settings
-from dataplane.contract import Endpoint, Node, Presence, Service, Topology, Verdict
+from dataplane.contract import Endpoint, Felt, Node, Outcome, Presence, Service, Topology, Verdict
 from dataplane.simulated.drive import run
 from dataplane.simulated.endpoint import Behaviour, Fault
 from dataplane.simulated.mesh import Load, SimulatedMesh
@@ -391,3 +391,20 @@ def test_a_state_that_is_not_of_this_brain_is_refused_and_changes_nothing(spoil:
         brain.restore(kept, it.mesh.now)
     fresh = Brain(it.topology, ADAPTIVE)
     assert brain.tick(99.0).to_dict() == fresh.tick(99.0).to_dict()
+
+
+def test_while_our_own_limit_refuses_nothing_is_proven_of_the_pick() -> None:
+    it = Dialogue()
+    it.live(60)
+
+    def gathered_over_ten_ticks_of(outcome: Outcome) -> float:
+        """By how many requests on the adaptive arm the proof's evidence grew, fading aside."""
+        before = it.after(1).gain.adaptive_requests
+        ended = dict.fromkeys(Felt.dtypes(), np.zeros(20)) | {"arm": np.ones(20), "outcome": np.full(20, outcome)}
+        for _ in range(10):
+            it.brain.told(Felt.of(**ended), it.mesh.now)
+            it.live(1)
+        return it.after(1).gain.adaptive_requests - before
+
+    assert gathered_over_ten_ticks_of(Outcome.REJECTED) < 0
+    assert gathered_over_ten_ticks_of(Outcome.ERROR) > 1000

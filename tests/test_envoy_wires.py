@@ -32,6 +32,7 @@ from dataplane.mesh import (
 )
 from dataplane.server import Server
 from dataplane.xds import weights
+from dataplane.xds.kinds import Kind
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(60)]
 
@@ -172,7 +173,7 @@ class World:
     async def in_force(self, node, plan):
         keys = await self.envoys[node].runtime()
         stream = self.server._nodes[node].peer.stream
-        return stream.settled("EDS") and stream.settled("RTDS") and any("adaptive" in key for key in keys)
+        return stream.settled(Kind.EDS) and stream.settled(Kind.RTDS) and any("adaptive" in key for key in keys)
 
     async def get(self, path, base=None):
         """Who served it, or the status when it failed."""
@@ -594,3 +595,16 @@ async def test_a_drained_envoy_ends_what_is_open_before_it_leaves(world):
 
 async def draining(envoy):
     return (await envoy._ask("/ready") or "").startswith("DRAINING")
+
+
+async def test_each_node_keeps_its_own_part_of_a_limit(world):
+    await world.start(await world.service("web", "a"), nodes=("n1", "n2"))
+    backend, plan = world.backends["a"], world.plan(web=(1,))
+    own = {n.id: {"max_requests": {"n1": 1, "n2": 3}[n.name]} for n in world.topology.nodes}
+    await world.publish(replace(plan, services={s: replace(p, node_limits=own) for s, p in plan.services.items()}))
+    backend.gate.clear()
+    asked = {base: [asyncio.create_task(world.get("/web", base)) for _ in range(6)] for base in (world.n1, world.n2)}
+    await world.until(lambda: sum(r.done() for some in asked.values() for r in some) == 8 and backend.hanging == 4)
+    backend.gate.set()
+    assert Counter(await asyncio.gather(*asked[world.n1])) == {503: 5, "a": 1}
+    assert Counter(await asyncio.gather(*asked[world.n2])) == {503: 3, "a": 3}

@@ -126,7 +126,7 @@ class Run:
         return (self.trace.at_s >= start_s) & (self.trace.at_s < end_s)
 
 
-def test_in_a_crowd_of_one_and_a_half_times_what_is_borne_as_much_is_served_and_in_time() -> None:
+def test_in_a_crowd_of_1_4_times_what_is_borne_as_much_as_that_is_served_and_in_time() -> None:
     crowd = Run("overload", seed=71)
     assert crowd.refused("before") == 0.0
     assert crowd.good_per_s("crowd") >= 0.95 * crowd.bears_per_s

@@ -1,7 +1,7 @@
 """The fast mesh's clock, compiled: arrivals in the order of the trace, and a heap of what ends when.
 
 One call of `advance` lives until a moment. What is due at that very moment is left for the next call; an end goes
-before an arrival at the same time.
+before an arrival at the same time. Who finds as many open at its node and cluster as its limit allows is refused.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Everything that the nodes should hold as one immutable value: rendered once, shared by all, checked before it leaves.
 
+Only the runtime layer may be a node's own: it holds the part of each limit that is the node's.
+
 Each kind has a version of its own, `EPOCH.N`, that moves on only when a resource of the kind has changed. The epoch is
 the run's: a node that comes back from an earlier run holds versions that cannot be mistaken for ours.
 
