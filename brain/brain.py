@@ -13,12 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from brain import checkpoint
-from brain.alerts import Alerts, Condition
+from brain.alerts import Alerts
+from brain.asked import Asking
 from brain.champion import Champion
 from brain.commands import Command, Freeze, PromoteModel, Rollback, SetMode, by_name
+from brain.conditions import conditions
 from brain.course import Course
 from brain.crossing import Crossing
-from brain.decision import Decision, GainView, NodeView, ServiceView
+from brain.decision import Decision, GainView, ServiceView
 from brain.demand import Demand, capacity_of
 from brain.explain import Move, arm_views, endpoint_views, rows_of
 from brain.nodes import Nodes
@@ -53,6 +55,7 @@ class Brain:
         self._courses = {s.id: Course(s, settings) for s in topology.services}
         self._nodes = Nodes(topology)
         self._crossing = Crossing(topology)
+        self._asking = Asking(topology.service_slots)
         self._alerts = Alerts()
         self._plan: Plan | None = None
         self._version = 0  # of the last plan made
@@ -171,7 +174,9 @@ class Brain:
             plan=self._plan,
             services=services,
             nodes=nodes,
-            alerts=self._alerts.judge(self._conditions(moves, nodes), now),
+            alerts=self._alerts.judge(
+                conditions(self._learners.conditions(), self._overran, nodes, self._courses.values(), moves), now
+            ),
             frozen=self._frozen,
             notes=tuple(self._notes),
         )
@@ -190,7 +195,7 @@ class Brain:
                 if course.pairs.aside(design):
                     aside.append(i)
                     continue
-            if services.tick_refused[i, Arm.ADAPTIVE] > 0:
+            if course.limited and services.tick_refused[i, Arm.ADAPTIVE] > 0:
                 aside.append(i)  # what our own limit refuses spares the holdout as well, and is not the pick's doing
         self._evidence.add(services, now, aside)
         return self._evidence.gains(self._settings.proof.min_requests)
@@ -216,6 +221,7 @@ class Brain:
         """Settle every service's course, and move its weights where that may be."""
         out_of_sight = self._nodes.out_of_sight(features.nodes, now)
         self._crossing.told(features.nodes.issued, now)
+        self._asking.told(features.nodes.issued, features.services.tick_refused.sum(axis=1), now)
         requests = features.services.total.sum(axis=1).tolist()
         service_times, lanes = self._learners.service_times(), self._learners.lanes()
         moves = {}
@@ -237,7 +243,7 @@ class Brain:
                 crossing_share=self._crossing.share(i),
             )
             moves[i] = course.steer(view, features.nodes.picks[:, i], self._nodes.workers, now, self._settings)
-            course.ration(view, self._crossing.carried(i), self._settings)
+            course.ration(view, self._crossing.carried(i), self._asking.of(i), now, self._settings)
         return moves
 
     def _judge(self, course: Course, gain: GainView, now: float) -> None:
@@ -265,7 +271,7 @@ class Brain:
             endpoints = endpoint_views(course.service, move, rows, self._quantiles)
             weights = {e.id: e.weight for e in endpoints}
             tiers = {e.id: e.tier for e in endpoints} if move.tiers.any() else {}
-            limits = course.limit.runtime() if course.limit is not None and course.share > 0.0 else {}
+            limits = course.limit.runtime() if course.limited and course.limit is not None else {}
             old, capacity = before.get(i), capacity_of(endpoints)
             views.append(
                 ServiceView(
@@ -283,6 +289,7 @@ class Brain:
                     gain=gains[i],
                     switchback=self._system(course, features.now),
                     limit=course.limit.total if course.limit is not None else None,
+                    limited=course.limited,
                     latency_goal_s=course.limit.goal_s if course.limit is not None else None,
                     refused_per_s=float(features.services.tick_refused[i].sum()) / self._since_s,
                     capacity=capacity,
@@ -300,34 +307,6 @@ class Brain:
             return self._plan, tuple(views)
         self._version += 1
         return Plan(self._version, plans), tuple(views)
-
-    def _conditions(self, moves: dict[int, Move], nodes: tuple[NodeView, ...]) -> list[Condition]:
-        """All that is wrong now."""
-        out = self._learners.conditions()
-        if self._overran:
-            out.append(Condition("TickOverrun", (), f"{self._overran} ticks were skipped: the last one came too late"))
-        for node in nodes:
-            label = ("node", node.name)
-            out += [
-                Condition("NackParked", (label, ("type", kind)), f"node {node.name} refuses its {kind}: {words}")
-                for kind, words in node.parked.items()
-            ]
-            if node.connected and not node.fresh:
-                out.append(Condition("TelemetryStale", (label,), f"node {node.name} is unknown: {_silence(node)}"))
-            if node.contradicts:
-                said = f"node {node.name} contradicts the others about {node.contradicts} endpoints"
-                out.append(Condition("NodeContradicts", (label,), f"{said}, by {node.worst_ratio:.1f} times at most"))
-        for i, course in self._courses.items():
-            name = course.service.name
-            if course.step.step:
-                out.append(Condition("ShareSteppedBack", (("service", name),), f"{name} stands at {course.share:g} %"))
-            for address in course.gaining:
-                labels = (("service", name), ("endpoint", address))
-                said = f"{name}: {address} grew far stronger than it was and than its peers, without a known reason"
-                out.append(Condition("UnexplainedGain", labels, f"{said}: it gets no more than it has"))
-            if moves[i].guarded.trouble:
-                out.append(Condition("ServiceInTrouble", (("service", name),), f"{name}: {moves[i].guarded.trouble}"))
-        return out
 
     # What it keeps over a restart.
 
@@ -377,15 +356,6 @@ class Brain:
         for course in self._courses.values():
             if course.service.name in services:
                 checkpoint.resume(course, services[course.service.name], self._settings, now)
-
-
-def _silence(node: NodeView) -> str:
-    """What a node that cannot be believed does or does not do."""
-    if node.report_age_s is None:
-        return "it never reported"
-    if node.report_age_s > 1.0:
-        return f"it reported {node.report_age_s:.0f} s ago"
-    return "its reports say that requests finish, its log brings nothing"
 
 
 def _quantiles(topology: Topology, settings: Settings) -> Quantiles | None:

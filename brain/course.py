@@ -43,12 +43,12 @@ from brain.view import prior_of
 from brain.weights import by_latency, propose
 
 if TYPE_CHECKING:
+    from brain.asked import Asked
     from brain.settings import Guard, Settings
     from brain.view import View
     from dataplane.contract import Service
 
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 DISPUTED = "its nodes contradict each other, and no majority tells who is right: weights held"
@@ -87,6 +87,11 @@ class Course:
     def applies(self) -> bool:
         """Are learned weights in force, or resting in a static block of the switchback."""
         return self._entered_at is not None
+
+    @property
+    def limited(self) -> bool:
+        """Is a learned limit in force."""
+        return self.share > 0.0 and self.limit is not None and self.limit.armed
 
     def joined(self, service: Service, settings: Settings) -> None:
         """The members changed: who left is dropped, who came enters at the operator's weight."""
@@ -228,7 +233,7 @@ class Course:
         guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
         if view.disputed and not guarded.trouble:
             guarded = Guarded(before, before, guarded.unguarded, ("trouble",) * len(before), DISPUTED)
-        held = self._held(guarded, want.overdue_s > 0, picks, workers, now, settings)
+        held = self._held(guarded, picks, workers, now, settings)
         if self._enters:
             self.gate = Gate()
             self.gate.pushed(before, before, picks, now, settings.guard)
@@ -237,14 +242,13 @@ class Course:
             self.in_force, self.tiers = guarded.weights, want.tiers
         return Move(before, self.in_force, guarded, self.tiers, held, want.overdue_s)
 
-    def ration(self, view: View, carried: Floats, settings: Settings) -> None:
+    def ration(self, view: View, carried: Floats, asked: Asked, now: float, settings: Settings) -> None:
         """Plan how many requests may be open; `carried` is what each node sent to the service lately, by its id."""
         if self.state != "frozen":
-            self.limit = self.limiter.limit(view, carried, settings.goals_s.get(self.service.name), settings.limits)
+            goal_s = settings.goals_s.get(self.service.name)
+            self.limit = self.limiter.limit(view, carried, asked, goal_s, settings.limits, now)
 
-    def _held(
-        self, guarded: Guarded, draining: Bools, picks: Ints, workers: Ints, now: float, settings: Settings
-    ) -> str:
+    def _held(self, guarded: Guarded, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
         if self.state not in ("adaptive", "stepped back"):
             return self.state
         if self.share == 0.0:
@@ -255,9 +259,7 @@ class Course:
             return guarded.trouble
         if self._out_of_sight > DOUBT_SHARE:
             return f"{self._out_of_sight:.0%} of the traffic is out of sight"
-        return self.gate.held(
-            guarded.weights, guarded.goal, self.in_force, picks, workers, now, settings.guard, draining
-        )
+        return self.gate.held(guarded.weights, guarded.goal, self.in_force, picks, workers, now, settings.guard)
 
     def _in_sight(self, was: str, now: float, settings: Settings) -> bool:
         """Seen without a break for as long as it takes to call a node silent; at the start there was no break."""

@@ -106,7 +106,8 @@ class ServiceView:
     adaptive: ArmView
     gain: GainView
     switchback: SwitchbackView | None = None  # None: not asked for
-    limit: int | None = None  # requests that may be open on the adaptive arm, all nodes together; None: the operator's
+    limit: int | None = None  # requests that keep the goal when open on the adaptive arm, all nodes together
+    limited: bool = False  # the service is short, and that limit in force; else the operator's are
     latency_goal_s: float | None = None  # what the limit is for
     refused_per_s: float = 0.0  # by limits, learned or the operator's, since the last tick
     capacity: float | None = None  # attempts a second that its endpoints bear together

@@ -9,10 +9,9 @@ recover (measured: at 2 requests/s and a push a second, two of four endpoints go
 2. `push_interval_s` has passed since the last one;
 3. the workers have walked their schedules: nine tenths of the service's picks since the last push were made by nodes
    whose every worker made `picks_per_cycle * sum(w) / min(w)` picks of its own. The least weight is that of those that
-   the push does not raise: an endpoint on its way up from the floor has nothing to lose by it, nor has one whose queue
-   is let drain. Picks count, not nodes: a node that carries nothing cannot hold the others up, and one with a trickle
-   cannot starve an endpoint that the others serve. With no picks at all there is nothing to starve but nothing to
-   learn from either, and the push waits.
+   the push does not raise: an endpoint on its way up from the floor has nothing to lose by it. Picks count, not nodes:
+   a node that carries nothing cannot hold the others up, and one with a trickle cannot starve an endpoint that the
+   others serve. With no picks at all there is nothing to starve but nothing to learn from either, and the push waits.
 
 An emergency, a cut that leads to a share smaller by `drain_factor` or more, need not wait for 3, but only once per
 `drain_interval_s`. Where it leads counts, and not its first step: what is taken from one is held back by how fast the
@@ -50,21 +49,8 @@ class Gate:
     drained_at: float = -np.inf
     picks: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # by node
 
-    def held(
-        self,
-        weights: Ints,
-        goal: Ints,
-        in_force: Ints,
-        picks: Ints,
-        workers: Ints,
-        now: float,
-        g: Guard,
-        draining: Bools | None = None,
-    ) -> str:
-        """Why these weights may not go out now; "" when they may. Weights have shape (n,), picks and workers (nodes,).
-
-        `draining`, shape (n,): who has more to work off than it can, and so loses nothing when it is not picked.
-        """
+    def held(self, weights: Ints, goal: Ints, in_force: Ints, picks: Ints, workers: Ints, now: float, g: Guard) -> str:
+        """Why these weights may not go out now, "" when they may. Weights: shape (n,), picks and workers (nodes,)."""
         moved = np.abs(goal - in_force)
         if not (moved > np.maximum(g.deadband * in_force, 1)).any() or (weights == in_force).all():
             return "within the deadband"
@@ -73,8 +59,7 @@ class Gate:
         drains = (goal * g.drain_factor <= in_force) & (weights < in_force)
         if drains.any() and now - self.drained_at >= g.drain_interval_s:
             return ""
-        stays = weights <= in_force
-        return self._waits_for_picks(in_force, stays if draining is None else stays & ~draining, picks, workers, g)
+        return self._waits_for_picks(in_force, weights <= in_force, picks, workers, g)
 
     def pushed(self, goal: Ints, in_force: Ints, picks: Ints, now: float, g: Guard) -> None:
         """A step to this goal went out."""

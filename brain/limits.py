@@ -1,4 +1,4 @@
-"""How many requests a service may have open: what is worked on, and what can wait and still be in time.
+"""How many requests a service may have open while more is asked than it bears.
 
 A mesh ships with breakers of 1024 of everything, which are either decoration or an outage. What is right follows from
 what was learned. Endpoints that bear `C` requests a second and work on `K` at once (capacity and lanes, summed) answer
@@ -11,14 +11,22 @@ is kept by the `L` that makes the wait `G - TAIL * work`, and that is the limit:
 every request more would make all of them late and none more served. It is never so low that a worker could idle: `L`
 is at least `IDLE_NEVER` times `K`.
 
+**Armed only when short.** A service that bears what it is asked answers late at times, by luck or because the load is
+badly spread, and a refusal mends neither. So a limit is in force only while more is asked than is borne, or twice as
+much is open as the limit allows (which says so whatever the capacity is believed to be), and some seconds longer.
+
+**Corrected by what it does.** Capacity and lanes may be believed too low, and the limit with them; then it refuses what
+could have been served in time. Those admitted tell: under a right limit they wait for about as long as it is meant to
+have them wait. While some are refused and those admitted stay much shorter than that, the limit rises, until they do
+not or nobody is refused.
+
 No traffic is held back to measure a baseline, as gradient limiters do: work and lanes are told from waiting all along
 (`models.lanes`). A limit is the brain's for seconds only, leased with the weights; what the operator set serves when
 it is gone.
 
 Proxies do not know of each other, so each gets the part of the limit that it carries of the traffic, and some more: for
 the luck of a share of `L`, and for what a service that is not short of anything would by chance have open there once
-in a million requests. The latter is more where each of many proxies carries little, and a refusal that nobody needed
-is worse than a wait.
+in a million requests.
 """
 
 from __future__ import annotations
@@ -31,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from brain.asked import Asked
     from brain.settings import Limits as Settings
     from brain.view import View
 
@@ -43,6 +52,15 @@ NEWS = 0.15
 """A limit within this part of the one in force is the same."""
 NEVER_BY_CHANCE = 5.0
 """Standard deviations, and requests, above the mean of a Poisson number that it does not reach in a million times."""
+CROWDED = 2.0
+"""So many times the limit open at once, and the service is short, whatever it is believed to bear."""
+STAYS_ARMED_S = 10.0
+"""After the last sign of a shortage: the queue that it left is worked off by then, and a pause is not the end."""
+SHORT_STAY = 0.7
+"""Of the mean stay that the limit is for. Shorter, while others are refused, and the limit is too low."""
+RISES_PER_S = 0.1
+"""By which it is corrected then, as a logarithm: slower than the second or two until a step is seen in the stays."""
+MOST_RISE = math.log(32.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +69,25 @@ class Limit:
 
     total: int
     goal_s: float
+    armed: bool  # in force: the service is short
     by_node: dict[int, int]
 
     def runtime(self) -> dict[int, dict[str, int]]:
         """By node id, as Envoy's circuit breakers have it: who waits for a connection is open as well."""
+        if not self.armed:
+            return {}
         return {v: {"max_requests": n, "max_pending_requests": n} for v, n in self.by_node.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Bearing:
+    """What a service bears, as far as its limit is concerned."""
+
+    bears_per_s: float
+    working: float  # how many are worked on at once
+    goal_s: float
+    most_open: float  # what keeps the goal
+    stay_s: float  # mean stay of those admitted, when so many are open
 
 
 @dataclass(slots=True)
@@ -64,41 +96,68 @@ class Limiter:
 
     _total: float = math.nan
     _nodes: dict[int, int] = field(default_factory=dict)
+    _short_at: float = -math.inf
+    _rise: float = 0.0  # logarithm
+    _at: float = math.nan
 
-    def limit(self, view: View, carried: Floats, goal_s: float | None, settings: Settings) -> Limit | None:
+    def limit(
+        self, view: View, carried: Floats, asked: Asked, goal_s: float | None, settings: Settings, now: float
+    ) -> Limit | None:
         """The limit now; None where none is known, and what the operator set serves.
 
         `carried`: by node, what it sent to the service lately; `goal_s`: the service's own latency goal, None when it
         has none and `goal_times` its work is taken for one.
         """
-        found = open_at_goal(view, goal_s, settings.goal_times) if settings.enabled and view.ready else None
+        found = bearing(view, goal_s, settings.goal_times) if settings.enabled and view.ready else None
+        since_s, self._at = (0.0 if math.isnan(self._at) else now - self._at), now
         if found is None or not carried.sum() > 0:
-            self._total, self._nodes = math.nan, {}
+            self._total, self._nodes, self._rise = math.nan, {}, 0.0
             return None
-        wanted, working, goal = found
+        short = asked.per_s - asked.error > found.bears_per_s
+        if short or float(np.nansum(view.in_flight)) > CROWDED * found.most_open * math.exp(self._rise):
+            self._short_at = now
+        armed = now - self._short_at <= STAYS_ARMED_S
+        self._rise = self._corrected(view, found, asked.refused, since_s) if armed else 0.0
+        wanted = found.most_open * math.exp(self._rise)
         if not self._total > 0 or abs(math.log(wanted / self._total)) > NEWS:
             self._total = wanted
-        share = carried / carried.sum()
-        nodes = {}
-        for v in np.flatnonzero(carried > 0).tolist():
-            own, before = at_node(self._total, working, float(share[v])), self._nodes.get(v)
-            nodes[v] = before if before is not None and abs(own - before) <= NEWS * before else own
-        self._nodes = nodes
-        return Limit(math.ceil(self._total), goal, nodes)
+        if armed:
+            self._share_out(found.working, carried / carried.sum())
+        else:
+            self._nodes = {}
+        return Limit(math.ceil(self._total), found.goal_s, armed, self._nodes)
+
+    def _corrected(self, view: View, found: Bearing, refused: bool, since_s: float) -> float:
+        """The correction after this tick."""
+        ended = float(np.nansum(view.rate_per_s))
+        stays_s = float(np.nansum(view.in_flight)) / ended if ended > 0 else math.inf
+        step = RISES_PER_S * since_s
+        if stays_s > found.stay_s:
+            return max(0.0, self._rise - step)
+        return min(MOST_RISE, self._rise + step) if refused and stays_s < SHORT_STAY * found.stay_s else self._rise
+
+    def _share_out(self, working: float, share: Floats) -> None:
+        """By node; one stays as it is while its own is hardly another."""
+        own = at_node(self._total, working, share)
+        before, self._nodes = self._nodes, {}
+        for v in np.flatnonzero(share > 0).tolist():
+            new, old = int(own[v]), before.get(v)
+            self._nodes[v] = old if old is not None and abs(new - old) <= NEWS * old else new
 
 
-def open_at_goal(view: View, goal_s: float | None, goal_times: float) -> tuple[float, float, float] | None:
-    """How many may be open in all, how many of them are worked on, and the goal. None where too little is known."""
+def bearing(view: View, goal_s: float | None, goal_times: float) -> Bearing | None:
+    """What the service bears, and how many may be open for its goal. None where too little is known."""
     known = np.isfinite(view.capacity) & (view.capacity > 0)
     if not known.any() or not view.lanes_high >= 1.0:
         return None  # where nothing ever queued nobody knows how many are worked on, and a guess could refuse good ones
     bears, working = float(view.capacity[known].sum()), float(view.lanes_high * known.sum())
     work_s = view.lanes * float(known.sum()) / bears
     goal = goal_times * work_s if goal_s is None else goal_s
-    return max(working + bears * (goal - TAIL * work_s), IDLE_NEVER * working), working, goal
+    most = max(working + bears * (goal - TAIL * work_s), IDLE_NEVER * working)
+    return Bearing(bears, working, goal, most, (most - working) / bears + work_s)
 
 
-def at_node(total: float, working: float, share: float) -> int:
-    """The limit of a node that carries this share of the traffic."""
+def at_node(total: float, working: float, share: Floats) -> Floats:
+    """The limits of nodes that carry these shares of the traffic. Shape as `share`."""
     own, calm = total * share, working * share
-    return math.ceil(max(own + math.sqrt(own), calm + NEVER_BY_CHANCE * (math.sqrt(calm) + 1.0)))
+    return np.asarray(np.ceil(np.maximum(own + np.sqrt(own), calm + NEVER_BY_CHANCE * (np.sqrt(calm) + 1.0))))

@@ -11,6 +11,7 @@ import pytest
 
 from brain.brain import Brain
 from brain.commands import Freeze, Rollback, SetMode
+from brain.course import Course
 from brain.decision import Decision, ServiceView
 from brain.settings import Guard, Learning, Mode, Proof, Settings
 from dataplane.contract import Endpoint, Felt, Node, Outcome, Presence, Service, Topology, Verdict
@@ -393,18 +394,25 @@ def test_a_state_that_is_not_of_this_brain_is_refused_and_changes_nothing(spoil:
     assert brain.tick(99.0).to_dict() == fresh.tick(99.0).to_dict()
 
 
-def test_while_our_own_limit_refuses_nothing_is_proven_of_the_pick() -> None:
+def test_what_our_own_limit_refuses_proves_nothing_of_the_pick_and_what_the_operators_refuse_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     it = Dialogue()
     it.live(60)
 
-    def gathered_over_ten_ticks_of(outcome: Outcome) -> float:
+    def gathered_over_ten_ticks_of_refusals() -> float:
         """By how many requests on the adaptive arm the proof's evidence grew, fading aside."""
         before = it.after(1).gain.adaptive_requests
-        ended = dict.fromkeys(Felt.dtypes(), np.zeros(20)) | {"arm": np.ones(20), "outcome": np.full(20, outcome)}
+        ended = dict.fromkeys(Felt.dtypes(), np.zeros(20)) | {
+            "arm": np.ones(20),
+            "outcome": np.full(20, Outcome.REJECTED),
+        }
         for _ in range(10):
             it.brain.told(Felt.of(**ended), it.mesh.now)
             it.live(1)
         return it.after(1).gain.adaptive_requests - before
 
-    assert gathered_over_ten_ticks_of(Outcome.REJECTED) < 0
-    assert gathered_over_ten_ticks_of(Outcome.ERROR) > 1000
+    assert not it.after(1).limited
+    assert gathered_over_ten_ticks_of_refusals() > 1000
+    monkeypatch.setattr(Course, "limited", True)
+    assert gathered_over_ten_ticks_of_refusals() < 0

@@ -152,6 +152,16 @@ def test_explain_tells_what_was_seen_wanted_held_and_is_in_force(mesh):
     assert json.loads(mesh.weirflow("explain", "orders", "-o", "json"))["limits"] == {"max_requests": 300}
 
 
+def test_explain_tells_what_may_be_open_and_whether_anybody_is_held_to_it(mesh):
+    said = mesh.weirflow("explain", "orders")
+    assert "with 60 requests open 99 of 100 take at most 0.8 s; not short, so no limit but yours" in said
+    short = example_service(limited=True, refused_per_s=12.4)
+    mesh.operations.shown = example_decision(services=(short,))
+    said = " ".join(mesh.weirflow("explain", "orders").split())
+    assert "short, so at most 60 requests may be open on the adaptive arm" in said
+    assert "99 of 100 take at most 0.8 s, 12 a second are refused" in said
+
+
 def test_explain_tells_quantiles_with_their_intervals_and_how_old_they_are(mesh):
     assert "intervals, by" not in mesh.weirflow("explain", "orders", "10.0.0.1:8080")
     told = {"p50": [0.009, 0.01, 0.012], "p95": [0.02, 0.03, 0.04], "p99": [0.03, 0.05, 0.11], "count": 180, "at": NOW}

@@ -113,13 +113,6 @@ def test_the_more_workers_there_are_the_less_they_walk_together_but_never_less_t
         assert ask(pushed([0] * nodes), NEXT, EVEN, [each - 1] * nodes, 5) != ""
 
 
-def test_one_whose_queue_is_let_drain_holds_nobody_up() -> None:
-    light, same = np.array([5, 131, 132, 132]), np.array([5, 110, 142, 143])
-    draining = np.array([True, False, False, False])
-    assert ask(pushed([0]), same, light, [12], 60) != ""
-    assert pushed([0]).held(same, same, light, np.array([12]), np.array([1]), 60, GUARD, draining) == ""
-
-
 def test_a_cut_that_only_begins_because_the_others_may_not_rise_faster_is_a_cut() -> None:
     before, step, goal = np.array([330, 23, 23, 24]), np.array([295, 34, 34, 37]), np.array([4, 130, 130, 136])
     gate = pushed([0])

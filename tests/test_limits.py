@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain.limits import IDLE_NEVER, Limiter, at_node, open_at_goal
+from brain.asked import Asked
+from brain.limits import IDLE_NEVER, STAYS_ARMED_S, Limit, Limiter, at_node, bearing
 from brain.settings import Limits, Mode, Settings
 from brain.view import View
 from tests.test_weights import loaded
@@ -25,36 +27,92 @@ def service(capacity: tuple[float, ...] = (40.0,) * 10, lanes: float = 4.0, **mo
     return replace(loaded(list(capacity), 0.5, lanes=lanes), lanes_high=lanes, **more)
 
 
+CALM, CROWD = Asked(200.0, 6.0, refused=False), Asked(560.0, 10.0, refused=False)
+
+
+class Served:
+    """A service that is asked too much, and its limiter, second by second."""
+
+    def __init__(self, goal_s: float | None = 1.0) -> None:
+        self.limiter, self.goal_s, self.now = Limiter(), goal_s, 0.0
+
+    def limit(self, view: View, asked: Asked = CROWD, carried: np.ndarray = EVEN, after_s: float = 1.0) -> Limit | None:
+        self.now += after_s
+        return self.limiter.limit(view, carried, asked, self.goal_s, Limits(), self.now)
+
+
 def test_as_many_may_wait_as_are_answered_within_the_goal() -> None:
-    total, working, goal = open_at_goal(service(), goal_s=1.0, goal_times=10.0)
-    assert (working, goal) == (40.0, 1.0)
-    assert total == pytest.approx(40 + 400 * (1.0 - 0.46))
+    found = bearing(service(), goal_s=1.0, goal_times=10.0)
+    assert (found.bears_per_s, found.working, found.goal_s) == (400.0, 40.0, 1.0)
+    assert found.most_open == pytest.approx(40 + 400 * (1.0 - 0.46))
+    assert found.stay_s == pytest.approx(1.0 - 0.36), "what is left when 99 of 100 take no more than the goal"
 
 
 def test_without_a_goal_of_its_own_a_service_has_ten_times_its_mean_work() -> None:
-    assert open_at_goal(service(), None, 10.0) == open_at_goal(service(), 1.0, 10.0)
+    assert bearing(service(), None, 10.0) == bearing(service(), 1.0, 10.0)
 
 
 def test_a_goal_that_the_work_alone_exceeds_leaves_no_worker_idle() -> None:
-    total, working, _ = open_at_goal(service(), 0.01, 10.0)
-    assert total == IDLE_NEVER * working
+    found = bearing(service(), 0.01, 10.0)
+    assert found.most_open == IDLE_NEVER * found.working
 
 
 def test_where_nothing_ever_queued_there_is_no_limit() -> None:
     for lanes in (np.nan, 0.0):
-        assert open_at_goal(replace(service(), lanes_high=lanes), 1.0, 10.0) is None
-    assert Limiter().limit(service(ready=False), EVEN, 1.0, Limits()) is None
-    assert Limiter().limit(service(), EVEN, 1.0, Limits(enabled=False)) is None
-    assert Limiter().limit(service(), np.zeros(4), 1.0, Limits()) is None
+        assert bearing(replace(service(), lanes_high=lanes), 1.0, 10.0) is None
+    assert Served().limit(service(ready=False)) is None
+    assert Limiter().limit(service(), EVEN, CROWD, 1.0, Limits(enabled=False), 1.0) is None
+    assert Served().limit(service(), carried=np.zeros(4)) is None
 
 
 def test_as_long_as_it_is_not_sure_how_many_are_worked_on_the_limit_is_for_the_most_that_may_be() -> None:
     sure, unsure = service(), replace(service(), lanes_high=16.0)
-    assert open_at_goal(unsure, 1.0, 10.0)[0] == open_at_goal(sure, 1.0, 10.0)[0] + 10 * 12
+    assert bearing(unsure, 1.0, 10.0).most_open == bearing(sure, 1.0, 10.0).most_open + 10 * 12
+
+
+def test_while_no_more_is_asked_than_is_borne_nobody_is_held_to_it() -> None:
+    served = Served()
+    calm = served.limit(service(), CALM)
+    assert (calm.total, calm.armed, calm.runtime()) == (256, False, {})
+    assert not served.limit(service(), Asked(405.0, 10.0, refused=False)).armed, "that may be luck"
+    assert served.limit(service(), CROWD).armed
+
+
+def test_it_holds_for_ten_seconds_after_the_last_sign_of_a_shortage() -> None:
+    served = Served()
+    assert served.limit(service(), CROWD).armed
+    assert served.limit(service(), CALM, after_s=STAYS_ARMED_S).armed
+    assert not served.limit(service(), CALM, after_s=0.1).armed
+
+
+def test_twice_as_much_open_as_it_allows_says_that_it_is_short_whatever_it_is_believed_to_bear() -> None:
+    at = lambda n: service(in_flight=np.full(10, n))  # noqa: E731
+    assert not Served().limit(at(50.0), CALM).armed
+    assert Served().limit(at(52.0), CALM).armed
+
+
+def test_a_limit_that_is_too_low_rises_until_those_admitted_stay_as_long_as_it_means_them_to() -> None:
+    # The endpoints work on four times what is believed, so half of them idle, and nobody waits.
+    served, idle = Served(), service(rate_per_s=np.full(10, 40.0), in_flight=np.full(10, 4.0))
+    first = served.limit(idle, replace(CROWD, refused=True))
+    for _ in range(20):
+        last = served.limit(idle, replace(CROWD, refused=True))
+    assert last.total == pytest.approx(first.total * math.exp(2.0), rel=0.2)
+    waits = service(rate_per_s=np.full(10, 40.0), in_flight=np.full(10, 40.0 * 0.65))
+    for _ in range(30):
+        last = served.limit(waits, replace(CROWD, refused=True))
+    assert last.total == pytest.approx(first.total, rel=0.16)
+
+
+def test_a_limit_that_refuses_nobody_is_not_corrected() -> None:
+    served, quick = Served(), service(rate_per_s=np.full(10, 40.0), in_flight=np.full(10, 4.0))
+    first = served.limit(quick)
+    for _ in range(20):
+        assert served.limit(quick) == first
 
 
 def test_each_node_gets_its_part_and_the_luck_of_it() -> None:
-    found = Limiter().limit(service(), np.array([3.0, 1.0, 0.0]), 1.0, Limits())
+    found = Served().limit(service(), carried=np.array([3.0, 1.0, 0.0]))
     assert set(found.by_node) == {0, 1}
     assert found.total == 256
     assert found.by_node[0] == pytest.approx(192 + 14, abs=1)
@@ -64,16 +122,16 @@ def test_each_node_gets_its_part_and_the_luck_of_it() -> None:
 
 def test_one_of_a_hundred_nodes_may_have_what_it_would_have_by_chance_in_a_calm_service() -> None:
     rng = np.random.default_rng(4)
-    assert at_node(total=256.0, working=40.0, share=0.01) > rng.poisson(0.4, 1_000_000).max()
+    assert at_node(256.0, 40.0, np.array([0.01]))[0] > rng.poisson(0.4, 1_000_000).max()
 
 
 def test_a_limit_stays_until_there_is_news() -> None:
-    limiter = Limiter()
-    first = limiter.limit(service(), EVEN, 1.0, Limits())
-    assert limiter.limit(service((42.0,) * 10), EVEN * 1.05, 1.0, Limits()) == first
-    halved = limiter.limit(service((20.0,) * 10), EVEN, 1.0, Limits())
+    served = Served()
+    first = served.limit(service())
+    assert served.limit(service((42.0,) * 10), carried=EVEN * 1.05) == first
+    halved = served.limit(service((20.0,) * 10))
     assert halved.total < 0.7 * first.total
-    assert limiter.limit(service(), EVEN, 1.0, Limits()).total == first.total
+    assert served.limit(service()).total == first.total
 
 
 @given(
@@ -85,8 +143,7 @@ def test_a_limit_stays_until_there_is_news() -> None:
 def test_a_limit_never_idles_a_worker_whatever_is_asked(
     capacity: list[float], lanes: float, goal_s: float | None, carried: list[float]
 ) -> None:
-    v = service(tuple(capacity), lanes)
-    found = Limiter().limit(v, np.array(carried), goal_s, Limits())
+    found = Served(goal_s).limit(service(tuple(capacity), lanes), Asked(1e9, 0.0, refused=True), np.array(carried))
     assert found.total >= lanes * len(capacity)
     assert sum(found.by_node.values()) >= found.total
     assert all(n >= 1 for n in found.by_node.values())

@@ -47,6 +47,11 @@ def test_a_scrape_tells_weights_gain_and_nodes_as_the_decision_has_them():
     assert of(samples, "weirflow_demand_forecast_requests_per_second", **foretold, quantile="0.99") == 168
     assert of(samples, "weirflow_capacity_requests_per_second", service="orders") == 129
     assert of(samples, "weirflow_spare_ratio", **foretold) == 1 - 142 / 129
+    assert of(samples, "weirflow_limit_requests", service="orders") == 60
+    assert of(samples, "weirflow_limit_armed", service="orders") == 0
+    assert of(samples, "weirflow_limit_requests", service="search") is None
+    assert of(samples, "weirflow_latency_goal_seconds", service="orders") == 0.8
+    assert of(samples, "weirflow_refused_requests_per_second", service="orders") == 0
     assert of(samples, "weirflow_arm_requests_total", service="orders", arm="adaptive") == 7600
     assert of(samples, "weirflow_plan_version") == 7
     assert of(samples, "weirflow_lease_age_seconds") == 0.25

@@ -118,6 +118,14 @@ def test_while_there_is_room_no_tier_is_planned_for_more_than_it_can_bear_withou
     assert busy(Cost()).max() <= 0.5 * BUSY + 1e-3
 
 
+def test_where_nodes_see_no_queues_nothing_is_kept_free_for_one_that_is_lost() -> None:
+    # Nobody would take over by itself there: turns are dealt out until weights change.
+    v = loaded([400, 400, 266, 266], 0.4, lanes=2.0)
+    crowd = wanted(v, nodes=100.0)
+    assert crowd == pytest.approx(wanted(v, Cost(overhang_price_s=0.0), nodes=100.0), rel=1e-4)
+    assert crowd.max() > wanted(v, nodes=1.0).max()
+
+
 def test_near_saturation_the_split_is_by_capacity() -> None:
     assert wanted(loaded([400, 400, 100, 100], 0.97)) == pytest.approx([0.4, 0.4, 0.1, 0.1], abs=0.01)
 

@@ -73,6 +73,10 @@ FAMILIES = (
     Family(
         "weirflow_spare_ratio", "Of its capacity, what the forecast's quantile 0.95 leaves; negative: short.", _AHEAD
     ),
+    Family("weirflow_limit_requests", "Requests that may be open at it and keep its latency goal.", ("service",)),
+    Family("weirflow_limit_armed", "1 while it is short and that limit in force.", ("service",)),
+    Family("weirflow_latency_goal_seconds", "What the limit is for.", ("service",)),
+    Family("weirflow_refused_requests_per_second", "By limits, learned or the operator's.", ("service",)),
     Family("weirflow_switchback_pairs", "Pairs of blocks that the switchback's evidence is worth.", ("service",)),
     Family("weirflow_arm_requests_total", "Requests that ended, by the arm that served them.", _ARM),
     Family("weirflow_arm_requests_per_second", "Recent rate of requests.", _ARM),
@@ -182,6 +186,10 @@ def _service(put: Put, service: ServiceView) -> None:
     if service.switchback is not None:
         put("weirflow_switchback_pairs", service.switchback.pairs, service.name)
     put("weirflow_capacity_requests_per_second", service.capacity, service.name)
+    put("weirflow_limit_requests", service.limit, service.name)
+    put("weirflow_limit_armed", service.limited, service.name)
+    put("weirflow_latency_goal_seconds", service.latency_goal_s, service.name)
+    put("weirflow_refused_requests_per_second", service.refused_per_s, service.name)
     if service.forecast is not None:
         _forecast(put, service.name, service.forecast)
     arms: tuple[tuple[str, ArmView], ...] = (("static", service.static), ("adaptive", service.adaptive))

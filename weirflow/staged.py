@@ -73,6 +73,8 @@ def example_service(**changes: Any) -> ServiceView:
         adaptive=ArmView(requests_per_s=76.0, p50_s=0.011, p99_s=0.05, failed_share=0.0, requests=7600),
         gain=GainView(value=0.42, low=0.31, high=0.53, static_requests=400.0, adaptive_requests=7600.0),
         switchback=SwitchbackView(0.35, 0.28, 0.41, pairs=24.0, block="static", block_ends_in_s=12.0),
+        limit=60,
+        latency_goal_s=0.8,
         capacity=129.0,
         forecast=example_forecast(),
     )
@@ -110,7 +112,7 @@ def example_decision(**changes: Any) -> Decision:
     shadow = example_service(
         id=1, name="search", mode="shadow", state="learning", share_percent=0.0, reason="too few samples",
         pushed=False, endpoints=(unknown,), static=nothing, adaptive=nothing, gain=GainView(), switchback=None,
-        capacity=None, forecast=unseen,
+        limit=None, latency_goal_s=None, capacity=None, forecast=unseen,
     )  # fmt: skip
     plan = Plan(
         version=7,

@@ -37,9 +37,11 @@ def _service(answer: Json) -> RenderableType:
         limits = ", ".join(f"{safe(k)} {v}" for k, v in answer["limits"].items())
         lines.append(text(f"limits on the adaptive arm: {limits}"))
     if service.get("limit") is not None:
-        goal = f"so that 99 of 100 take at most {service['latency_goal_s']:.3g} s"
-        refused = f"{service['refused_per_s']:.0f} a second are refused"
-        lines.append(text(f"at most {service['limit']} requests open on the adaptive arm, {goal}; {refused}"))
+        goal = f"99 of 100 take at most {service['latency_goal_s']:.3g} s"
+        held = f"short, so at most {service['limit']} requests may be open on the adaptive arm: then {goal}"
+        free = f"with {service['limit']} requests open {goal}; not short, so no limit but yours"
+        refused = f", {service['refused_per_s']:.0f} a second are refused" if service["refused_per_s"] > 0 else ""
+        lines.append(text((held if service["limited"] else free) + refused))
     lines += [text(f"  {e['address']}: {_weight(e, answer)}; {e['reason']}{_held(e)}") for e in service["endpoints"]]
     return Group(*lines)
 

@@ -90,8 +90,8 @@ class GuardSection(Section):
 
 
 class LimitsSection(Section):
-    """How many requests may be open at a service, all nodes together: what it can work on, and what can wait and still
-    be in time. Leased with the weights; never above the service's own `circuit_breakers`."""
+    """How many requests may be open at a service while more is asked than it bears, all nodes together: what it can
+    work on, and what can wait and still be in time. Leased with the weights; never above its `circuit_breakers`."""
 
     enabled: bool = _LIMITS.enabled
     """`false`: the `circuit_breakers` of each service serve on the adaptive arm as well."""
