@@ -12,8 +12,9 @@ every request more would make all of them late and none more served. It is never
 is at least `IDLE_NEVER` times `K`.
 
 **Armed only when short.** A service that bears what it is asked answers late at times, by luck or because the load is
-badly spread, and a refusal mends neither. So a limit is in force only while more is asked than is borne, or twice as
-much is open as the limit allows (which says so whatever the capacity is believed to be), and some seconds longer.
+badly spread, and a refusal mends neither. So a limit is in force only while more is asked than gets done, which no
+belief can be wrong about, and that is no mere luck: more is asked than is believed to be borne, or twice as much is
+open as the limit allows. And it stays for some seconds longer.
 
 **Corrected by what it does.** Capacity and lanes may be believed too low, and the limit with them; then it refuses what
 could have been served in time. Those admitted tell: under a right limit they wait for about as long as it is meant to
@@ -52,6 +53,8 @@ NEWS = 0.15
 """A limit within this part of the one in force is the same."""
 NEVER_BY_CHANCE = 5.0
 """Standard deviations, and requests, above the mean of a Poisson number that it does not reach in a million times."""
+SURELY = 3.0
+"""Standard errors by which more must be asked than was got done."""
 CROWDED = 2.0
 """So many times the limit open at once, and the service is short, whatever it is believed to bear."""
 STAYS_ARMED_S = 10.0
@@ -113,8 +116,7 @@ class Limiter:
         if found is None or not carried.sum() > 0:
             self._total, self._nodes, self._rise = math.nan, {}, 0.0
             return None
-        short = asked.per_s - asked.error > found.bears_per_s
-        if short or float(np.nansum(view.in_flight)) > CROWDED * found.most_open * math.exp(self._rise):
+        if self._short(view, found, asked):
             self._short_at = now
         armed = now - self._short_at <= STAYS_ARMED_S
         self._rise = self._corrected(view, found, asked.refused, since_s) if armed else 0.0
@@ -126,6 +128,13 @@ class Limiter:
         else:
             self._nodes = {}
         return Limit(math.ceil(self._total), found.goal_s, armed, self._nodes)
+
+    def _short(self, view: View, found: Bearing, asked: Asked) -> bool:
+        """Is more asked than the service can do?"""
+        if asked.per_s - SURELY * math.sqrt(2.0) * asked.error < float(np.nansum(view.rate_per_s)):
+            return False
+        crowded = float(np.nansum(view.in_flight)) > CROWDED * found.most_open * math.exp(self._rise)
+        return crowded or asked.per_s - asked.error > found.bears_per_s
 
     def _corrected(self, view: View, found: Bearing, refused: bool, since_s: float) -> float:
         """The correction after this tick."""

@@ -78,6 +78,11 @@ def test_while_no_more_is_asked_than_is_borne_nobody_is_held_to_it() -> None:
     assert served.limit(service(), CROWD).armed
 
 
+def test_what_gets_done_is_borne_whatever_is_believed() -> None:
+    assert not Served().limit(service(rate_per_s=np.full(10, 53.0)), CROWD).armed, "30 a second more may be luck"
+    assert Served().limit(service(rate_per_s=np.full(10, 51.0)), CROWD).armed
+
+
 def test_it_holds_for_ten_seconds_after_the_last_sign_of_a_shortage() -> None:
     served = Served()
     assert served.limit(service(), CROWD).armed
@@ -86,7 +91,7 @@ def test_it_holds_for_ten_seconds_after_the_last_sign_of_a_shortage() -> None:
 
 
 def test_twice_as_much_open_as_it_allows_says_that_it_is_short_whatever_it_is_believed_to_bear() -> None:
-    at = lambda n: service(in_flight=np.full(10, n))  # noqa: E731
+    at = lambda n: service(in_flight=np.full(10, n), rate_per_s=np.full(10, 17.0))  # noqa: E731
     assert not Served().limit(at(50.0), CALM).armed
     assert Served().limit(at(52.0), CALM).armed
 
