@@ -1,9 +1,13 @@
 """How much heavier one class of requests is than another, so that who got the heavy ones does not look slow.
 
 A class is a route with a method. What a class costs against the others is a property of the service and not of an
-endpoint, so it is learned over all of its endpoints: the mean of latency over what its endpoint takes for an average
-request. An attempt's latency divided by its class's factor is what an average request would have taken there, and that
-is what endpoints are known by.
+endpoint, so it is learned over all of its endpoints: the mean of its work over that of an average request there. Heavy
+and light ones wait alike for those before them, so of an endpoint where a part `s` of latency is work, the rest
+waiting, a request of factor `f` takes `1 + (f - 1) s` times as long as an average one. Divided by that its latency is
+what an average request would have taken, and that is what endpoints are known by.
+
+Where factors differ much, a heavy request makes many light ones late, and their latencies are one piece of news and
+not many. By the mean square of the factors (`unlike`) evidence counts for less.
 
 Factors are slow (half-life a minute), drawn to 1 with few samples, and have a mean of 1 over a service's requests, so
 that an average request stays one. There are as many as routes times `METHODS`; beyond `MOST`, one for all the rest.
@@ -41,6 +45,7 @@ class ClassTally:
         self._sums = DecayedSums(2, self._classes, HALF_LIFE_S)
         self._service = np.full(self._classes, -1, dtype=np.int64)  # whose requests were seen in it last
         self._factor = np.ones(self._classes)
+        self._unlike: Floats = np.ones(0)
 
     def of(self, route: NDArray[np.integer], method: NDArray[np.integer] | None = None) -> Ints:
         """The class of each row."""
@@ -50,17 +55,23 @@ class ClassTally:
         return np.where((route >= 0) & (place < self._classes), place, 0)
 
     def told(self, classes: Ints, service: NDArray[np.integer], ratio: Floats, now: float) -> None:
-        """Attempts that took `ratio` times what their endpoint takes for an average request; NaN where unknown."""
+        """Attempts that were `ratio` times the work of an average request; NaN where unknown."""
         known = (classes > 0) & np.isfinite(ratio)
         classes, service, ratio = classes[known], service[known], ratio[known]
         if classes.size:
             self._service[classes] = service
             self._sums.add(_COUNT, classes, 1.0, now)
-            self._sums.add(_RATIO, classes, np.minimum(ratio, _FARTHEST), now)
+            self._sums.add(_RATIO, classes, np.clip(ratio, 0.0, _FARTHEST), now)
 
     def factor(self) -> Floats:
         """By class, as of the last tick."""
         return self._factor
+
+    def unlike(self, services: int) -> Floats:
+        """By service, the mean square of the factors over its requests: 1 where all cost the same."""
+        out = np.ones(services)
+        out[: self._unlike.size] = self._unlike[:services]
+        return out
 
     def freeze(self, now: float) -> None:
         """Set the factors for the time to come."""
@@ -74,6 +85,8 @@ class ClassTally:
         heavy = np.bincount(self._service[seen], (count * factor)[seen], services)
         middle = np.divide(heavy, weight, out=np.ones(services), where=weight > 0)
         self._factor = np.where(seen, factor / middle[np.maximum(self._service, 0)], 1.0)
+        square = np.bincount(self._service[seen], (count * self._factor**2)[seen], services)
+        self._unlike = np.maximum(np.divide(square, weight, out=np.ones(services), where=weight > 0), 1.0)
 
     def resize(self, routes: int) -> None:
         """Have room for this many routes."""

@@ -38,7 +38,8 @@ QUANTUM_S = 0.25
 """Attempts are weighed in portions of this much time."""
 
 MOST_A_PORTION = 3.0
-"""Attempts as which an endpoint's portion counts at most: those that end together were in one queue."""
+"""Attempts as which an endpoint's portion counts at most: those that end together were in one queue. Where some
+requests are far heavier than others none counts as a whole one (`features.classes`)."""
 
 PEERS_DRAWN = 4.0
 """What the others of a service do is drawn to nothing as if so many more of their attempts had shown no change."""
@@ -101,6 +102,7 @@ class Levels:
         self, slots: int, nodes: int, services: int, half_life_s: float = HALF_LIFE_S, lately: Lately = _unseen
     ) -> None:
         self._lately = lately
+        self.unlike: Floats = np.ones(services)  # the mean square of what requests cost over the mean, by their class
         self._decay = ForwardDecay(half_life_s)
         self._slow = np.zeros((slots, nodes + 1, _FIELDS))
         self._run = np.zeros((slots, nodes + 1, _FIELDS))
@@ -163,7 +165,8 @@ class Levels:
         count = np.bincount(endpoint, minlength=self._base.size).astype(np.float64)
         total: Floats = np.bincount(endpoint, apart, self._base.size).astype(np.float64)
         total = total - count * self._peers(count, total, service_of)
-        counts_for = MOST_A_PORTION / np.maximum(count, MOST_A_PORTION)
+        unlike = self.unlike[service_of]
+        counts_for = 1.0 / np.maximum(unlike, count / MOST_A_PORTION)
         before = self._changes.leaning()
         verdict = self._changes.learn_many(count * counts_for, total * counts_for, deviation**2)
         turned = (before == 0) | (self._changes.leaning() != before)
@@ -173,7 +176,8 @@ class Levels:
         for field, part in enumerate((np.ones_like(log), took * less, log, work * less)):
             np.add.at(self._run.reshape(-1), cell * _FIELDS + field, part)
         for e in np.flatnonzero(verdict):
-            stands = self._again(int(e), int(verdict[e]), float(lanes[service_of[e]]), float(relative[service_of[e]]))
+            spread = float(relative[service_of[e]] * unlike[e])
+            stands = self._again(int(e), int(verdict[e]), float(lanes[service_of[e]]), spread)
             if stands:
                 self._settle(int(e), int(verdict[e]), now)
             elif stands is False:
@@ -294,7 +298,7 @@ class Levels:
         ratio = np.where(doubted[:, 1:], np.maximum(ratio, 2.0), ratio)
         return Level(
             mean_s=mean,
-            error=np.sqrt(relative * SHARED_LUCK / np.maximum(k, 1.0)),
+            error=np.sqrt(relative * SHARED_LUCK * self.unlike[service_of] / np.maximum(k, 1.0)),
             count=np.where(live, k, 0.0),
             changed=changed,
             work_share=np.where(changed | anew, self._work_share, np.nan),
@@ -326,6 +330,7 @@ class Levels:
         self._ended.resize(slots)
         self._changes.resize(slots)
         self._spread.resize(services)
+        self.unlike = np.pad(self.unlike, (0, max(services - self.unlike.size, 0)), constant_values=1.0)
 
     def state(self) -> State:
         """A row per endpoint. Who said what is not kept: nodes are other ones after a restart."""

@@ -20,6 +20,9 @@ from features.levels import Level, Levels
 from features.nodes import REPORTED
 from models.lanes import Lanes
 
+LEAST_WORK = 0.05
+"""Of a latency: below it is all waiting, and what the work was cannot be told."""
+
 if TYPE_CHECKING:
     from dataplane.contract import Requests
     from models.base import Floats, Ints, Prediction, State
@@ -46,6 +49,7 @@ class Speeds:
         self._levels = Levels(topology.endpoint_slots, nodes, topology.service_slots, lately=self._arrivals.lately)
         self._lanes = Lanes(topology.endpoint_slots, topology.service_slots)
         self._group = groups(topology)
+        self._work_share = np.ones(topology.endpoint_slots)
 
     def told(self, batch: Requests, now: float) -> None:
         """Fold attempts in. Those of endpoints or nodes that are not here are passed over, as are odd durations."""
@@ -61,12 +65,12 @@ class Speeds:
             started, good, classes = started[sent], good[sent], classes[sent]
         if not endpoint.size:
             return
-        average = took / self._classes.factor()[classes]
+        usual, share = self._levels.mean_s[endpoint], self._work_share[endpoint]
+        average = took / (1.0 + (self._classes.factor()[classes] - 1.0) * share)
         believed = self._levels.believed(endpoint, node)
         teaches = good & believed
-        self._classes.told(
-            classes[teaches], service_of[endpoint[teaches]], (took / self._levels.mean_s[endpoint])[teaches], now
-        )
+        work = 1.0 + (took - usual) / (usual * share)  # over an average request's, if it waited as long as is usual
+        self._classes.told(classes[teaches], service_of[endpoint[teaches]], work[teaches], now)
         seen = np.where(teaches, average, np.nan)
         b = slice(None) if believed.all() else believed
         self._arrivals.told(endpoint[b], node[b], started[b], took[b], seen[b], now)
@@ -78,6 +82,7 @@ class Speeds:
         service_of = self._topology.service_of
         level = self._levels.freeze(self._lanes.reckoned(), service_of, self._group, now)
         self._classes.freeze(now)
+        unlike = self._levels.unlike = self._classes.unlike(self._topology.service_slots)
         found = self._arrivals.freeze(level.mean_s, self._levels.believed, now)
         self._lanes.learn_many(
             endpoint=found.endpoint,
@@ -86,8 +91,10 @@ class Speeds:
             service_of=service_of,
             now=now,
             changed=level.work_share,
+            unlike=unlike,
         )
         share, lanes = self._lanes.work_share(now), self._lanes.predict_many()
+        self._work_share = np.clip(np.nan_to_num(share, nan=1.0), LEAST_WORK, 1.0)
         return Known(level, share, self._lanes.reckoned()[service_of], lanes)
 
     def moved(self, topology: Topology, nodes: int, joined: Ints, now: float) -> None:
@@ -97,6 +104,8 @@ class Speeds:
         self._levels.resize(topology.endpoint_slots, nodes, topology.service_slots)
         self._arrivals.resize(nodes, topology.endpoint_slots)
         self._lanes.resize(topology.endpoint_slots, topology.service_slots)
+        more = topology.endpoint_slots - self._work_share.size
+        self._work_share = np.pad(self._work_share, (0, max(0, more)), constant_values=1.0)
         self.begin(joined, now)
         self._group = groups(topology)
 

@@ -103,11 +103,14 @@ class Lanes:
         service_of: Ints,
         now: float,
         changed: Floats | None = None,
+        unlike: Floats | float = 1.0,
     ) -> None:
         """Take in attempts: where, how many they found there, how long they took. Then choose W anew.
 
         `service_of` gives each endpoint slot's service, -1 for a retired one. `changed`, by endpoint slot: the share of
-        work there now, where an endpoint became faster or slower since the last call, else NaN.
+        work there now, where an endpoint became faster or slower since the last call, else NaN. `unlike`, by service:
+        the mean square of what its requests cost over the mean, as told by their class; who waits for a heavy one
+        shares its luck with as many more.
         """
         good = (endpoint >= 0) & (endpoint < service_of.size) & (found >= 0) & (took_s > 0) & (took_s < math.inf)
         endpoint, found, took = endpoint[good], np.asarray(found, dtype=np.float64)[good], took_s[good]
@@ -118,7 +121,7 @@ class Lanes:
             cell = endpoint * _BINS.size + bins
             self._bins.add(_COUNT, cell, 1.0, now)
             self._bins.add(_TOOK, cell, took, now)
-        self._choose(service_of, now)
+        self._choose(service_of, np.broadcast_to(unlike, self._known.value.shape), now)
         if endpoint.size:
             work = took / growth(found, self.reckoned()[service_of[endpoint]])
             for field, part in enumerate((np.ones_like(work), took, work, work * work)):
@@ -144,7 +147,7 @@ class Lanes:
         _, took, work, _ = self._work.at(now)
         return np.asarray(np.divide(work, took, out=np.full_like(took, np.nan), where=took > 1e-12))
 
-    def _choose(self, service_of: Ints, now: float) -> None:
+    def _choose(self, service_of: Ints, unlike: Floats, now: float) -> None:
         """The W of least deviance by service, and those that the data does not refute."""
         count, took = self._bins.at(now).reshape(2, -1, _BINS.size)
         services = self._known.value.size
@@ -155,7 +158,8 @@ class Lanes:
         work = took @ (1.0 / _SHAPE)  # k times the mean of latency / g: k times S, for each W
         np.add.at(n, mine, k)
         np.add.at(deviance, mine, 2.0 * (k[:, None] * np.log(work / k[:, None]) + count @ np.log(_SHAPE)))
-        excess = (deviance - deviance.min(axis=1, keepdims=True)) / (SHARED_LUCK * self._dispersion(service_of, now))
+        shared = SHARED_LUCK * unlike[:, None] * self._dispersion(service_of, now)
+        excess = (deviance - deviance.min(axis=1, keepdims=True)) / shared
         inside = (excess <= _INSIDE) & (n[:, None] >= 1.0)
         some, first, last = inside.any(axis=1), inside.argmax(axis=1), GRID.size - 1 - inside[:, ::-1].argmax(axis=1)
         told = some & (last < GRID.size - 1)
