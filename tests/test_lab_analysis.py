@@ -74,6 +74,23 @@ def test_a_failed_request_counts_with_the_timeout_however_fast_it_failed() -> No
     assert seen.good_per_s == pytest.approx(0.95 * seen.requests / 20.0, rel=0.01)
 
 
+def test_where_there_is_a_goal_answers_count_that_came_within_it_beside_how_many_could_come() -> None:
+    crowd = replace(PLAIN, load=1.5, latency_goal_s=0.5)
+    fleet, trace = draw(crowd, np.random.default_rng(1), 1)
+    seen = fate(trace)
+    seen.latency_s[::4] = 0.6  # late
+    seen.ok[::10], seen.status[::10], seen.endpoint[::10] = False, 503, -1  # refused; every second one late as well
+    found = told(crowd, "random", 1, fleet, trace, seen)
+    assert found.judged.refused_percent == pytest.approx(10.0, abs=0.1)
+    assert found.judged.in_time_per_s == pytest.approx(0.7 * found.judged.requests / 20.0, rel=0.01)
+    assert found.bound_per_s == pytest.approx(16 / trace.demand_s.mean(), rel=0.01), "four workers each of four"
+    calm = replace(crowd, load=0.5)
+    fleet, trace = draw(calm, np.random.default_rng(1), 1)
+    found = told(calm, "random", 1, fleet, trace, fate(trace))
+    assert found.bound_per_s == pytest.approx(found.judged.requests / 20.0, rel=0.01), "no more than is asked"
+    assert told(PLAIN, "random", 1, fleet, trace, fate(trace)).bound_per_s is None
+
+
 def test_a_request_that_nobody_answered_counts_too() -> None:
     fleet, trace = draw(PLAIN, np.random.default_rng(1), 1)
     lost = fate(trace)
@@ -95,10 +112,11 @@ def test_the_warm_up_is_not_judged_and_a_named_phase_is() -> None:
 
 
 def test_too_few_requests_have_no_tail() -> None:
-    few = Figures.of(np.full(99, 0.1), np.ones(99, dtype=bool), 1.0)
+    some, nobody = np.ones(99, dtype=bool), np.zeros(0, dtype=bool)
+    few = Figures.of(np.full(99, 0.1), some, ~some, 1.0)
     assert few.p50_s == 0.1
     assert np.isnan(few.p99_s)
-    assert np.isnan(Figures.of(np.zeros(0), np.zeros(0, dtype=bool), 1.0).mean_s)
+    assert np.isnan(Figures.of(np.zeros(0), nobody, nobody, 1.0).mean_s)
 
 
 def test_diverting_is_timed_from_the_fault_and_coming_back_from_its_end() -> None:

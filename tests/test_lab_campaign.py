@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from weirflow.cli import app
 from weirflow.lab import campaign as campaigns
 from weirflow.lab.campaign import INTERRUPTION, Campaign, conduct
-from weirflow.lab.run import POLICIES, SIMULATED, Run
+from weirflow.lab.run import LIMITING, PICKS, POLICIES, SIMULATED, WEIRFLOW, Run
 
 TINY = """
 title: Tiny
@@ -54,6 +54,7 @@ def test_the_list_names_scenarios_and_policies() -> None:
         (["no/such.yaml"], "no/such.yaml"),
         (["hang", "--policy", "least_reqest"], "no policy is named 'least_reqest'; did you mean 'least_request'?"),
         (["hang", "--policy", "prequal"], "--engine simulated"),
+        (["overload", "--policy", "admission_control", "--engine", "simulated"], "it runs on real Envoy only"),
         (["hang", "--nodes", "1000"], "with 1000 proxies is more than this machine can run"),
         (["hang", "--time-scale", "0"], "must be above 0"),
         (["hang", "--engine", "envoi"], "envoy"),
@@ -72,9 +73,15 @@ def of(tiny: str, *policies: str, nodes: tuple[int, ...] = (), seeds: range = ra
 
 def test_a_campaign_takes_the_scenario_s_nodes_and_every_policy_unless_told_otherwise(tiny: str) -> None:
     assert [n for _, n in of(tiny).worlds] == [2]  # named twice, run once
-    assert of(tiny).policies == (*POLICIES, *SIMULATED)
+    assert of(tiny).policies == (*PICKS, *SIMULATED)
     assert [n for _, n in of(tiny, "random", nodes=(1, 4, 1)).worlds] == [1, 4]
     assert of(tiny, "random", "weirflow", "random", nodes=(1, 4), seeds=range(3, 8)).runs == 2 * 2 * 5
+
+
+def test_where_every_scenario_has_a_goal_those_that_refuse_are_compared_and_else_those_that_pick() -> None:
+    of_named = lambda *names: Campaign.of(names, (), (), (1,), engine="envoy").policies  # noqa: E731
+    assert of_named("overload") == (*LIMITING, *WEIRFLOW)
+    assert of_named("overload", "hang") == tuple(PICKS)
 
 
 def test_simulated_runs_are_told_one_by_one_and_written_down(tiny: str, tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ warmup: 10s
 duration: 50s
 timeout: 5s
 nodes: 10
+latency_goal: 800ms
 good_body: true
 telemetry: {lost: 0.5, late: 1s, lying_nodes: 0.25, lie: 10, lied_about: all-3, skew: [0s, -2s, 500ms]}
 phases:
@@ -114,6 +115,7 @@ judged: calm
         50.0,
         5.0,
         10,
+        0.8,
         True,
         scenario.TelemetryFault(0.5, 1.0, 0.25, 10.0, 3, (0.0, -2.0, 0.5)),
         (scenario.Phase("calm", 10.0, 20.0),),

@@ -16,8 +16,18 @@ from dataplane.simulated.fleet import Fleet, Ints, Trace
 from weirflow.lab.client import Client
 from weirflow.lab.draw import draw, end_s
 from weirflow.lab.endpoints import Endpoints
-from weirflow.lab.peers import UNREACHED, World, assignment, bootstraps, cluster, stock, true_weights
-from weirflow.lab.run import STOCK, TOLD
+from weirflow.lab.peers import (
+    UNREACHED,
+    World,
+    assignment,
+    bootstraps,
+    breakers,
+    cluster,
+    stock,
+    true_limit,
+    true_weights,
+)
+from weirflow.lab.run import LIMITING, STOCK, TOLD
 from weirflow.lab.scenario import Change, Group, Scenario
 
 LAB = Scenario(
@@ -30,11 +40,11 @@ def drawn(lab: Scenario) -> Fleet:
 
 
 def a_world(fleet: Fleet, addresses: tuple[str, ...] = ("127.0.0.1:9", "127.0.0.1:10"), nodes: int = 1) -> World:
-    return World(fleet, addresses, nodes, LAB.timeout_s, ("all",), end_s(LAB))
+    return World(fleet, addresses, nodes, LAB.timeout_s, ("all",), end_s(LAB), demand_s=0.1, goal_s=1.0)
 
 
 @pytest.mark.envoy
-@pytest.mark.parametrize("policy", STOCK | TOLD)
+@pytest.mark.parametrize("policy", STOCK | TOLD | LIMITING)
 def test_real_envoy_accepts_each_policy(policy: str, tmp_path: Path) -> None:
     members, file = tmp_path / "endpoints.json", tmp_path / "bootstrap.json"
     members.touch()
@@ -56,7 +66,25 @@ def test_what_is_not_the_policy_s_is_the_same_for_all(tmp_path: Path) -> None:
         one.pop("load_balancing_policy")
         one.pop("outlier_detection", None)
     assert all(one == told[0] for one in told)
-    assert set(told[0]["circuit_breakers"]["thresholds"][0].values()) == {UNREACHED}
+
+
+def test_nobody_is_refused_but_by_those_that_are_there_to_refuse() -> None:
+    world = a_world(drawn(LAB))
+    for policy in ("full_scan", "adaptive_concurrency", "admission_control"):
+        assert set(breakers(policy, world)["circuit_breakers"]["thresholds"][0].values()) == {UNREACHED}
+    assert breakers("breakers_default", world) == {}, "Envoy's own: 1024 of everything"
+    by_hand = breakers("breakers_true", world)["circuit_breakers"]["thresholds"][0]
+    assert (by_hand["max_requests"], by_hand["max_connections"]) == (true_limit(world), UNREACHED)
+
+
+def test_the_oracle_lets_be_open_what_is_worked_on_and_what_can_wait_within_the_goal() -> None:
+    # 4 and 4 workers, one endpoint of three times the speed: 16 demand seconds a second are 160 requests, of 50 ms.
+    world = a_world(drawn(LAB))
+    assert true_limit(world) == round(8 + 160 * (1.0 - 4.6 * 0.05))
+    assert true_limit(replace(world, nodes=4)) == round((8 + 160 * 0.77) / 4)
+    assert true_limit(replace(world, goal_s=0.01)) == 8, "never less than can be worked on"
+    with pytest.raises(ValueError, match="without a latency goal"):
+        true_limit(replace(world, goal_s=None))
 
 
 def test_a_policy_that_is_not_stock_has_no_configuration(tmp_path: Path) -> None:

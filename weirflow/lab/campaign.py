@@ -22,7 +22,7 @@ from weirflow.demo.processes import NeverHappenedError
 from weirflow.lab import files
 from weirflow.lab.child import ChildError
 from weirflow.lab.figures import told
-from weirflow.lab.run import POLICIES, SHARE_PERCENT, SIMULATED, Run
+from weirflow.lab.run import LIMITING, PICKS, POLICIES, SHARE_PERCENT, SIMULATED, WEIRFLOW, Run
 from weirflow.lab.runner import jobs, run_all
 from weirflow.lab.scenario import Scenario
 
@@ -56,8 +56,9 @@ class Campaign:
         engine: Engine,
         **more: Any,
     ) -> Self:
-        """From words. No policies: all of the engine's; no nodes: each scenario's own. ConfigError with the mend."""
-        known = POLICIES | (SIMULATED if engine == "simulated" else {})
+        """From words. No policies: those that differ by what the scenarios are about, their picks or, where each has a
+        latency goal, what they refuse. No nodes: each scenario's own. ConfigError with the mend."""
+        known = POLICIES if engine == "envoy" else PICKS | SIMULATED
         for policy in policies:
             if policy not in known:
                 raise _refused(f"no policy is named {shown(policy)}", _mend(policy, known, engine))
@@ -68,7 +69,9 @@ class Campaign:
             if engine == "envoy" and n > most:
                 message = f"{scenario.name} with {n} proxies is more than this machine can run: at most {most}"
                 raise _refused(message, "set --nodes, or run it with --engine simulated")
-        chosen = tuple(dict.fromkeys(policies)) or tuple(known)
+        limits = engine == "envoy" and all(s.latency_goal_s is not None for s in loaded)
+        usual = LIMITING | WEIRFLOW if limits else PICKS if engine == "envoy" else known
+        chosen = tuple(dict.fromkeys(policies)) or tuple(usual)
         return cls(worlds, chosen, tuple(seeds), engine, **more)
 
     @property
@@ -156,4 +159,6 @@ def _refused(message: str, mend: str) -> ConfigError:
 def _mend(policy: str, known: dict[str, str], engine: str) -> str:
     if engine == "envoy" and policy in SIMULATED:
         return "it runs in the simulated mesh only: --engine simulated"
+    if engine == "simulated" and policy in LIMITING:
+        return "it runs on real Envoy only: --engine envoy"
     return mend_of(policy, known, kind="policies")

@@ -35,6 +35,12 @@ def columns(case: Case) -> list[Column]:
     told = [t for r in case.rows for t in r.runs]
     if any(t.judged.error_percent > SOME_ERRORS_PERCENT for t in told):
         out.append(("p99 of good", _median(lambda t: t.judged.good_p99_s * 1e3, 0)))
+    if any(t.bound_per_s is not None for t in told):
+        out += [
+            ("in time/s", _median(lambda t: t.judged.in_time_per_s, 1)),
+            ("of bound", _median(_of_bound, 3)),
+            ("refused %", _median(lambda t: t.judged.refused_percent, 1)),
+        ]
     if any(t.bad_percent is not None for t in told):
         out += [
             ("to bad %", _median(lambda t: t.bad_percent, 1)),
@@ -55,9 +61,12 @@ def columns(case: Case) -> list[Column]:
 def phase_columns(case: Case) -> list[Column]:
     """p99 and errors of every phase."""
     out: list[Column] = [("policy", lambda r: r.policy)]
+    goal = case.scenario.latency_goal_s is not None
     for phase in case.scenario.phases:
         out.append((f"{phase.name} p99", _median(partial(_phase_p99, phase.name), 0)))
         out.append((f"{phase.name} errors %", _median(partial(_phase_errors, phase.name), 2)))
+        if goal:
+            out.append((f"{phase.name} in time/s", _median(partial(_phase_in_time, phase.name), 1)))
     return out
 
 
@@ -71,6 +80,11 @@ def notes(case: Case) -> Iterator[str]:
     """What is judged, and what the fault's columns mean."""
     phase = judged_phase(case.scenario)
     yield f"Judged: {phase.name or 'all after the warm-up'}, from {phase.start_s:g} s to {phase.end_s:g} s."
+    if case.scenario.latency_goal_s is not None:
+        yield (
+            f"In time: good answers a second within the goal of {case.scenario.latency_goal_s:g} s. Bound: what is "
+            "asked, or what the endpoints bear where that is less, second by second."
+        )
     trouble = trouble_of(case.scenario)
     if trouble:
         yield (
@@ -106,12 +120,20 @@ def _median(figure: Callable[[Told], float | None], digits: int) -> Callable[[Ro
     return cell
 
 
+def _of_bound(run: Told) -> float | None:
+    return run.judged.in_time_per_s / run.bound_per_s if run.bound_per_s else None
+
+
 def _class_p99(name: str, run: Told) -> float:
     return run.classes[name].p99_s * 1e3
 
 
 def _phase_p99(name: str, run: Told) -> float:
     return run.phases[name].p99_s * 1e3
+
+
+def _phase_in_time(name: str, run: Told) -> float:
+    return run.phases[name].in_time_per_s
 
 
 def _phase_errors(name: str, run: Told) -> float:

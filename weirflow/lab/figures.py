@@ -2,6 +2,9 @@
 
 A request that failed counts with the scenario's timeout, in every quantile and mean: a policy cannot look fast by
 failing. So where more than one in a hundred fails, p99 is the timeout, and the error share is what to read.
+
+Where a scenario has a latency goal there is no more to be had than `bound_per_s`: what is asked, or what the endpoints
+bear where that is less, second by second.
 """
 
 from __future__ import annotations
@@ -37,15 +40,28 @@ class Figures:
     error_percent: float
     good_per_s: float  # goodput: good answers a second
     good_p99_s: float  # of good answers alone: who fails much looks fast by it
+    in_time_per_s: float  # good answers a second that came within the latency goal; all of them where there is none
+    refused_percent: float  # answered 503 by a proxy, without any endpoint
 
     @classmethod
-    def of(cls, felt_s: Floats, ok: Bools, lasts_s: float) -> Figures:
+    def of(cls, felt_s: Floats, ok: Bools, refused: Bools, lasts_s: float, goal_s: float = np.inf) -> Figures:
         """Figures of these requests, which were to leave within `lasts_s`."""
         n = len(felt_s)
         p50, p99, p999 = (quantile(felt_s, q) for q in (0.5, 0.99, 0.999))
         mean = float(felt_s.mean()) if n else np.nan
         errors = 100.0 * float(1.0 - ok.mean()) if n else np.nan
-        return cls(n, p50, p99, p999, mean, errors, float(ok.sum()) / lasts_s, quantile(felt_s[ok], 0.99))
+        return cls(
+            n,
+            p50,
+            p99,
+            p999,
+            mean,
+            errors,
+            good_per_s=float(ok.sum()) / lasts_s,
+            good_p99_s=quantile(felt_s[ok], 0.99),
+            in_time_per_s=float((ok & (felt_s <= goal_s)).sum()) / lasts_s,
+            refused_percent=100.0 * float(refused.mean()) if n else np.nan,
+        )
 
 
 def quantile(values: Floats, q: float) -> float:
@@ -78,6 +94,7 @@ class Told:
     avoided_percent: float | None = None  # of the failures that an even split would have met in the judged phase
     changes_per_minute: float | None = None  # of weights in force
     entropy: float | None = None  # of weights in force, over that of equal ones, mean
+    bound_per_s: float | None = None  # no more can be answered a second; only where there is a latency goal
 
 
 def told(
@@ -92,8 +109,8 @@ def told(
     return Told(
         policy,
         seed,
-        judged=_figures(felt_s, fate, trace, judged),
-        phases={p.name: _figures(felt_s, fate, trace, p) for p in scenario.phases},
+        judged=_figures(felt_s, fate, trace, judged, scenario.latency_goal_s),
+        phases={p.name: _figures(felt_s, fate, trace, p, scenario.latency_goal_s) for p in scenario.phases},
         classes=_by_class(scenario, felt_s, fate, trace, judged) if len(scenario.classes) > 1 else {},
         share=_share(fleet, fate, inside),
         bad_percent=_bad_percent(trouble, fate, inside) if trouble else None,
@@ -102,7 +119,18 @@ def told(
         avoided_percent=_avoided_percent(fleet, trace, fate, inside),
         changes_per_minute=_changes_per_minute(weights) if weights else None,
         entropy=_entropy(weights) if weights else None,
+        bound_per_s=None if scenario.latency_goal_s is None else bound_per_s(fleet, trace, judged),
     )
+
+
+def bound_per_s(fleet: Fleet, trace: Trace, phase: Phase) -> float:
+    """What is asked or, where that is less, what the endpoints bear, second by second: the mean over the phase."""
+    begins = np.arange(phase.start_s, phase.end_s)
+    asked = np.diff(np.searchsorted(trace.at_s, np.append(begins, phase.end_s)))
+    lasts_s = np.minimum(1.0, phase.end_s - begins)
+    mean_s = float(trace.demand_s.mean()) if len(trace) else 1.0
+    borne = np.array([float(fleet.capacity(t).sum()) for t in begins + lasts_s / 2]) / mean_s * lasts_s
+    return float(np.minimum(asked, borne).sum()) / (phase.end_s - phase.start_s)
 
 
 def judged_phase(scenario: Scenario) -> Phase:
@@ -131,13 +159,20 @@ def _inside(trace: Trace, phase: Phase) -> Bools:
     return np.asarray((trace.at_s >= phase.start_s) & (trace.at_s < phase.end_s))
 
 
-def _figures(felt_s: Floats, fate: Fate, trace: Trace, phase: Phase, also: Bools | bool = True) -> Figures:
+def _figures(
+    felt_s: Floats, fate: Fate, trace: Trace, phase: Phase, goal_s: float | None, also: Bools | bool = True
+) -> Figures:
     rows = _inside(trace, phase) & also
-    return Figures.of(felt_s[rows], fate.ok[rows], phase.end_s - phase.start_s)
+    refused = (fate.status == 503) & (fate.endpoint < 0)
+    goal = np.inf if goal_s is None else goal_s
+    return Figures.of(felt_s[rows], fate.ok[rows], refused[rows], phase.end_s - phase.start_s, goal)
 
 
 def _by_class(scenario: Scenario, felt_s: Floats, fate: Fate, trace: Trace, phase: Phase) -> dict[str, Figures]:
-    return {c.name: _figures(felt_s, fate, trace, phase, trace.klass == i) for i, c in enumerate(scenario.classes)}
+    goal_s = scenario.latency_goal_s
+    return {
+        c.name: _figures(felt_s, fate, trace, phase, goal_s, trace.klass == i) for i, c in enumerate(scenario.classes)
+    }
 
 
 def _share(fleet: Fleet, fate: Fate, rows: Bools) -> Floats:

@@ -6,6 +6,9 @@
 One process per node, fresh for each run, so no policy inherits another's schedule or sees its requests in flight. What
 is not the policy's is the same for all, Weirflow included: no retries, the scenario's timeout, and circuit breakers
 that nothing reaches (`UNREACHED`).
+
+Those that refuse have breakers or a filter of their own, with Envoy's defaults, and all pick by a full scan: they
+differ by what they refuse alone.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Any, Protocol
 from dataplane.envoy.process import EnvoyProcess
 from dataplane.simulated.fleet import Fleet, Floats
 from dataplane.xds.resources import duration, split_address
+from weirflow.lab.run import LIMITING
 
 SERVICE = "lab"
 UNREACHED = 1_000_000
@@ -41,6 +45,24 @@ _PICKS: Mapping[str, dict[str, Any]] = {
     "least_request_outliers": _LEAST_REQUEST,
     "round_robin_true": _ROUND_ROBIN,
     "least_request_true": _LEAST_REQUEST,
+} | dict.fromkeys(LIMITING, _LEAST_REQUEST | {"selection_method": "FULL_SCAN"})
+TAIL = 4.6
+"""The 99th percentile of exponential work over its mean."""
+_FILTER = "type.googleapis.com/envoy.extensions.filters.http"
+_FILTERS: Mapping[str, dict[str, Any]] = {
+    "adaptive_concurrency": {
+        "@type": f"{_FILTER}.adaptive_concurrency.v3.AdaptiveConcurrency",
+        "gradient_controller_config": {  # as in Envoy's documentation
+            "concurrency_limit_params": {"concurrency_update_interval": "0.1s"},
+            "min_rtt_calc_params": {"interval": "60s", "request_count": 50, "jitter": {"value": 10}},
+        },
+        "enabled": {"default_value": True, "runtime_key": "adaptive_concurrency.enabled"},
+    },
+    "admission_control": {
+        "@type": f"{_FILTER}.admission_control.v3.AdmissionControl",
+        "enabled": {"default_value": True, "runtime_key": "admission_control.enabled"},
+        "success_criteria": {"http_criteria": {"http_success_status": [{"start": 200, "end": 500}]}},
+    },
 }
 OUTLIERS = {
     "consecutive_5xx": 5,
@@ -60,6 +82,8 @@ class World:
     timeout_s: float
     paths: tuple[str, ...]  # of the request classes
     end_s: float  # of the run
+    demand_s: float = 0.0  # mean work of a request at speed 1
+    goal_s: float | None = None  # answers are wanted within it
 
 
 class Proxies(Protocol):
@@ -84,6 +108,19 @@ def true_weights(fleet: Fleet, end_s: float) -> list[int]:
     """What an oracle would set by hand before the start: capacity in the mean over the run, for each while a member."""
     capacity = fleet.mean_capacity(end_s)
     return [max(1, round(w)) for w in capacity / max(float(capacity.max()), 1e-9) * WEIGHT_OF_THE_STRONGEST]
+
+
+def true_limit(world: World) -> int:
+    """What an oracle would let a node have open, set by hand: what is worked on and can wait within the goal, shared.
+
+    ValueError where the scenario has no goal.
+    """
+    if world.goal_s is None or not world.demand_s > 0:
+        raise ValueError("without a latency goal no circuit breaker can be set to keep it")
+    workers, capacity = float(world.fleet.workers.sum()), float(world.fleet.capacity(0.0).sum())
+    work_s = workers / capacity * world.demand_s  # of a request at an endpoint of middling speed
+    waits = capacity / world.demand_s * (world.goal_s - TAIL * work_s)
+    return max(1, round((workers + max(0.0, waits)) / world.nodes))
 
 
 class Stock:
@@ -137,7 +174,10 @@ def bootstraps(policy: str, world: World, members: Path) -> list[dict[str, Any]]
         {
             "node": {"id": f"node-{n}", "cluster": SERVICE},
             "admin": {"address": _socket("127.0.0.1:0")},
-            "static_resources": {"listeners": [_listener(world)], "clusters": [cluster(policy, members)]},
+            "static_resources": {
+                "listeners": [_listener(world, policy)],
+                "clusters": [cluster(policy, members) | breakers(policy, world)],
+            },
         }
         for n in range(world.nodes)
     ]
@@ -146,7 +186,6 @@ def bootstraps(policy: str, world: World, members: Path) -> list[dict[str, Any]]
 def cluster(policy: str, members: Path) -> dict[str, Any]:
     """The service under a policy. KeyError for one that is not stock."""
     pick = {"name": "pick", "typed_config": _PICKS[policy]}
-    breakers = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNREACHED)
     return {
         "name": SERVICE,
         "type": "EDS",
@@ -155,8 +194,17 @@ def cluster(policy: str, members: Path) -> dict[str, Any]:
         },
         "connect_timeout": "1s",
         "load_balancing_policy": {"policies": [{"typed_extension_config": pick}]},
-        "circuit_breakers": {"thresholds": [breakers]},
     } | ({"outlier_detection": OUTLIERS} if policy == "least_request_outliers" else {})
+
+
+def breakers(policy: str, world: World) -> dict[str, Any]:
+    """The cluster's circuit breakers. ValueError as `true_limit`."""
+    if policy == "breakers_default":
+        return {}
+    most = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNREACHED)
+    if policy == "breakers_true":
+        most |= dict.fromkeys(("max_pending_requests", "max_requests"), true_limit(world))
+    return {"circuit_breakers": {"thresholds": [most]}}
 
 
 def assignment(world: World, members: Sequence[int], weights: Sequence[int]) -> dict[str, Any]:
@@ -180,14 +228,15 @@ def assignment(world: World, members: Sequence[int], weights: Sequence[int]) -> 
     }
 
 
-def _listener(world: World) -> dict[str, Any]:
+def _listener(world: World, policy: str) -> dict[str, Any]:
     hcm = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    own = [{"name": policy, "typed_config": _FILTERS[policy]}] if policy in _FILTERS else []
     router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
     route = {"match": {"prefix": "/"}, "route": {"cluster": SERVICE, "timeout": duration(world.timeout_s)}}
     config = {
         "@type": hcm,
         "stat_prefix": "web",
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": router}}],
+        "http_filters": [*own, {"name": "envoy.filters.http.router", "typed_config": {"@type": router}}],
         "route_config": {"virtual_hosts": [{"name": SERVICE, "domains": ["*"], "routes": [route]}]},
     }
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": config}]

@@ -26,6 +26,13 @@ TOLD = {
     "least_request_true": "least request, weights set by hand to the true mean capacity",
 }
 """What ships in Envoy, with weights that only an oracle could set."""
+LIMITING = {
+    "breakers_default": "full scan, Envoy's default circuit breakers",
+    "breakers_true": "full scan, circuit breakers set by hand to what keeps the goal",
+    "adaptive_concurrency": "full scan, adaptive concurrency filter",
+    "admission_control": "full scan, admission control filter",
+}
+"""What ships in Envoy against overload; beside the others where a scenario has a latency goal."""
 SIMULATED = {
     "peak_ewma": "peak EWMA, two choices, failures priced as slow",
     "prequal": "Prequal: probes, hot and cold",
@@ -36,8 +43,10 @@ WEIRFLOW = {"weirflow": "Weirflow, adaptive"}
 SHARE_PERCENT = 99.0
 """Of the traffic on Weirflow's adaptive arm. The static rules send the rest as ever: at 95, one bad endpoint of five
 would get 1 % of all requests from them alone, and that would be the p99."""
-POLICIES = STOCK | TOLD | WEIRFLOW
-"""What runs on real Envoy."""
+PICKS = STOCK | TOLD | WEIRFLOW
+"""What runs on real Envoy unless somebody asks for others."""
+POLICIES = STOCK | TOLD | LIMITING | WEIRFLOW
+"""What can run on real Envoy."""
 BOUNDS = {
     "central_queue": "one queue for all, fastest free worker first",
     "jsed": "join the shortest expected delay, with full information",

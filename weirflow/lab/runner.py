@@ -55,6 +55,8 @@ def jobs(
 ) -> list[Job]:
     """The runs of one seed, in the order to make them: forwards for an even seed, backwards for an odd one."""
     fleet, trace = draw(scenario, np.random.default_rng(seed), nodes, time_scale=time_scale)  # noqa: TID251 - a driver
+    if scenario.latency_goal_s is not None:
+        scenario = replace(scenario, latency_goal_s=time_scale * scenario.latency_goal_s)
     order = policies[::-1] if seed % 2 else policies
     return [Job(scenario, p, nodes, seed, i, fleet, trace, share_percent) for i, p in enumerate(order)]
 
@@ -96,7 +98,16 @@ async def run_one(job: Job, idle: Mapping[str, float]) -> Run:
         async with AsyncExitStack() as down:
             endpoints = await down.enter_async_context(Endpoints(job.fleet, folder))
             paths = tuple(c.name for c in job.scenario.classes)
-            world = World(job.fleet, endpoints.addresses, job.nodes, job.scenario.timeout_s, paths, end_s(job.scenario))
+            world = World(
+                job.fleet,
+                endpoints.addresses,
+                job.nodes,
+                job.scenario.timeout_s,
+                paths,
+                end_s(job.scenario),
+                demand_s=float(job.trace.demand_s.mean()) if len(job.trace) else 0.0,
+                goal_s=job.scenario.latency_goal_s,
+            )
             proxies = await down.enter_async_context(_proxies(job, world, folder))
             client = await down.enter_async_context(Client(job.trace, job.scenario, proxies.ports, folder))
             pids = {"client": client.process.pid, "endpoints": endpoints.process.pid, **proxies.pids}

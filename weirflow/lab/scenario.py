@@ -108,6 +108,7 @@ class Scenario:
     duration_s: float = 40.0
     timeout_s: float = 15.0
     nodes: int = 4  # proxies, unless the one who runs it says otherwise
+    latency_goal_s: float | None = None  # answers are wanted within it; None: each is good when it comes
     good_body: bool = False  # the mesh file says that an answer without a body is no good answer
     telemetry: TelemetryFault = field(default_factory=TelemetryFault)
     phases: tuple[Phase, ...] = ()

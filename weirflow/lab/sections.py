@@ -184,6 +184,8 @@ class Document(Section):
     """The client gives up then; the request has failed."""
     nodes: Annotated[int, Field(ge=1, le=1000)] = 4
     """Proxies, unless the command says otherwise."""
+    latency_goal: Annotated[float, Duration("1ms", "1h")] | None = None
+    """Answers are wanted within it: how many are is told, beside how many could be. Weirflow is told it as well."""
     good_body: bool = False
     """The mesh file says that an answer without a body is no good answer."""
     telemetry: TelemetryFaultSection = Field(default_factory=TelemetryFaultSection)

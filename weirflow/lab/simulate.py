@@ -10,6 +10,7 @@ bring and publishing what it decides. `settings` and `make_brain` put another br
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,6 +80,8 @@ def simulate(
         fate: Fate = getattr(bounds, policy)(fleet, trace, scenario.timeout_s)
     elif policy in WEIRFLOW:
         thinking = settings or Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT)
+        if scenario.latency_goal_s is not None:
+            thinking = replace(thinking, goals_s={"lab": scenario.latency_goal_s})
         fate, weights = _with_brain(scenario, fleet, trace, random, nodes, thinking, make_brain)
     else:
         fate = _stock(scenario, policy, fleet, trace, random, nodes)
