@@ -83,6 +83,7 @@ duration: 50s
 timeout: 5s
 nodes: 10
 latency_goal: 800ms
+retries: {num_retries: 2, per_try_timeout: 300ms}
 good_body: true
 telemetry: {lost: 0.5, late: 1s, lying_nodes: 0.25, lie: 10, lied_about: all-3, skew: [0s, -2s, 500ms]}
 phases:
@@ -116,6 +117,7 @@ judged: calm
         5.0,
         10,
         0.8,
+        scenario.Retries(2, 0.3),
         True,
         scenario.TelemetryFault(0.5, 1.0, 0.25, 10.0, 3, (0.0, -2.0, 0.5)),
         (scenario.Phase("calm", 10.0, 20.0),),

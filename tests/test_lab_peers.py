@@ -28,7 +28,7 @@ from weirflow.lab.peers import (
     true_weights,
 )
 from weirflow.lab.run import LIMITING, STOCK, TOLD
-from weirflow.lab.scenario import Change, Group, Scenario
+from weirflow.lab.scenario import Change, Group, Retries, Scenario
 
 LAB = Scenario(
     "s", "S", "ours", (Group("slow", 1), Group("fast", 1, speed=3.0, weight=2, zones=("z",))), load=0.3, timeout_s=2.0
@@ -75,6 +75,18 @@ def test_nobody_is_refused_but_by_those_that_are_there_to_refuse() -> None:
     assert breakers("breakers_default", world) == {}, "Envoy's own: 1024 of everything"
     by_hand = breakers("breakers_true", world)["circuit_breakers"]["thresholds"][0]
     assert (by_hand["max_requests"], by_hand["max_connections"]) == (true_limit(world), UNREACHED)
+
+
+def test_retries_are_the_same_for_all_within_envoy_s_budget_but_where_its_own_count_serves(tmp_path: Path) -> None:
+    world = replace(a_world(drawn(LAB)), retries=Retries(3, 0.5))
+    for policy in ("full_scan", "breakers_true", "admission_control"):
+        (told,) = breakers(policy, world)["circuit_breakers"]["thresholds"]
+        assert told["retry_budget"] == {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}
+    assert breakers("breakers_default", world) == {}, "three at once"
+    (bootstrap,) = bootstraps("full_scan", world, tmp_path)
+    assert '"retry_policy": {"retry_on": "5xx", "num_retries": 3, "per_try_timeout": "0.500000s"}' in json.dumps(
+        bootstrap
+    )
 
 
 def test_the_oracle_lets_be_open_what_is_worked_on_and_what_can_wait_within_the_goal() -> None:

@@ -88,6 +88,10 @@ def mesh_file(world: World, scenario: Scenario, share_percent: float, xds_port: 
     """What an operator would write for this scenario. A route for each request class: the brain may learn by it."""
     breakers = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNREACHED)
     timeout = f"{world.timeout_s:g}s"
+    retry: dict[str, Any] = {}
+    if world.retries is not None:
+        try_s = f"{world.retries.per_try_timeout_s:g}s"
+        retry["retry"] = {"retry_on": ["5xx"], "num_retries": world.retries.num_retries, "per_try_timeout": try_s}
     goal_s = scenario.latency_goal_s
     goal = {} if goal_s is None else {"services": {SERVICE: {"latency_goal": f"{goal_s:g}s"}}}
     good = {"good_answer": {"min_body_bytes": 1}} if scenario.good_body else {}
@@ -95,7 +99,7 @@ def mesh_file(world: World, scenario: Scenario, share_percent: float, xds_port: 
         "nodes": [{"name": f"node-{n}", "spawn": False} for n in range(world.nodes)],
         "listeners": [{"name": "web", "port": 0}],
         "routes": [
-            {"name": path, "service": SERVICE, "prefix": f"/{path}", "timeout": timeout, "tell_arm": True}
+            {"name": path, "service": SERVICE, "prefix": f"/{path}", "timeout": timeout, "tell_arm": True} | retry
             for path in sorted(world.paths, key=len, reverse=True)  # a longer name may begin with a shorter one
         ],
         "services": [{"name": SERVICE, "endpoints": endpoints(world, 0.0), "circuit_breakers": breakers} | good],

@@ -69,6 +69,10 @@ class Campaign:
             if engine == "envoy" and n > most:
                 message = f"{scenario.name} with {n} proxies is more than this machine can run: at most {most}"
                 raise _refused(message, "set --nodes, or run it with --engine simulated")
+        for scenario in loaded:
+            if engine == "simulated" and scenario.retries is not None:
+                message = f"{scenario.name} has retries, and the simulated mesh has none"
+                raise _refused(message, "run it with --engine envoy")
         limits = engine == "envoy" and all(s.latency_goal_s is not None for s in loaded)
         usual = LIMITING | WEIRFLOW if limits else PICKS if engine == "envoy" else known
         chosen = tuple(dict.fromkeys(policies)) or tuple(usual)

@@ -4,8 +4,8 @@
         proxies.ports
 
 One process per node, fresh for each run, so no policy inherits another's schedule or sees its requests in flight. What
-is not the policy's is the same for all, Weirflow included: no retries, the scenario's timeout, and circuit breakers
-that nothing reaches (`UNREACHED`).
+is not the policy's is the same for all, Weirflow included: the scenario's timeout, its retries (mostly none) within
+Envoy's default budget, and circuit breakers that nothing reaches (`UNREACHED`).
 
 Those that refuse have breakers or a filter of their own, with Envoy's defaults, and all pick by a full scan: they
 differ by what they refuse alone.
@@ -24,6 +24,7 @@ from dataplane.envoy.process import EnvoyProcess
 from dataplane.simulated.fleet import Fleet, Floats
 from dataplane.xds.resources import duration, split_address
 from weirflow.lab.run import LIMITING
+from weirflow.lab.scenario import Retries
 
 SERVICE = "lab"
 UNREACHED = 1_000_000
@@ -64,6 +65,8 @@ _FILTERS: Mapping[str, dict[str, Any]] = {
         "success_criteria": {"http_criteria": {"http_success_status": [{"start": 200, "end": 500}]}},
     },
 }
+RETRY_BUDGET = {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}
+"""Envoy's defaults, where there is a budget; without one, `breakers_default`, no more than three at once."""
 OUTLIERS = {
     "consecutive_5xx": 5,
     "interval": "1s",  # 10 s and 30 s by default: shorter, to act and to forgive within a run
@@ -84,6 +87,7 @@ class World:
     end_s: float  # of the run
     demand_s: float = 0.0  # mean work of a request at speed 1
     goal_s: float | None = None  # answers are wanted within it
+    retries: Retries | None = None
 
 
 class Proxies(Protocol):
@@ -201,9 +205,13 @@ def breakers(policy: str, world: World) -> dict[str, Any]:
     """The cluster's circuit breakers. ValueError as `true_limit`."""
     if policy == "breakers_default":
         return {}
-    most = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNREACHED)
+    most: dict[str, Any] = dict.fromkeys(
+        ("max_connections", "max_pending_requests", "max_requests", "max_retries"), UNREACHED
+    )
     if policy == "breakers_true":
         most |= dict.fromkeys(("max_pending_requests", "max_requests"), true_limit(world))
+    if world.retries is not None:
+        most["retry_budget"] = RETRY_BUDGET
     return {"circuit_breakers": {"thresholds": [most]}}
 
 
@@ -232,7 +240,14 @@ def _listener(world: World, policy: str) -> dict[str, Any]:
     hcm = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
     own = [{"name": policy, "typed_config": _FILTERS[policy]}] if policy in _FILTERS else []
     router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-    route = {"match": {"prefix": "/"}, "route": {"cluster": SERVICE, "timeout": duration(world.timeout_s)}}
+    action: dict[str, Any] = {"cluster": SERVICE, "timeout": duration(world.timeout_s)}
+    if world.retries is not None:
+        action["retry_policy"] = {
+            "retry_on": "5xx",
+            "num_retries": world.retries.num_retries,
+            "per_try_timeout": duration(world.retries.per_try_timeout_s),
+        }
+    route = {"match": {"prefix": "/"}, "route": action}
     config = {
         "@type": hcm,
         "stat_prefix": "web",

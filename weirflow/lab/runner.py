@@ -55,10 +55,19 @@ def jobs(
 ) -> list[Job]:
     """The runs of one seed, in the order to make them: forwards for an even seed, backwards for an odd one."""
     fleet, trace = draw(scenario, np.random.default_rng(seed), nodes, time_scale=time_scale)  # noqa: TID251 - a driver
-    if scenario.latency_goal_s is not None:
-        scenario = replace(scenario, latency_goal_s=time_scale * scenario.latency_goal_s)
+    scenario = _scaled(scenario, time_scale)
     order = policies[::-1] if seed % 2 else policies
     return [Job(scenario, p, nodes, seed, i, fleet, trace, share_percent) for i, p in enumerate(order)]
+
+
+def _scaled(scenario: Scenario, by: float) -> Scenario:
+    """With what is asked of a latency as many times as long as the work."""
+    goal_s, retries = scenario.latency_goal_s, scenario.retries
+    return replace(
+        scenario,
+        latency_goal_s=None if goal_s is None else by * goal_s,
+        retries=None if retries is None else replace(retries, per_try_timeout_s=by * retries.per_try_timeout_s),
+    )
 
 
 async def run_all(
@@ -107,6 +116,7 @@ async def run_one(job: Job, idle: Mapping[str, float]) -> Run:
                 end_s(job.scenario),
                 demand_s=float(job.trace.demand_s.mean()) if len(job.trace) else 0.0,
                 goal_s=job.scenario.latency_goal_s,
+                retries=job.scenario.retries,
             )
             proxies = await down.enter_async_context(_proxies(job, world, folder))
             client = await down.enter_async_context(Client(job.trace, job.scenario, proxies.ports, folder))

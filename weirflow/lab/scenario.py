@@ -84,6 +84,14 @@ class TelemetryFault:
 
 
 @dataclass(frozen=True, slots=True)
+class Retries:
+    """What a proxy tries again: whatever failed or took longer than `per_try_timeout_s`, up to so many times."""
+
+    num_retries: int
+    per_try_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """A stretch of the run whose figures are reported by name."""
 
@@ -109,6 +117,7 @@ class Scenario:
     timeout_s: float = 15.0
     nodes: int = 4  # proxies, unless the one who runs it says otherwise
     latency_goal_s: float | None = None  # answers are wanted within it; None: each is good when it comes
+    retries: Retries | None = None  # by the proxies; on real Envoy alone
     good_body: bool = False  # the mesh file says that an answer without a body is no good answer
     telemetry: TelemetryFault = field(default_factory=TelemetryFault)
     phases: tuple[Phase, ...] = ()

@@ -150,6 +150,15 @@ class TelemetryFaultSection(Section):
     """Each node's clock is this far ahead (`-2s`: behind), in turn."""
 
 
+class RetriesSection(Section):
+    """What each proxy tries again: whatever failed (`5xx`, resets), or took too long."""
+
+    num_retries: Annotated[int, Field(ge=1, le=10)]
+    """Tries after the first, each at an endpoint of its own choice."""
+    per_try_timeout: Annotated[float, Duration("1ms", "10m")]
+    """Of each try."""
+
+
 class PhaseSection(Section):
     """A stretch of the run whose figures are reported by name."""
 
@@ -186,6 +195,8 @@ class Document(Section):
     """Proxies, unless the command says otherwise."""
     latency_goal: Annotated[float, Duration("1ms", "1h")] | None = None
     """Answers are wanted within it: how many are is told, beside how many could be. Weirflow is told it as well."""
+    retries: RetriesSection | None = None
+    """Of the proxies, with Envoy's default budget (20 %, at least 3). On real Envoy alone; without it, none."""
     good_body: bool = False
     """The mesh file says that an answer without a body is no good answer."""
     telemetry: TelemetryFaultSection = Field(default_factory=TelemetryFaultSection)
@@ -204,6 +215,7 @@ MAKES: dict[type[Section], Any] = {
     StepSection: made.Step,
     TelemetryFaultSection: made.TelemetryFault,
     PhaseSection: made.Phase,
+    RetriesSection: made.Retries,
 }
 
 
