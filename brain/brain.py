@@ -222,7 +222,8 @@ class Brain:
         out_of_sight = self._nodes.out_of_sight(features.nodes, now)
         self._crossing.told(features.nodes.issued, now)
         self._asking.told(features.nodes.issued, features.services.tick_refused.sum(axis=1), now)
-        requests = features.services.total.sum(axis=1).tolist()
+        tick = features.services
+        requests = tick.total.sum(axis=1).tolist()
         service_times, lanes = self._learners.service_times(), self._learners.lanes()
         moves = {}
         for i, course in self._courses.items():
@@ -243,7 +244,8 @@ class Brain:
                 crossing_share=self._crossing.share(i),
             )
             moves[i] = course.steer(view, features.nodes.picks[:, i], self._nodes.workers, now, self._settings)
-            course.ration(view, self._crossing.carried(i), self._asking.of(i), now, self._settings)
+            retried = float(tick.tick_retries[i].sum()), float(tick.tick_retries_ok[i].sum())
+            course.ration(view, self._crossing.carried(i), self._asking.of(i), retried, now, self._settings)
         return moves
 
     def _judge(self, course: Course, gain: GainView, now: float) -> None:
@@ -271,7 +273,8 @@ class Brain:
             endpoints = endpoint_views(course.service, move, rows, self._quantiles)
             weights = {e.id: e.weight for e in endpoints}
             tiers = {e.id: e.tier for e in endpoints} if move.tiers.any() else {}
-            limits = course.limit.runtime() if course.limited and course.limit is not None else {}
+            node_limits = course.limit.runtime() if course.limited and course.limit is not None else {}
+            limits = course.retries.runtime() if course.share > 0.0 else {}
             old, capacity = before.get(i), capacity_of(endpoints)
             views.append(
                 ServiceView(
@@ -291,18 +294,20 @@ class Brain:
                     limit=course.limit.total if course.limit is not None else None,
                     limited=course.limited,
                     latency_goal_s=course.limit.goal_s if course.limit is not None else None,
+                    retries_answered=course.retries.answered,
+                    retry_budget_percent=course.retries.percent if course.share > 0.0 else None,
                     refused_per_s=float(features.services.tick_refused[i].sum()) / self._since_s,
                     capacity=capacity,
                     forecast=None if self._demand is None else self._demand.view(i, capacity),
                 )
             )
-            now = (course.share, weights, tiers, limits)
-            if old is not None and (old.share_percent, old.weights, old.tiers, old.node_limits) == now:
+            now = (course.share, weights, tiers, limits, node_limits)
+            if old is not None and (old.share_percent, old.weights, old.tiers, old.limits, old.node_limits) == now:
                 plans[i] = old
                 continue
             changed = True
             reasons = {e.id: e.reason for e in endpoints}
-            plans[i] = ServicePlan(course.share, weights, {}, views[-1].reason, reasons, tiers, limits)
+            plans[i] = ServicePlan(course.share, weights, limits, views[-1].reason, reasons, tiers, node_limits)
         if not changed and self._plan is not None:
             return self._plan, tuple(views)
         self._version += 1

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brain.attraction import Attraction, held_back
+from brain.budget import Budget, Retries
 from brain.explain import Move
 from brain.gate import Gate
 from brain.guard import Guarded, Rails, dispose
@@ -70,6 +71,8 @@ class Course:
         self.pairs = Pairs()
         self.limiter = Limiter()
         self.limit: Limit | None = None  # leased with the weights
+        self.budget = Budget()
+        self.retries = Retries(None)  # leased with the weights
         self.mode: Mode = settings.modes.get(service.name, settings.mode)
         self.commanded = settings.shares.get(service.name, settings.share_percent)
         self.state = "learning"
@@ -142,6 +145,7 @@ class Course:
     def leave(self) -> None:
         """Back to the static rules, with the operator's weights on the other arm as well."""
         self.share, self._entered_at, self.limit, self.limiter = 0.0, None, None, Limiter()
+        self.budget, self.retries = Budget(), Retries(None)
         self._from_the_operators()
         self.pairs.spoil()
 
@@ -242,11 +246,26 @@ class Course:
             self.in_force, self.tiers = guarded.weights, want.tiers
         return Move(before, self.in_force, guarded, self.tiers, held, want.overdue_s)
 
-    def ration(self, view: View, carried: Floats, asked: Asked, now: float, settings: Settings) -> None:
-        """Plan how many requests may be open; `carried` is what each node sent to the service lately, by its id."""
+    def ration(
+        self,
+        view: View,
+        carried: Floats,
+        asked: Asked,
+        retried: tuple[float, float],
+        now: float,
+        settings: Settings,
+    ) -> None:
+        """Plan how many requests may be open, and how much may be retried.
+
+        `carried` is what each node sent to the service lately, by its id; `retried` how many retries ended since the
+        last call, and how many of them well.
+        """
         if self.state != "frozen":
-            goal_s = settings.goals_s.get(self.service.name)
-            self.limit = self.limiter.limit(view, carried, asked, goal_s, settings.limits, now)
+            name = self.service.name
+            goal_s, patience_s = settings.goals_s.get(name), settings.patience_s.get(name, np.inf)
+            self.limit = self.limiter.limit(view, carried, asked, goal_s, patience_s, settings.limits, now)
+            percent = settings.retry_percent.get(name) if settings.limits.enabled else None
+            self.retries = self.budget.told(*retried, percent, now)
 
     def _held(self, guarded: Guarded, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
         if self.state not in ("adaptive", "stepped back"):

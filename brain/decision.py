@@ -109,6 +109,8 @@ class ServiceView:
     limit: int | None = None  # requests that keep the goal when open on the adaptive arm, all nodes together
     limited: bool = False  # the service is short, and that limit in force; else the operator's are
     latency_goal_s: float | None = None  # what the limit is for
+    retries_answered: float | None = None  # of those that ended lately, the share; None: too few to tell
+    retry_budget_percent: int | None = None  # learned, of what is open; None: the operator's
     refused_per_s: float = 0.0  # by limits, learned or the operator's, since the last tick
     capacity: float | None = None  # attempts a second that its endpoints bear together
     forecast: ForecastView | None = None  # None: not asked for

@@ -104,14 +104,22 @@ class Limiter:
     _at: float = math.nan
 
     def limit(
-        self, view: View, carried: Floats, asked: Asked, goal_s: float | None, settings: Settings, now: float
+        self,
+        view: View,
+        carried: Floats,
+        asked: Asked,
+        goal_s: float | None,
+        patience_s: float,
+        settings: Settings,
+        now: float,
     ) -> Limit | None:
         """The limit now; None where none is known, and what the operator set serves.
 
         `carried`: by node, what it sent to the service lately; `goal_s`: the service's own latency goal, None when it
-        has none and `goal_times` its work is taken for one.
+        has none and `goal_times` its work is taken for one; `patience_s`: after which who asks gives up or asks again,
+        so no goal is longer.
         """
-        found = bearing(view, goal_s, settings.goal_times) if settings.enabled and view.ready else None
+        found = bearing(view, goal_s, settings.goal_times, patience_s) if settings.enabled and view.ready else None
         since_s, self._at = (0.0 if math.isnan(self._at) else now - self._at), now
         if found is None or not carried.sum() > 0:
             self._total, self._nodes, self._rise = math.nan, {}, 0.0
@@ -154,14 +162,14 @@ class Limiter:
             self._nodes[v] = old if old is not None and abs(new - old) <= NEWS * old else new
 
 
-def bearing(view: View, goal_s: float | None, goal_times: float) -> Bearing | None:
+def bearing(view: View, goal_s: float | None, goal_times: float, patience_s: float = math.inf) -> Bearing | None:
     """What the service bears, and how many may be open for its goal. None where too little is known."""
     known = np.isfinite(view.capacity) & (view.capacity > 0)
     if not known.any() or not view.lanes_high >= 1.0:
         return None  # where nothing ever queued nobody knows how many are worked on, and a guess could refuse good ones
     bears, working = float(view.capacity[known].sum()), float(view.lanes_high * known.sum())
     work_s = view.lanes * float(known.sum()) / bears
-    goal = goal_times * work_s if goal_s is None else goal_s
+    goal = min(goal_times * work_s if goal_s is None else goal_s, patience_s)
     most = max(working + bears * (goal - TAIL * work_s), IDLE_NEVER * working)
     return Bearing(bears, working, goal, most, (most - working) / bears + work_s)
 

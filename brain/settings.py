@@ -159,6 +159,10 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     goals_s: dict[str, float] = field(default_factory=dict)
     """The latency goal, a 99th percentile, by service: who is admitted shall be answered within it."""
+    patience_s: dict[str, float] = field(default_factory=dict)
+    """After which who asks gives up or asks again, by service: no goal is longer."""
+    retry_percent: dict[str, float] = field(default_factory=dict)
+    """The operator's retry budget, by service; those that retry nothing are not in it."""
     proof: Proof = field(default_factory=Proof)
     models: Models = field(default_factory=Models)
 

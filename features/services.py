@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dataplane.contract import Felt, Outcome, Requests
 from features.columns import Floats, ServiceFeatures
+from features.endpoints import TEACHES
 from models.base import Ints, State, check_state
 from models.decay import DecayedSums
 from models.sketch import QuantileSketch
@@ -26,7 +27,7 @@ FAILS = np.array([o in (Outcome.ERROR, Outcome.TIMEOUT, Outcome.REJECTED, Outcom
 FAILURE_COST_P99S = 3.0
 
 _ENDED, _FAILED = range(2)
-_COUNT, _BAD, _REFUSED, _COST, _COST_SQ = range(5)
+_COUNT, _BAD, _REFUSED, _COST, _COST_SQ, _RETRIES, _RETRIES_OK = range(7)
 
 
 class ServiceTally:
@@ -36,7 +37,7 @@ class ServiceTally:
         self._sums = DecayedSums(2, 2 * slots, half_life_s)
         self._sketch = QuantileSketch(2 * slots, half_life_s)
         self._total = np.zeros(2 * slots, dtype=np.int64)
-        self._tick = np.zeros((5, 2 * slots))
+        self._tick = np.zeros((7, 2 * slots))
         self._failure_cost_s = np.full(slots, np.nan)
 
     def begin(self, services: Ints, now: float) -> None:
@@ -51,6 +52,11 @@ class ServiceTally:
     def told(self, batch: Requests, now: float) -> None:
         """Fold in the requests that ended well: those whose last attempt is here and OK."""
         felt, service = batch.felt_s, batch.service
+        again = (batch.attempt > 1) & TEACHES[batch.outcome] & (service >= 0) & (2 * service < self._total.size)
+        if again.any():
+            stream, ok = (2 * service + batch.arm)[again], batch.outcome[again] == Outcome.OK
+            np.add.at(self._tick[_RETRIES], stream, 1.0)
+            np.add.at(self._tick[_RETRIES_OK], stream[ok], 1.0)
         good = (batch.outcome == Outcome.OK) & (felt >= 0) & (felt < np.inf)
         good &= (service >= 0) & (2 * service < self._total.size)
         stream = 2 * service + batch.arm
@@ -101,6 +107,8 @@ class ServiceTally:
             tick_count=tick[_COUNT].reshape(-1, 2),
             tick_failed=tick[_BAD].reshape(-1, 2),
             tick_refused=tick[_REFUSED].reshape(-1, 2),
+            tick_retries=tick[_RETRIES].reshape(-1, 2),
+            tick_retries_ok=tick[_RETRIES_OK].reshape(-1, 2),
             tick_cost_s=tick[_COST].reshape(-1, 2),
             tick_cost_sq=tick[_COST_SQ].reshape(-1, 2),
             failure_cost_s=charged,

@@ -155,6 +155,7 @@ def test_explain_tells_what_was_seen_wanted_held_and_is_in_force(mesh):
 def test_explain_tells_what_may_be_open_and_whether_anybody_is_held_to_it(mesh):
     said = mesh.weirflow("explain", "orders")
     assert "with 60 requests open 99 of 100 take at most 0.8 s; not short, so no limit but yours" in said
+    assert "20% of the retries are answered well, so the retry budget is 4 %" in said
     short = example_service(limited=True, refused_per_s=12.4)
     mesh.operations.shown = example_decision(services=(short,))
     said = " ".join(mesh.weirflow("explain", "orders").split())

@@ -59,7 +59,7 @@ def test_the_smallest_file_has_the_defaults_of_the_program(tmp_path):
     path = tmp_path / "mesh.yaml"
     path.write_text(SMALLEST)
     config = load(path)
-    assert config.settings == Settings()
+    assert config.settings == Settings(patience_s={"orders": 15.0}), "the route's timeout"
     assert config.mesh.nodes == (NodeSpec("front-1"),)
     assert config.mesh.routes == (RouteSpec("all", "orders"),)
     assert config.mesh.services[0].breakers == BreakerSpec()
@@ -111,7 +111,10 @@ adaptive:
 
 def test_no_setting_of_the_brain_is_out_of_the_files_reach():
     """Every field is given another value than its default; one that the build forgets would still have it."""
-    made, default = asdict(build(check_text(SMALLEST + EVERYTHING_ELSE, FILE)).settings), asdict(Settings())
+    made, default = (
+        asdict(build(check_text(SMALLEST.replace("orders}", "orders, retry: {}}") + EVERYTHING_ELSE, FILE)).settings),
+        asdict(Settings()),
+    )
     for group in ("learning", "cost", "guard", "limits", "proof", "models"):
         made |= {f"{group}.{k}": v for k, v in made.pop(group).items()}
         default |= {f"{group}.{k}": v for k, v in default.pop(group).items()}
@@ -119,6 +122,19 @@ def test_no_setting_of_the_brain_is_out_of_the_files_reach():
     assert made["lease_ttl_s"] == 20.0
     assert made["proof.switchback"] == asdict(Switchback(60.0, 7.0, 300.0, 7200.0))
     assert made["switchbacks"] == {"orders": None}, "taken out"
+
+
+def test_the_brain_knows_when_who_asks_gives_up_or_asks_again_and_the_tightest_retry_budget():
+    text = SMALLEST.replace(
+        "{name: all, service: orders}",
+        "{name: slow, service: orders, prefix: /slow, timeout: 0s}\n"
+        "  - {name: try, service: orders, prefix: /t, timeout: 9s, retry: {per_try_timeout: 2s, budget_percent: 12}}\n"
+        "  - {name: all, service: orders, timeout: 5s, retry: {}}",
+    )
+    assert text != SMALLEST
+    settings = build(check_text(text, FILE)).settings
+    assert settings.patience_s == {"orders": 2.0}
+    assert settings.retry_percent == {"orders": 12.0}
 
 
 def test_a_service_may_have_a_switchback_of_its_own_or_alone():

@@ -593,6 +593,23 @@ async def test_a_drained_envoy_ends_what_is_open_before_it_leaves(world):
     assert envoy.returncode == 0
 
 
+async def test_a_leased_retry_budget_stops_retries_and_the_operators_is_back_without_it(world):
+    retry = RetrySpec("5xx", num_retries=1, budget_percent=100.0)
+    await world.start(await world.service("web", "a"), retry=retry)
+    world.backends["a"].status = 503
+    tries = lambda: world.backends["a"].served  # noqa: E731
+    await world.publish(world.plan(web=(1,)))
+    await world.split("/web", 20)
+    assert tries() == 40
+    starved = {"retry_budget.budget_percent": 0, "retry_budget.min_retry_concurrency": 0}
+    await world.publish(world.plan(web=(1,), limits=starved))
+    await world.split("/web", 20)
+    assert tries() == 60
+    await world.publish(world.plan(web=(1,)))
+    await world.split("/web", 20)
+    assert tries() == 100
+
+
 async def draining(envoy):
     return (await envoy._ask("/ready") or "").startswith("DRAINING")
 

@@ -29,6 +29,18 @@ def test_a_retried_request_is_felt_once_with_its_first_try_in_it():
     assert seen.failed_share[SHOP, Arm.ADAPTIVE] == 0
 
 
+def test_retries_are_counted_by_how_they_ended_and_a_refused_one_was_none():
+    told = Told()
+    told.attempts(1.0, A, n=9)
+    told.attempts(1.0, A, n=3, attempt=2)
+    told.attempts(1.0, A, n=2, attempt=3, outcome=Outcome.TIMEOUT)
+    told.attempts(1.0, A, n=4, attempt=2, outcome=Outcome.REJECTED)
+    seen = told.services(1.5)
+    assert seen.tick_retries[SHOP].tolist() == [0, 5]
+    assert seen.tick_retries_ok[SHOP].tolist() == [0, 3]
+    assert told.services(2.0).tick_retries.sum() == 0
+
+
 @pytest.mark.parametrize("outcome", [Outcome.ERROR, Outcome.TIMEOUT, Outcome.REJECTED, Outcome.UNREACHED])
 def test_a_request_that_got_no_good_answer_is_felt_as_failed(outcome):
     told = Told()

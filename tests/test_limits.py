@@ -33,12 +33,12 @@ CALM, CROWD = Asked(200.0, 6.0, refused=False), Asked(560.0, 10.0, refused=False
 class Served:
     """A service that is asked too much, and its limiter, second by second."""
 
-    def __init__(self, goal_s: float | None = 1.0) -> None:
-        self.limiter, self.goal_s, self.now = Limiter(), goal_s, 0.0
+    def __init__(self, goal_s: float | None = 1.0, patience_s: float = np.inf) -> None:
+        self.limiter, self.goal_s, self.patience_s, self.now = Limiter(), goal_s, patience_s, 0.0
 
     def limit(self, view: View, asked: Asked = CROWD, carried: np.ndarray = EVEN, after_s: float = 1.0) -> Limit | None:
         self.now += after_s
-        return self.limiter.limit(view, carried, asked, self.goal_s, Limits(), self.now)
+        return self.limiter.limit(view, carried, asked, self.goal_s, self.patience_s, Limits(), self.now)
 
 
 def test_as_many_may_wait_as_are_answered_within_the_goal() -> None:
@@ -52,6 +52,11 @@ def test_without_a_goal_of_its_own_a_service_has_ten_times_its_mean_work() -> No
     assert bearing(service(), None, 10.0) == bearing(service(), 1.0, 10.0)
 
 
+def test_no_goal_is_longer_than_the_patience_of_those_who_ask() -> None:
+    for goal_s in (None, 5.0):
+        assert Served(goal_s, patience_s=0.8).limit(service()) == Served(0.8).limit(service())
+
+
 def test_a_goal_that_the_work_alone_exceeds_leaves_no_worker_idle() -> None:
     found = bearing(service(), 0.01, 10.0)
     assert found.most_open == IDLE_NEVER * found.working
@@ -61,7 +66,7 @@ def test_where_nothing_ever_queued_there_is_no_limit() -> None:
     for lanes in (np.nan, 0.0):
         assert bearing(replace(service(), lanes_high=lanes), 1.0, 10.0) is None
     assert Served().limit(service(ready=False)) is None
-    assert Limiter().limit(service(), EVEN, CROWD, 1.0, Limits(enabled=False), 1.0) is None
+    assert Limiter().limit(service(), EVEN, CROWD, 1.0, np.inf, Limits(enabled=False), 1.0) is None
     assert Served().limit(service(), carried=np.zeros(4)) is None
 
 

@@ -52,6 +52,9 @@ def test_a_scrape_tells_weights_gain_and_nodes_as_the_decision_has_them():
     assert of(samples, "weirflow_limit_requests", service="search") is None
     assert of(samples, "weirflow_latency_goal_seconds", service="orders") == 0.8
     assert of(samples, "weirflow_refused_requests_per_second", service="orders") == 0
+    assert of(samples, "weirflow_retries_answered_ratio", service="orders") == 0.2
+    assert of(samples, "weirflow_retry_budget_ratio", service="orders") == 0.04
+    assert of(samples, "weirflow_retry_budget_ratio", service="search") is None
     assert of(samples, "weirflow_arm_requests_total", service="orders", arm="adaptive") == 7600
     assert of(samples, "weirflow_plan_version") == 7
     assert of(samples, "weirflow_lease_age_seconds") == 0.25

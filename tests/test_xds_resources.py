@@ -323,6 +323,12 @@ def test_the_layer_holds_the_share_in_millionths_and_the_limits():
     assert found.leased == {"web~adaptive"}
 
 
+def test_a_learned_retry_budget_is_a_key_of_the_adaptive_cluster_alone():
+    found = snapshot(plan=weighted(limits={"retry_budget.budget_percent": 2}, e0=1, e1=1))
+    assert layer(found)["circuit_breakers.web~adaptive.default.retry_budget.budget_percent"] == 2
+    assert not any(key.startswith("circuit_breakers.web.") for key in layer(found))
+
+
 @pytest.mark.parametrize("share", [0.0, -1.0, float("nan")])
 def test_a_service_without_a_share_has_no_key_and_no_limit(share):
     found = snapshot(plan=weighted(share=share, limits={"max_requests": 12}, e0=1, e1=1))

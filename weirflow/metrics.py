@@ -77,6 +77,8 @@ FAMILIES = (
     Family("weirflow_limit_armed", "1 while it is short and that limit in force.", ("service",)),
     Family("weirflow_latency_goal_seconds", "What the limit is for.", ("service",)),
     Family("weirflow_refused_requests_per_second", "By limits, learned or the operator's.", ("service",)),
+    Family("weirflow_retries_answered_ratio", "Of the retries that ended lately, answered well.", ("service",)),
+    Family("weirflow_retry_budget_ratio", "Learned, of what is open; absent: the operator's.", ("service",)),
     Family("weirflow_switchback_pairs", "Pairs of blocks that the switchback's evidence is worth.", ("service",)),
     Family("weirflow_arm_requests_total", "Requests that ended, by the arm that served them.", _ARM),
     Family("weirflow_arm_requests_per_second", "Recent rate of requests.", _ARM),
@@ -189,6 +191,9 @@ def _service(put: Put, service: ServiceView) -> None:
     put("weirflow_limit_requests", service.limit, service.name)
     put("weirflow_limit_armed", service.limited, service.name)
     put("weirflow_latency_goal_seconds", service.latency_goal_s, service.name)
+    put("weirflow_retries_answered_ratio", service.retries_answered, service.name)
+    percent = service.retry_budget_percent
+    put("weirflow_retry_budget_ratio", None if percent is None else percent / 100, service.name)
     put("weirflow_refused_requests_per_second", service.refused_per_s, service.name)
     if service.forecast is not None:
         _forecast(put, service.name, service.forecast)

@@ -75,6 +75,8 @@ def example_service(**changes: Any) -> ServiceView:
         switchback=SwitchbackView(0.35, 0.28, 0.41, pairs=24.0, block="static", block_ends_in_s=12.0),
         limit=60,
         latency_goal_s=0.8,
+        retries_answered=0.2,
+        retry_budget_percent=4,
         capacity=129.0,
         forecast=example_forecast(),
     )
@@ -112,7 +114,8 @@ def example_decision(**changes: Any) -> Decision:
     shadow = example_service(
         id=1, name="search", mode="shadow", state="learning", share_percent=0.0, reason="too few samples",
         pushed=False, endpoints=(unknown,), static=nothing, adaptive=nothing, gain=GainView(), switchback=None,
-        limit=None, latency_goal_s=None, capacity=None, forecast=unseen,
+        limit=None, latency_goal_s=None, retries_answered=None, retry_budget_percent=None, capacity=None,
+        forecast=unseen,
     )  # fmt: skip
     plan = Plan(
         version=7,

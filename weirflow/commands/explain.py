@@ -42,6 +42,9 @@ def _service(answer: Json) -> RenderableType:
         free = f"with {service['limit']} requests open {goal}; not short, so no limit but yours"
         refused = f", {service['refused_per_s']:.0f} a second are refused" if service["refused_per_s"] > 0 else ""
         lines.append(text((held if service["limited"] else free) + refused))
+    if service.get("retry_budget_percent") is not None:
+        answered = f"{service['retries_answered']:.0%} of the retries are answered well"
+        lines.append(text(f"{answered}, so the retry budget is {service['retry_budget_percent']} %"))
     lines += [text(f"  {e['address']}: {_weight(e, answer)}; {e['reason']}{_held(e)}") for e in service["endpoints"]]
     return Group(*lines)
 

@@ -3,7 +3,8 @@ the process's own sections in plain dataclasses with units in their names."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from brain.settings import Cost, Guard, Learning, Limits, Models, Proof, Settings, Switchback
@@ -105,7 +106,11 @@ def build(checked: Checked) -> Config:
     return Config(
         file=checked.file,
         mesh=_mesh(document),
-        settings=_settings(document.adaptive, document.xds),
+        settings=replace(
+            _settings(document.adaptive, document.xds),
+            patience_s=_patience_s(document.routes),
+            retry_percent=_retry_percent(document.routes),
+        ),
         xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
         admin=Admin(document.admin.address, document.admin.port, token, tuple(document.admin.hosts)),
         keda=None if document.keda is None else Keda(document.keda.address, document.keda.port),
@@ -175,6 +180,26 @@ def _outliers(outliers: OutlierSection) -> OutlierSpec:
         base_ejection_time_s=outliers.base_ejection_time,
         max_ejection_percent=outliers.max_ejection_percent,
     )
+
+
+def _patience_s(routes: Sequence[RouteSection]) -> dict[str, float]:
+    """The shortest timeout, of a try or of a whole request, among the routes to each service; 0 is none."""
+    out: dict[str, float] = {}
+    for route in routes:
+        for wait_s in (route.timeout, route.retry.per_try_timeout if route.retry is not None else None):
+            if wait_s:
+                out[route.service] = min(wait_s, out.get(route.service, wait_s))
+    return out
+
+
+def _retry_percent(routes: Sequence[RouteSection]) -> dict[str, float]:
+    """The retry budget of each service that has one: the tightest, as its clusters have it."""
+    out: dict[str, float] = {}
+    for route in routes:
+        if route.retry is not None:
+            percent = route.retry.budget_percent
+            out[route.service] = min(percent, out.get(route.service, percent))
+    return out
 
 
 def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
