@@ -63,6 +63,8 @@ SHORT_STAY = 0.7
 """Of the mean stay that the limit is for. Shorter, while others are refused, and the limit is too low."""
 RISES_PER_S = 0.1
 """By which it is corrected then, as a logarithm: slower than the second or two until a step is seen in the stays."""
+LEAST_GOOD = 0.01
+"""With less good in what a service does, what it bears is not told from it."""
 MOST_RISE = math.log(32.0)
 
 
@@ -139,7 +141,8 @@ class Limiter:
 
     def _short(self, view: View, found: Bearing, asked: Asked) -> bool:
         """Is more asked than the service can do?"""
-        if asked.per_s - SURELY * math.sqrt(2.0) * asked.error < float(np.nansum(view.rate_per_s)):
+        # What timed out was asked for and not done.
+        if asked.per_s - SURELY * math.sqrt(2.0) * asked.error < float(np.nansum(view.ok_per_s)):
             return False
         crowded = float(np.nansum(view.in_flight)) > CROWDED * found.most_open * math.exp(self._rise)
         return crowded or asked.per_s - asked.error > found.bears_per_s
@@ -167,7 +170,13 @@ def bearing(view: View, goal_s: float | None, goal_times: float, patience_s: flo
     known = np.isfinite(view.capacity) & (view.capacity > 0)
     if not known.any() or not view.lanes_high >= 1.0:
         return None  # where nothing ever queued nobody knows how many are worked on, and a guess could refuse good ones
-    bears, working = float(view.capacity[known].sum()), float(view.lanes_high * known.sum())
+    # Capacity counts good answers. What all fail alike they work on all the same, or what times out would lower the
+    # limit, and so make itself true.
+    with np.errstate(all="ignore"):
+        good = view.capacity * view.service_s / view.lanes
+    common = float(np.median(good[known])) if np.isfinite(good[known]).all() else 1.0
+    bears = float(view.capacity[known].sum()) / min(max(common, LEAST_GOOD), 1.0)
+    working = float(view.lanes_high * known.sum())
     work_s = view.lanes * float(known.sum()) / bears
     goal = min(goal_times * work_s if goal_s is None else goal_s, patience_s)
     most = max(working + bears * (goal - TAIL * work_s), IDLE_NEVER * working)

@@ -41,6 +41,7 @@ class View:
     latency_s: Floats  # mean latency lately, queueing included; NaN without samples
     good: Floats  # decayed count of the attempts behind that
     rate_per_s: Floats  # attempts that finished lately
+    ok_per_s: Floats  # of those, well
     in_flight: Floats  # open now by the load reports; NaN when no node is fresh
     lanes: float  # requests an endpoint of this service works on at once; NaN while nothing shows a queue
     lanes_high: float  # upper end of its interval; NaN while no number is told
@@ -82,6 +83,7 @@ def look(
         latency_s=endpoints.latency_s[members],
         good=endpoints.samples[members] * (1.0 - endpoints.error_share[members]),
         rate_per_s=endpoints.rate_per_s[members],
+        ok_per_s=endpoints.ok_per_s[members],
         in_flight=endpoints.in_flight[members],
         lanes=lanes,
         lanes_high=lanes_high,

@@ -24,7 +24,8 @@ EVEN = np.array([1.0, 1.0, 1.0, 1.0])
 
 def service(capacity: tuple[float, ...] = (40.0,) * 10, lanes: float = 4.0, **more: object) -> View:
     """Ten endpoints of 4 workers that take 100 ms: they bear 400 requests a second and work on 40."""
-    return replace(loaded(list(capacity), 0.5, lanes=lanes), lanes_high=lanes, **more)
+    v = loaded(list(capacity), 0.5, lanes=lanes)
+    return replace(v, **{"lanes_high": lanes, "ok_per_s": more.get("rate_per_s", v.rate_per_s)} | more)
 
 
 CALM, CROWD = Asked(200.0, 6.0, refused=False), Asked(560.0, 10.0, refused=False)
@@ -86,6 +87,19 @@ def test_while_no_more_is_asked_than_is_borne_nobody_is_held_to_it() -> None:
 def test_what_gets_done_is_borne_whatever_is_believed() -> None:
     assert not Served().limit(service(rate_per_s=np.full(10, 53.0)), CROWD).armed, "30 a second more may be luck"
     assert Served().limit(service(rate_per_s=np.full(10, 51.0)), CROWD).armed
+
+
+def test_what_times_out_was_asked_for_and_not_done() -> None:
+    storm = service(rate_per_s=np.full(10, 56.0), ok_per_s=np.full(10, 10.0))
+    assert Served().limit(storm).armed
+
+
+def test_what_all_fail_alike_they_work_on_all_the_same() -> None:
+    # Half of what they do times out, so that good answers are a quarter of what they would be; one hangs as well.
+    healthy, storm = service(), service((10.0,) * 9 + (0.001,), service_s=np.full(10, 0.1))
+    assert bearing(storm, 1.0, 10.0).bears_per_s == pytest.approx(
+        0.9 * bearing(healthy, 1.0, 10.0).bears_per_s, rel=0.01
+    )
 
 
 def test_it_holds_for_ten_seconds_after_the_last_sign_of_a_shortage() -> None:

@@ -15,7 +15,16 @@ from brain.view import View, prior_of
 from brain.weights import middle, propose
 from dataplane.contract import Endpoint, Service
 
-PER_ENDPOINT = ("good", "service_s", "service_low_s", "service_high_s", "latency_s", "rate_per_s", "in_flight")
+PER_ENDPOINT = (
+    "good",
+    "service_s",
+    "service_low_s",
+    "service_high_s",
+    "latency_s",
+    "rate_per_s",
+    "ok_per_s",
+    "in_flight",
+)
 
 
 def view(
