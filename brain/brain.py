@@ -273,7 +273,7 @@ class Brain:
             endpoints = endpoint_views(course.service, move, rows, self._quantiles)
             weights = {e.id: e.weight for e in endpoints}
             tiers = {e.id: e.tier for e in endpoints} if move.tiers.any() else {}
-            node_limits = course.limit.runtime() if course.limited and course.limit is not None else {}
+            node_limits = course.node_limits(self._settings)
             limits = course.retries.runtime() if course.share > 0.0 else {}
             old, capacity = before.get(i), capacity_of(endpoints)
             views.append(

@@ -96,6 +96,12 @@ class Course:
         """Is a learned limit in force."""
         return self.share > 0.0 and self.limit is not None and self.limit.armed
 
+    def node_limits(self, settings: Settings) -> dict[int, dict[str, int]]:
+        """What each node may have open, by its id; empty while no learned limit is in force."""
+        if not self.limited or self.limit is None:
+            return {}
+        return self.limit.runtime(critical=self.service.name in settings.critical)
+
     def joined(self, service: Service, settings: Settings) -> None:
         """The members changed: who left is dropped, who came enters at the operator's weight."""
         ids = ids_of(self.service)

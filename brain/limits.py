@@ -17,9 +17,12 @@ belief can be wrong about, and that is no mere luck: more is asked than is belie
 open as the limit allows. And it stays for some seconds longer.
 
 **Corrected by what it does.** Capacity and lanes may be believed too low, and the limit with them; then it refuses what
-could have been served in time. Those admitted tell: under a right limit they wait for about as long as it is meant to
-have them wait. While some are refused and those admitted stay much shorter than that, the limit rises, until they do
-not or nobody is refused.
+could have been served in time. Those admitted tell: under a right limit they stay about as long as it is meant to have
+them stay. While some are refused and those admitted stay much shorter, the limit rises. While they stay longer it
+falls: the limit is too high, or there are others beside those that it holds back.
+
+**Critical requests** are such others. They count apart from the rest (Envoy's priority HIGH), up to the whole of what
+keeps the goal, so that the rest, whose limit falls until all of them together are in time, is refused first.
 
 No traffic is held back to measure a baseline, as gradient limiters do: work and lanes are told from waiting all along
 (`models.lanes`). A limit is the brain's for seconds only, leased with the weights; what the operator set serves when
@@ -59,9 +62,9 @@ CROWDED = 2.0
 """So many times the limit open at once, and the service is short, whatever it is believed to bear."""
 STAYS_ARMED_S = 10.0
 """After the last sign of a shortage: the queue that it left is worked off by then, and a pause is not the end."""
-SHORT_STAY = 0.7
-"""Of the mean stay that the limit is for. Shorter, while others are refused, and the limit is too low."""
-RISES_PER_S = 0.1
+SHORT_STAY, LONG_STAY = 0.7, 1.2
+"""Of the mean stay that the limit is for. Shorter, while others are refused, and it is too low; longer, too high."""
+MOVES_PER_S = 0.1
 """By which it is corrected then, as a logarithm: slower than the second or two until a step is seen in the stays."""
 LEAST_GOOD = 0.01
 """With less good in what a service does, what it bears is not told from it."""
@@ -76,12 +79,19 @@ class Limit:
     goal_s: float
     armed: bool  # in force: the service is short
     by_node: dict[int, int]
+    critical: dict[int, int]  # the same for requests that are refused last
 
-    def runtime(self) -> dict[int, dict[str, int]]:
-        """By node id, as Envoy's circuit breakers have it: who waits for a connection is open as well."""
+    def runtime(self, *, critical: bool = False) -> dict[int, dict[str, int]]:
+        """By node id, as Envoy's circuit breakers have it: who waits for a connection is open as well.
+
+        `critical`: some requests of the service are.
+        """
         if not self.armed:
             return {}
-        return {v: {"max_requests": n, "max_pending_requests": n} for v, n in self.by_node.items()}
+        out = {v: {"max_requests": n, "max_pending_requests": n} for v, n in self.by_node.items()}
+        for v, n in self.critical.items() if critical else ():
+            out[v] |= {"high.max_requests": n, "high.max_pending_requests": n}
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,7 @@ class Limiter:
 
     _total: float = math.nan
     _nodes: dict[int, int] = field(default_factory=dict)
+    _critical: dict[int, int] = field(default_factory=dict)
     _short_at: float = -math.inf
     _rise: float = 0.0  # logarithm
     _at: float = math.nan
@@ -124,20 +135,19 @@ class Limiter:
         found = bearing(view, goal_s, settings.goal_times, patience_s) if settings.enabled and view.ready else None
         since_s, self._at = (0.0 if math.isnan(self._at) else now - self._at), now
         if found is None or not carried.sum() > 0:
-            self._total, self._nodes, self._rise = math.nan, {}, 0.0
+            self._total, self._nodes, self._critical, self._rise = math.nan, {}, {}, 0.0
             return None
         if self._short(view, found, asked):
             self._short_at = now
         armed = now - self._short_at <= STAYS_ARMED_S
         self._rise = self._corrected(view, found, asked.refused, since_s) if armed else 0.0
-        wanted = found.most_open * math.exp(self._rise)
+        wanted = max(found.most_open * math.exp(self._rise), found.working)
         if not self._total > 0 or abs(math.log(wanted / self._total)) > NEWS:
             self._total = wanted
-        if armed:
-            self._share_out(found.working, carried / carried.sum())
-        else:
-            self._nodes = {}
-        return Limit(math.ceil(self._total), found.goal_s, armed, self._nodes)
+        share = carried / carried.sum() if armed else np.zeros(0)
+        self._nodes = _news(at_node(self._total, found.working, share), self._nodes)
+        self._critical = _news(at_node(max(self._total, found.most_open), found.working, share), self._critical)
+        return Limit(math.ceil(self._total), found.goal_s, armed, self._nodes, self._critical)
 
     def _short(self, view: View, found: Bearing, asked: Asked) -> bool:
         """Is more asked than the service can do?"""
@@ -151,18 +161,19 @@ class Limiter:
         """The correction after this tick."""
         ended = float(np.nansum(view.rate_per_s))
         stays_s = float(np.nansum(view.in_flight)) / ended if ended > 0 else math.inf
-        step = RISES_PER_S * since_s
-        if stays_s > found.stay_s:
-            return max(0.0, self._rise - step)
+        step = MOVES_PER_S * since_s
+        if stays_s > LONG_STAY * found.stay_s:
+            return max(math.log(found.working / found.most_open), self._rise - step)
         return min(MOST_RISE, self._rise + step) if refused and stays_s < SHORT_STAY * found.stay_s else self._rise
 
-    def _share_out(self, working: float, share: Floats) -> None:
-        """By node; one stays as it is while its own is hardly another."""
-        own = at_node(self._total, working, share)
-        before, self._nodes = self._nodes, {}
-        for v in np.flatnonzero(share > 0).tolist():
-            new, old = int(own[v]), before.get(v)
-            self._nodes[v] = old if old is not None and abs(new - old) <= NEWS * old else new
+
+def _news(own: Floats, before: dict[int, int]) -> dict[int, int]:
+    """By node; one stays as it was while its own is hardly another, and who carries nothing has none."""
+    out = {}
+    for v in np.flatnonzero(own > 0).tolist():
+        new, old = int(own[v]), before.get(v)
+        out[v] = old if old is not None and abs(new - old) <= NEWS * old else new
+    return out
 
 
 def bearing(view: View, goal_s: float | None, goal_times: float, patience_s: float = math.inf) -> Bearing | None:
@@ -184,6 +195,7 @@ def bearing(view: View, goal_s: float | None, goal_times: float, patience_s: flo
 
 
 def at_node(total: float, working: float, share: Floats) -> Floats:
-    """The limits of nodes that carry these shares of the traffic. Shape as `share`."""
+    """The limits of nodes that carry these shares of the traffic; 0 of who carries nothing. Shape as `share`."""
     own, calm = total * share, working * share
-    return np.asarray(np.ceil(np.maximum(own + np.sqrt(own), calm + NEVER_BY_CHANCE * (np.sqrt(calm) + 1.0))))
+    most = np.ceil(np.maximum(own + np.sqrt(own), calm + NEVER_BY_CHANCE * (np.sqrt(calm) + 1.0)))
+    return np.where(share > 0, most, 0.0)

@@ -163,6 +163,8 @@ class Settings:
     """After which who asks gives up or asks again, by service: no goal is longer."""
     retry_percent: dict[str, float] = field(default_factory=dict)
     """The operator's retry budget, by service; those that retry nothing are not in it."""
+    critical: frozenset[str] = frozenset()
+    """Services with routes whose requests are refused last."""
     proof: Proof = field(default_factory=Proof)
     models: Models = field(default_factory=Models)
 

@@ -327,7 +327,8 @@ class ServicePlan:
 
     `share_percent` of its traffic goes to the adaptive arm; 0 means that nothing learned is applied and its key is not
     leased at all. `weights` holds a positive integer for every endpoint, `limits` runtime values by circuit breaker
-    field (`max_requests` and its likes) at every node, and `node_limits` the same by node id, where a node has its own.
+    field (`max_requests` and its likes; with `high.` before it, for critical requests) at every node, and `node_limits`
+    the same by node id, where a node has its own.
     `tiers` by endpoint id: tiers take turns by the sums of their weights; within
     one, who has least open requests is picked while weights are equal, else in proportion to weight / (open requests
     + 1). Empty is one tier. `reason` and `reasons` (by endpoint id) say why, in an operator's words.

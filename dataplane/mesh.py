@@ -59,6 +59,7 @@ class RouteSpec:
     timeout_s: float = 15.0
     retry: RetrySpec | None = None
     min_body_bytes: int | None = None  # of a good answer; None: as the service has it
+    critical: bool = False  # config.core.v3.RoutingPriority HIGH: circuit breakers of its own, and refused last
     tell_arm: bool = False  # answer with ARM_HEADER: which arm served, for a client that wants to see for itself
 
 

@@ -112,7 +112,13 @@ adaptive:
 def test_no_setting_of_the_brain_is_out_of_the_files_reach():
     """Every field is given another value than its default; one that the build forgets would still have it."""
     made, default = (
-        asdict(build(check_text(SMALLEST.replace("orders}", "orders, retry: {}}") + EVERYTHING_ELSE, FILE)).settings),
+        asdict(
+            build(
+                check_text(
+                    SMALLEST.replace("orders}", "orders, retry: {}, priority: critical}") + EVERYTHING_ELSE, FILE
+                )
+            ).settings
+        ),
         asdict(Settings()),
     )
     for group in ("learning", "cost", "guard", "limits", "proof", "models"):
@@ -124,7 +130,7 @@ def test_no_setting_of_the_brain_is_out_of_the_files_reach():
     assert made["switchbacks"] == {"orders": None}, "taken out"
 
 
-def test_the_brain_knows_when_who_asks_gives_up_or_asks_again_and_the_tightest_retry_budget():
+def test_the_brain_knows_of_each_service_what_its_routes_say_of_patience_retries_and_priority():
     text = SMALLEST.replace(
         "{name: all, service: orders}",
         "{name: slow, service: orders, prefix: /slow, timeout: 0s}\n"
@@ -132,7 +138,11 @@ def test_the_brain_knows_when_who_asks_gives_up_or_asks_again_and_the_tightest_r
         "  - {name: all, service: orders, timeout: 5s, retry: {}}",
     )
     assert text != SMALLEST
-    settings = build(check_text(text, FILE)).settings
+    text = text.replace("{name: try,", "{name: try, priority: critical,")
+    config = build(check_text(text, FILE))
+    settings = config.settings
+    assert settings.critical == {"orders"}
+    assert [r.critical for r in config.mesh.routes] == [False, True, False]
     assert settings.patience_s == {"orders": 2.0}
     assert settings.retry_percent == {"orders": 12.0}
 

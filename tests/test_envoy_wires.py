@@ -128,8 +128,9 @@ class World:
         )
         self.port = await self.server.start(f"127.0.0.1:{self.port}")
 
-    async def start(self, *services, nodes=("n1",), retry=None):
-        await self.serve(self.mesh(*services, nodes=nodes, retry=retry))
+    async def start(self, *services, nodes=("n1",), retry=None, routes=()):
+        mesh = self.mesh(*services, nodes=nodes, retry=retry)
+        await self.serve(replace(mesh, routes=routes) if routes else mesh)
         for node in self.rules.nodes:
             self.envoys[node.name] = EnvoyProcess(bootstrap(node, f"127.0.0.1:{self.port}"))
             await self.envoys[node.name].start()
@@ -608,6 +609,21 @@ async def test_a_leased_retry_budget_stops_retries_and_the_operators_is_back_wit
     await world.publish(world.plan(web=(1,)))
     await world.split("/web", 20)
     assert tries() == 100
+
+
+async def test_while_others_are_refused_critical_requests_are_served(world):
+    web = await world.service("web", "a")
+    mesh = world.mesh(web)
+    pay = RouteSpec("pay", "web", prefix="/web/pay", critical=True)
+    await world.start(web, routes=(pay, *mesh.routes))
+    backend = world.backends["a"]
+    await world.publish(world.plan(web=(1,), limits={"max_requests": 2, "high.max_requests": 5}))
+    backend.gate.clear()
+    asked = {path: [asyncio.create_task(world.get(path)) for _ in range(8)] for path in ("/web", "/web/pay")}
+    await world.until(lambda: sum(r.done() for some in asked.values() for r in some) == 9 and backend.hanging == 7)
+    backend.gate.set()
+    assert Counter(await asyncio.gather(*asked["/web"])) == {503: 6, "a": 2}
+    assert Counter(await asyncio.gather(*asked["/web/pay"])) == {503: 3, "a": 5}
 
 
 async def draining(envoy):

@@ -56,6 +56,7 @@ def test_the_list_names_scenarios_and_policies() -> None:
         (["hang", "--policy", "prequal"], "--engine simulated"),
         (["overload", "--policy", "admission_control", "--engine", "simulated"], "it runs on real Envoy only"),
         (["retry-storm", "--engine", "simulated"], "retry-storm has retries, and the simulated mesh has none"),
+        (["overload-critical", "--engine", "simulated"], "overload-critical has priorities, and the simulated mesh"),
         (["hang", "--nodes", "1000"], "with 1000 proxies is more than this machine can run"),
         (["hang", "--time-scale", "0"], "must be above 0"),
         (["hang", "--engine", "envoi"], "envoy"),

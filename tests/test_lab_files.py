@@ -75,7 +75,7 @@ groups:
     flips: {factors: [1, 0.5, 0.1], hold: 4s, together: zone}
 classes:
   - {name: small, share: 0.95, demand: 1ms, variation: 0}
-  - {name: large, share: 0.05, demand: 100ms, variation: 2}
+  - {name: large, share: 0.05, demand: 100ms, variation: 2, priority: critical}
 load_steps:
   - {at: 20s, factor: 2}
 warmup: 10s
@@ -110,7 +110,7 @@ judged: calm
             ),
         ),
         0.5,
-        (scenario.RequestClass("small", 0.95, 0.001, 0.0), scenario.RequestClass("large", 0.05, 0.1, 2.0)),
+        (scenario.RequestClass("small", 0.95, 0.001, 0.0), scenario.RequestClass("large", 0.05, 0.1, 2.0, "critical")),
         (scenario.Step(20.0, 2.0),),
         10.0,
         50.0,

@@ -89,6 +89,17 @@ def test_retries_are_the_same_for_all_within_envoy_s_budget_but_where_its_own_co
     )
 
 
+def test_critical_requests_have_envoy_s_high_priority_which_nobody_s_breakers_refuse(tmp_path: Path) -> None:
+    world = replace(a_world(drawn(LAB)), paths=("pay", "all"), critical=("pay",))
+    for policy in ("full_scan", "breakers_true"):
+        _, high = breakers(policy, world)["circuit_breakers"]["thresholds"]
+        assert (high["priority"], high["max_requests"]) == ("HIGH", UNREACHED)
+    (bootstrap,) = bootstraps("full_scan", world, tmp_path)
+    assert '"match": {"prefix": "/pay"}, "route": {"cluster": "lab", "timeout": "2.000000s", "priority": "HIGH"}' in (
+        json.dumps(bootstrap)
+    )
+
+
 def test_the_oracle_lets_be_open_what_is_worked_on_and_what_can_wait_within_the_goal() -> None:
     # 4 and 4 workers, one endpoint of three times the speed: 16 demand seconds a second are 160 requests, of 50 ms.
     world = a_world(drawn(LAB))

@@ -79,7 +79,7 @@ def test_as_long_as_it_is_not_sure_how_many_are_worked_on_the_limit_is_for_the_m
 def test_while_no_more_is_asked_than_is_borne_nobody_is_held_to_it() -> None:
     served = Served()
     calm = served.limit(service(), CALM)
-    assert (calm.total, calm.armed, calm.runtime()) == (256, False, {})
+    assert (calm.total, calm.armed, calm.runtime(critical=True)) == (256, False, {})
     assert not served.limit(service(), Asked(405.0, 10.0, refused=False)).armed, "that may be luck"
     assert served.limit(service(), CROWD).armed
 
@@ -115,17 +115,42 @@ def test_twice_as_much_open_as_it_allows_says_that_it_is_short_whatever_it_is_be
     assert Served().limit(at(52.0), CALM).armed
 
 
+def stays(seconds: float) -> View:
+    """Four hundred answers a second, each after so long."""
+    return service(rate_per_s=np.full(10, 40.0), in_flight=np.full(10, 40.0 * seconds))
+
+
 def test_a_limit_that_is_too_low_rises_until_those_admitted_stay_as_long_as_it_means_them_to() -> None:
     # The endpoints work on four times what is believed, so half of them idle, and nobody waits.
-    served, idle = Served(), service(rate_per_s=np.full(10, 40.0), in_flight=np.full(10, 4.0))
-    first = served.limit(idle, replace(CROWD, refused=True))
+    served, refusing = Served(), replace(CROWD, refused=True)
+    first = served.limit(stays(0.1), refusing)
     for _ in range(20):
-        last = served.limit(idle, replace(CROWD, refused=True))
+        last = served.limit(stays(0.1), refusing)
     assert last.total == pytest.approx(first.total * math.exp(2.0), rel=0.2)
-    waits = service(rate_per_s=np.full(10, 40.0), in_flight=np.full(10, 40.0 * 0.65))
-    for _ in range(30):
-        last = served.limit(waits, replace(CROWD, refused=True))
-    assert last.total == pytest.approx(first.total, rel=0.16)
+    for _ in range(20):
+        assert served.limit(stays(0.6), refusing) == last, "about what it means"
+
+
+def test_a_limit_falls_while_those_admitted_stay_too_long_but_never_below_what_is_worked_on() -> None:
+    served = Served()
+    first = served.limit(stays(0.6))
+    assert served.limit(stays(0.9), after_s=3.0).total == pytest.approx(first.total * math.exp(-0.3), abs=1)
+    for _ in range(60):
+        last = served.limit(stays(0.9))
+    assert last.total == 40
+
+
+def test_critical_requests_may_have_all_that_keeps_the_goal_and_the_rest_what_they_leave() -> None:
+    served = Served()
+    served.limit(stays(0.6))
+    for _ in range(8):
+        found = served.limit(stays(0.9))
+    rest, critical = (sum(at.values()) for at in (found.by_node, found.critical))
+    assert critical == pytest.approx(256, rel=0.2)
+    assert rest < 0.6 * critical
+    told = found.runtime(critical=True)[0]
+    assert (told["max_requests"], told["high.max_requests"]) == (found.by_node[0], found.critical[0])
+    assert "high.max_requests" not in found.runtime()[0]
 
 
 def test_a_limit_that_refuses_nobody_is_not_corrected() -> None:
@@ -146,6 +171,7 @@ def test_each_node_gets_its_part_and_the_luck_of_it() -> None:
 
 def test_one_of_a_hundred_nodes_may_have_what_it_would_have_by_chance_in_a_calm_service() -> None:
     rng = np.random.default_rng(4)
+    assert at_node(256.0, 40.0, np.array([0.01, 0.0])).tolist()[1] == 0.0
     assert at_node(256.0, 40.0, np.array([0.01]))[0] > rng.poisson(0.4, 1_000_000).max()
 
 

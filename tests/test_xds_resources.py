@@ -329,6 +329,13 @@ def test_a_learned_retry_budget_is_a_key_of_the_adaptive_cluster_alone():
     assert not any(key.startswith("circuit_breakers.web.") for key in layer(found))
 
 
+def test_a_limit_of_critical_requests_is_one_of_envoys_high_priority_and_no_more_than_the_operators_either():
+    found = snapshot(plan=weighted(limits={"high.max_requests": 9, "high.max_pending_requests": 5}, e0=1, e1=1))
+    keys = {k.removeprefix("circuit_breakers.web~adaptive."): v for k, v in layer(found).items()}
+    assert keys["high.max_requests"] == 7, "the operator's"
+    assert keys["high.max_pending_requests"] == 5
+
+
 @pytest.mark.parametrize("share", [0.0, -1.0, float("nan")])
 def test_a_service_without_a_share_has_no_key_and_no_limit(share):
     found = snapshot(plan=weighted(share=share, limits={"max_requests": 12}, e0=1, e1=1))

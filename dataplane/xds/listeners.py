@@ -138,6 +138,8 @@ def _route(route: RouteSpec, arm: Arm, match: dict[str, Any]) -> dict[str, Any]:
     action: dict[str, Any] = {"cluster": cluster_name(route.service, arm), "timeout": duration(route.timeout_s)}
     if route.retry is not None:
         action["retry_policy"] = _retry(route.retry)
+    if route.critical:
+        action["priority"] = "HIGH"
     out = {"name": route_name(route.name, arm), "match": {"prefix": route.prefix} | match, "route": action}
     if route.tell_arm:
         header = {"header": {"key": ARM_HEADER, "value": arm.name.lower()}}

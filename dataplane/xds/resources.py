@@ -27,10 +27,12 @@ from envoy.service.runtime.v3 import rtds_pb2
 from google.protobuf import json_format
 
 from dataplane.contract import Arm, Ints, Plan, Service, Topology
-from dataplane.mesh import BreakerSpec, OutlierSpec, RetrySpec, RouteSpec, ServiceSpec, cluster_name
+from dataplane.mesh import BreakerSpec, OutlierSpec, RouteSpec, ServiceSpec, cluster_name
 
 XDS_CLUSTER = "weirflow_xds"
 LAYER = "weirflow"
+HIGH = "high."
+"""Before a limit that is for critical requests."""
 SHARE_UNIT = "MILLION"
 SHARE_PER_PERCENT = 10_000
 
@@ -68,8 +70,9 @@ def share_key(service: str) -> str:
 
 
 def limit_key(service: str, limit: str) -> str:
-    """The runtime key of one circuit breaker threshold of a service's adaptive cluster."""
-    return f"circuit_breakers.{cluster_name(service, Arm.ADAPTIVE)}.default.{limit}"
+    """The runtime key of one circuit breaker threshold of a service's adaptive cluster, as `ServicePlan` names it."""
+    priority = "" if limit.startswith(HIGH) else "default."
+    return f"circuit_breakers.{cluster_name(service, Arm.ADAPTIVE)}.{priority}{limit}"
 
 
 def clusters(spec: ServiceSpec, routes: Sequence[RouteSpec]) -> tuple[Rendered, Rendered]:
@@ -85,7 +88,7 @@ def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Render
         "eds_cluster_config": {"eds_config": ADS},
         "connect_timeout": duration(spec.connect_timeout_s),
         "lb_policy": "LEAST_REQUEST" if arm is Arm.ADAPTIVE else spec.policy,
-        "circuit_breakers": {"thresholds": [_thresholds(spec, [r.retry for r in routes if r.retry])]},
+        "circuit_breakers": {"thresholds": _thresholds(spec, routes)},
         "common_lb_config": {},
         "lrs_server": {"self": {}, "resource_api_version": "V3"},
     }
@@ -122,7 +125,9 @@ def _full_scan(localities: dict[str, Any]) -> dict[str, Any]:
     return {"policies": [{"typed_extension_config": {"name": name, "typed_config": body}}]}
 
 
-def _thresholds(spec: ServiceSpec, retries: Sequence[RetrySpec]) -> dict[str, Any]:
+def _thresholds(spec: ServiceSpec, routes: Sequence[RouteSpec]) -> list[dict[str, Any]]:
+    """The operator's, for each priority that requests can have."""
+    retries = [r.retry for r in routes if r.retry is not None]
     out: dict[str, Any] = {
         "max_connections": spec.breakers.max_connections,
         "max_pending_requests": spec.breakers.max_pending_requests,
@@ -135,7 +140,7 @@ def _thresholds(spec: ServiceSpec, retries: Sequence[RetrySpec]) -> dict[str, An
             "budget_percent": {"value": min(r.budget_percent for r in retries)},
             "min_retry_concurrency": min(r.min_retry_concurrency for r in retries),
         }
-    return out
+    return [out, out | {"priority": "HIGH"}] if any(r.critical for r in routes) else [out]
 
 
 def _outliers(spec: OutlierSpec) -> dict[str, Any]:
@@ -202,7 +207,7 @@ def layer(
         values[share_key(service.name)] = {"numerator": round(share * SHARE_PER_PERCENT), "denominator": SHARE_UNIT}
         most = breakers.get(service.name)
         values |= {
-            limit_key(service.name, limit): min(value, getattr(most, limit, value))
+            limit_key(service.name, limit): min(value, getattr(most, limit.removeprefix(HIGH), value))
             for limit, value in decided.limits_at(node).items()
         }
         reached.add(cluster_name(service.name, Arm.ADAPTIVE))

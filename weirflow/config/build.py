@@ -110,6 +110,7 @@ def build(checked: Checked) -> Config:
             _settings(document.adaptive, document.xds),
             patience_s=_patience_s(document.routes),
             retry_percent=_retry_percent(document.routes),
+            critical=frozenset(route.service for route in document.routes if route.priority == "critical"),
         ),
         xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
         admin=Admin(document.admin.address, document.admin.port, token, tuple(document.admin.hosts)),
@@ -144,6 +145,7 @@ def _route(route: RouteSection) -> RouteSpec:
         timeout_s=route.timeout,
         retry=None if route.retry is None else _retry(route.retry),
         min_body_bytes=None if route.good_answer is None else route.good_answer.min_body_bytes,
+        critical=route.priority == "critical",
         tell_arm=route.tell_arm,
     )
 

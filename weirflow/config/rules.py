@@ -115,6 +115,8 @@ class RouteSection(Section):
     """Without it nothing is retried."""
     good_answer: GoodAnswerSection | None = None
     """Instead of the service's."""
+    priority: Literal["critical", "default"] = "default"
+    """`critical`: Envoy's HIGH, with breakers of its own; while the service is short the others are refused first."""
     tell_arm: bool = False
     """Answer with a header that names the arm, for witnesses outside Weirflow."""
 

@@ -99,7 +99,9 @@ def mesh_file(world: World, scenario: Scenario, share_percent: float, xds_port: 
         "nodes": [{"name": f"node-{n}", "spawn": False} for n in range(world.nodes)],
         "listeners": [{"name": "web", "port": 0}],
         "routes": [
-            {"name": path, "service": SERVICE, "prefix": f"/{path}", "timeout": timeout, "tell_arm": True} | retry
+            {"name": path, "service": SERVICE, "prefix": f"/{path}", "timeout": timeout, "tell_arm": True}
+            | {"priority": "critical" if path in world.critical else "default"}
+            | retry
             for path in sorted(world.paths, key=len, reverse=True)  # a longer name may begin with a shorter one
         ],
         "services": [{"name": SERVICE, "endpoints": endpoints(world, 0.0), "circuit_breakers": breakers} | good],

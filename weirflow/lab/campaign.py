@@ -70,8 +70,10 @@ class Campaign:
                 message = f"{scenario.name} with {n} proxies is more than this machine can run: at most {most}"
                 raise _refused(message, "set --nodes, or run it with --engine simulated")
         for scenario in loaded:
-            if engine == "simulated" and scenario.retries is not None:
-                message = f"{scenario.name} has retries, and the simulated mesh has none"
+            priorities = any(c.priority != "default" for c in scenario.classes)
+            if engine == "simulated" and (scenario.retries is not None or priorities):
+                what = "priorities" if priorities else "retries"
+                message = f"{scenario.name} has {what}, and the simulated mesh has none"
                 raise _refused(message, "run it with --engine envoy")
         limits = engine == "envoy" and all(s.latency_goal_s is not None for s in loaded)
         usual = LIMITING | WEIRFLOW if limits else PICKS if engine == "envoy" else known

@@ -55,6 +55,8 @@ def columns(case: Case) -> list[Column]:
             ("entropy", _median(lambda t: t.entropy, 2)),
         ]
     names = told[0].classes if told else ()
+    if any(t.bound_per_s is not None for t in told):
+        return out + [(f"{name} in time %", _median(partial(_class_in_time, name), 1)) for name in names]
     return out + [(f"{name} p99", _median(partial(_class_p99, name), 0)) for name in names]
 
 
@@ -122,6 +124,10 @@ def _median(figure: Callable[[Told], float | None], digits: int) -> Callable[[Ro
 
 def _of_bound(run: Told) -> float | None:
     return run.judged.in_time_per_s / run.bound_per_s if run.bound_per_s else None
+
+
+def _class_in_time(name: str, run: Told) -> float:
+    return run.classes[name].in_time_percent
 
 
 def _class_p99(name: str, run: Told) -> float:

@@ -40,6 +40,7 @@ class Figures:
     error_percent: float
     good_per_s: float  # goodput: good answers a second
     good_p99_s: float  # of good answers alone: who fails much looks fast by it
+    in_time_percent: float  # of those asked
     in_time_per_s: float  # good answers a second that came within the latency goal; all of them where there is none
     refused_percent: float  # answered 503 by a proxy, without any endpoint
 
@@ -59,6 +60,7 @@ class Figures:
             errors,
             good_per_s=float(ok.sum()) / lasts_s,
             good_p99_s=quantile(felt_s[ok], 0.99),
+            in_time_percent=100.0 * float((ok & (felt_s <= goal_s)).mean()) if n else np.nan,
             in_time_per_s=float((ok & (felt_s <= goal_s)).sum()) / lasts_s,
             refused_percent=100.0 * float(refused.mean()) if n else np.nan,
         )

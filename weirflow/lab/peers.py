@@ -88,6 +88,7 @@ class World:
     demand_s: float = 0.0  # mean work of a request at speed 1
     goal_s: float | None = None  # answers are wanted within it
     retries: Retries | None = None
+    critical: tuple[str, ...] = ()  # of the paths
 
 
 class Proxies(Protocol):
@@ -212,7 +213,8 @@ def breakers(policy: str, world: World) -> dict[str, Any]:
         most |= dict.fromkeys(("max_pending_requests", "max_requests"), true_limit(world))
     if world.retries is not None:
         most["retry_budget"] = RETRY_BUDGET
-    return {"circuit_breakers": {"thresholds": [most]}}
+    high = most | {"priority": "HIGH"} | dict.fromkeys(("max_pending_requests", "max_requests"), UNREACHED)
+    return {"circuit_breakers": {"thresholds": [most, high] if world.critical else [most]}}
 
 
 def assignment(world: World, members: Sequence[int], weights: Sequence[int]) -> dict[str, Any]:
@@ -247,12 +249,13 @@ def _listener(world: World, policy: str) -> dict[str, Any]:
             "num_retries": world.retries.num_retries,
             "per_try_timeout": duration(world.retries.per_try_timeout_s),
         }
-    route = {"match": {"prefix": "/"}, "route": action}
+    routes = [{"match": {"prefix": f"/{p}"}, "route": action | {"priority": "HIGH"}} for p in world.critical]
+    routes.append({"match": {"prefix": "/"}, "route": action})
     config = {
         "@type": hcm,
         "stat_prefix": "web",
         "http_filters": [*own, {"name": "envoy.filters.http.router", "typed_config": {"@type": router}}],
-        "route_config": {"virtual_hosts": [{"name": SERVICE, "domains": ["*"], "routes": [route]}]},
+        "route_config": {"virtual_hosts": [{"name": SERVICE, "domains": ["*"], "routes": routes}]},
     }
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": config}]
     return {"name": "web", "address": _socket("127.0.0.1:0"), "filter_chains": [{"filters": filters}]}
