@@ -62,7 +62,7 @@ CROWDED = 2.0
 """So many times the limit open at once, and the service is short, whatever it is believed to bear."""
 STAYS_ARMED_S = 10.0
 """After the last sign of a shortage: the queue that it left is worked off by then, and a pause is not the end."""
-SHORT_STAY, LONG_STAY = 0.7, 1.2
+SHORT_STAY, LONG_STAY = 0.7, 1.05
 """Of the mean stay that the limit is for. Shorter, while others are refused, and it is too low; longer, too high."""
 MOVES_PER_S = 0.1
 """By which it is corrected then, as a logarithm: slower than the second or two until a step is seen in the stays."""
