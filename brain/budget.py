@@ -7,8 +7,8 @@ retries that ended lately, the share that was answered well. So
 
     budget = the operator's * (answered + DRAWN) / (ended + DRAWN)
 
-with `DRAWN` retries' worth of belief that all is well: with few retries the budget is the operator's own. While it is
-much less, one retry at a time goes on whatever the budget says, so that their success is seen to come back.
+with `DRAWN` retries' worth of belief that all is well: with few retries the budget is the operator's own. So is the
+least number of retries at once, which is never below one, so that their success is seen to come back.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ class Retries:
 
     answered: float | None  # of those that ended lately, the share; None: too few
     percent: int | None = None  # of what is open
+    least: int = 1  # at each node, whatever is open there
 
     def runtime(self) -> dict[str, int]:
         """As Envoy's circuit breakers have it."""
         if self.percent is None:
             return {}
-        return {"retry_budget.budget_percent": self.percent, "retry_budget.min_retry_concurrency": 1}
+        return {"retry_budget.budget_percent": self.percent, "retry_budget.min_retry_concurrency": self.least}
 
 
 @dataclass(slots=True)
@@ -45,19 +46,22 @@ class Budget:
     _in_force: float = 1.0  # times the operator's
     _at: float = math.nan
 
-    def told(self, ended: float, answered: float, operators_percent: float | None, now: float) -> Retries:
+    def told(self, ended: float, answered: float, operators: tuple[float, int] | None, now: float) -> Retries:
         """Take in the retries that ended since the last call, and how many of them were answered well.
 
-        `operators_percent`: the budget in the mesh file; None where no route of the service retries.
+        `operators`: the budget in the mesh file, percent and least number; None where no route of the service retries.
         """
         fade = 1.0 if math.isnan(self._at) else 0.5 ** (max(0.0, now - self._at) / HALF_LIFE_S)
         self._ended, self._answered, self._at = fade * self._ended + ended, fade * self._answered + answered, now
         share = self._answered / self._ended if self._ended >= 1.0 else None
-        if operators_percent is None:
+        if operators is None:
             return Retries(share)
         wanted = (self._answered + DRAWN) / (self._ended + DRAWN)
         if wanted > 1.0 - NEWS:
             self._in_force = 1.0
         elif abs(wanted - self._in_force) > NEWS * self._in_force:
             self._in_force = wanted
-        return Retries(share, None if self._in_force == 1.0 else round(self._in_force * operators_percent))
+        if self._in_force == 1.0:
+            return Retries(share)
+        percent, least = operators
+        return Retries(share, round(self._in_force * percent), max(1, round(self._in_force * least)))

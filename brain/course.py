@@ -270,8 +270,8 @@ class Course:
             name = self.service.name
             goal_s, patience_s = settings.goals_s.get(name), settings.patience_s.get(name, np.inf)
             self.limit = self.limiter.limit(view, carried, asked, goal_s, patience_s, settings.limits, now)
-            percent = settings.retry_percent.get(name) if settings.limits.enabled else None
-            self.retries = self.budget.told(*retried, percent, now)
+            operators = settings.retry_budgets.get(name) if settings.limits.enabled else None
+            self.retries = self.budget.told(*retried, operators, now)
 
     def _held(self, guarded: Guarded, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
         if self.state not in ("adaptive", "stepped back"):

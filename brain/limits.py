@@ -128,9 +128,9 @@ class Limiter:
     ) -> Limit | None:
         """The limit now; None where none is known, and what the operator set serves.
 
-        `carried`: by node, what it sent to the service lately; `goal_s`: the service's own latency goal, None when it
-        has none and `goal_times` its work is taken for one; `patience_s`: after which who asks gives up or asks again,
-        so no goal is longer.
+        `carried`: by node, what it sent to the service lately; `asked`: of the service; `goal_s`: its own latency goal,
+        None when it has none and `goal_times` its work is taken for one; `patience_s`: after which who asks gives up or
+        asks again, so no goal is longer.
         """
         found = bearing(view, goal_s, settings.goal_times, patience_s) if settings.enabled and view.ready else None
         since_s, self._at = (0.0 if math.isnan(self._at) else now - self._at), now

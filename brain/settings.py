@@ -161,8 +161,8 @@ class Settings:
     """The latency goal, a 99th percentile, by service: who is admitted shall be answered within it."""
     patience_s: dict[str, float] = field(default_factory=dict)
     """After which who asks gives up or asks again, by service: no goal is longer."""
-    retry_percent: dict[str, float] = field(default_factory=dict)
-    """The operator's retry budget, by service; those that retry nothing are not in it."""
+    retry_budgets: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """The operator's, percent and least number, by service; those that retry nothing are not in it."""
     critical: frozenset[str] = frozenset()
     """Services with routes whose requests are refused last."""
     proof: Proof = field(default_factory=Proof)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from brain.budget import HALF_LIFE_S, Budget, Retries
 
-OPERATORS = 20.0
+OPERATORS = (20.0, 3)
 
 
 class Storm:
@@ -17,10 +17,12 @@ class Storm:
     def __init__(self) -> None:
         self.budget, self.now = Budget(), 0.0
 
-    def of(self, ended: float, answered: float, seconds: int = 1, percent: float | None = OPERATORS) -> Retries:
+    def of(
+        self, ended: float, answered: float, seconds: int = 1, operators: tuple[float, int] | None = OPERATORS
+    ) -> Retries:
         for _ in range(seconds):
             self.now += 1.0
-            out = self.budget.told(ended, answered, percent, self.now)
+            out = self.budget.told(ended, answered, operators, self.now)
         return out
 
 
@@ -47,6 +49,11 @@ def test_a_starved_service_that_retries_nothing_any_more_has_its_budget_back() -
     assert storm.of(0, 0, seconds=round(10 * HALF_LIFE_S)).percent is None
 
 
+def test_the_least_number_falls_with_the_budget_and_is_never_nothing() -> None:
+    assert Storm().of(100, 60, seconds=10) == Retries(pytest.approx(0.6), pytest.approx(12, abs=1), 2)
+    assert Storm().of(100, 0, seconds=10).least == 1
+
+
 def test_small_changes_are_no_news() -> None:
     storm = Storm()
     half = storm.of(100, 50, seconds=10).percent
@@ -55,12 +62,12 @@ def test_small_changes_are_no_news() -> None:
 
 
 def test_a_service_that_may_retry_nothing_has_no_budget_to_learn() -> None:
-    assert Storm().of(100, 0, seconds=5, percent=None).runtime() == {}
+    assert Storm().of(100, 0, seconds=5, operators=None).runtime() == {}
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1)), max_size=20), st.floats(0.1, 100.0))
 def test_it_is_never_more_than_the_operators_nor_less_than_nothing(log: list, percent: float) -> None:
     storm = Storm()
     for ended, share in log:
-        found = storm.of(ended, share * ended, percent=percent).percent
+        found = storm.of(ended, share * ended, operators=(percent, 3)).percent
         assert found is None or 0 <= found <= round(percent)

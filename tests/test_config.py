@@ -144,7 +144,7 @@ def test_the_brain_knows_of_each_service_what_its_routes_say_of_patience_retries
     assert settings.critical == {"orders"}
     assert [r.critical for r in config.mesh.routes] == [False, True, False]
     assert settings.patience_s == {"orders": 2.0}
-    assert settings.retry_percent == {"orders": 12.0}
+    assert settings.retry_budgets == {"orders": (12.0, 3)}
 
 
 def test_a_service_may_have_a_switchback_of_its_own_or_alone():

@@ -109,7 +109,7 @@ def build(checked: Checked) -> Config:
         settings=replace(
             _settings(document.adaptive, document.xds),
             patience_s=_patience_s(document.routes),
-            retry_percent=_retry_percent(document.routes),
+            retry_budgets=_retry_budgets(document.routes),
             critical=frozenset(route.service for route in document.routes if route.priority == "critical"),
         ),
         xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
@@ -194,13 +194,14 @@ def _patience_s(routes: Sequence[RouteSection]) -> dict[str, float]:
     return out
 
 
-def _retry_percent(routes: Sequence[RouteSection]) -> dict[str, float]:
+def _retry_budgets(routes: Sequence[RouteSection]) -> dict[str, tuple[float, int]]:
     """The retry budget of each service that has one: the tightest, as its clusters have it."""
-    out: dict[str, float] = {}
+    out: dict[str, tuple[float, int]] = {}
     for route in routes:
         if route.retry is not None:
-            percent = route.retry.budget_percent
-            out[route.service] = min(percent, out.get(route.service, percent))
+            own = route.retry.budget_percent, route.retry.min_retry_concurrency
+            percent, least = out.get(route.service, own)
+            out[route.service] = min(percent, own[0]), min(least, own[1])
     return out
 
 
