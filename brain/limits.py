@@ -7,9 +7,9 @@ a request that finds `L` open after about
     (L - K) / C + work
 
 by Little's law, and 99 of 100 take no more than `TAIL` times the mean work. So the latency goal `G` of the service
-is kept by the `L` that makes the wait `G - TAIL * work`, and that is the limit: below it nobody is refused, above it
-every request more would make all of them late and none more served. It is never so low that a worker could idle: `L`
-is at least `IDLE_NEVER` times `K`.
+is kept by the `L` that makes the wait `AIM * G - TAIL * work`, and that is the limit: below it nobody is refused, above
+it every request more would make all of them late and none more served. It is never so low that a worker could idle:
+`L` is at least `IDLE_NEVER` times `K`.
 
 **Armed only when short.** A service that bears what it is asked answers late at times, by luck or because the load is
 badly spread, and a refusal mends neither. So a limit is in force only while more is asked than gets done, which no
@@ -51,6 +51,8 @@ Floats = NDArray[np.float64]
 
 TAIL = 4.6
 """The 99th percentile of exponential work over its mean. Work that varies less waits longer for the same goal."""
+AIM = 0.85
+"""Of the goal. Waits scatter by the luck of nodes and of what is before one; who is late was served for nothing."""
 IDLE_NEVER = 2.0
 NEWS = 0.15
 """A limit within this part of the one in force is the same."""
@@ -190,7 +192,7 @@ def bearing(view: View, goal_s: float | None, goal_times: float, patience_s: flo
     working = float(view.lanes_high * known.sum())
     work_s = view.lanes * float(known.sum()) / bears
     goal = min(goal_times * work_s if goal_s is None else goal_s, patience_s)
-    most = max(working + bears * (goal - TAIL * work_s), IDLE_NEVER * working)
+    most = max(working + bears * (AIM * goal - TAIL * work_s), IDLE_NEVER * working)
     return Bearing(bears, working, goal, most, (most - working) / bears + work_s)
 
 

@@ -45,8 +45,8 @@ class Served:
 def test_as_many_may_wait_as_are_answered_within_the_goal() -> None:
     found = bearing(service(), goal_s=1.0, goal_times=10.0)
     assert (found.bears_per_s, found.working, found.goal_s) == (400.0, 40.0, 1.0)
-    assert found.most_open == pytest.approx(40 + 400 * (1.0 - 0.46))
-    assert found.stay_s == pytest.approx(1.0 - 0.36), "what is left when 99 of 100 take no more than the goal"
+    assert found.most_open == pytest.approx(40 + 400 * (0.85 - 0.46))
+    assert found.stay_s == pytest.approx(0.85 - 0.36), "what is left when 99 of 100 take no more than that"
 
 
 def test_without_a_goal_of_its_own_a_service_has_ten_times_its_mean_work() -> None:
@@ -73,13 +73,13 @@ def test_where_nothing_ever_queued_there_is_no_limit() -> None:
 
 def test_as_long_as_it_is_not_sure_how_many_are_worked_on_the_limit_is_for_the_most_that_may_be() -> None:
     sure, unsure = service(), replace(service(), lanes_high=16.0)
-    assert bearing(unsure, 1.0, 10.0).most_open == bearing(sure, 1.0, 10.0).most_open + 10 * 12
+    assert bearing(unsure, 1.0, 10.0).most_open == pytest.approx(bearing(sure, 1.0, 10.0).most_open + 10 * 12)
 
 
 def test_while_no_more_is_asked_than_is_borne_nobody_is_held_to_it() -> None:
     served = Served()
     calm = served.limit(service(), CALM)
-    assert (calm.total, calm.armed, calm.runtime(critical=True)) == (256, False, {})
+    assert (calm.total, calm.armed, calm.runtime(critical=True)) == (196, False, {})
     assert not served.limit(service(), Asked(405.0, 10.0, refused=False)).armed, "that may be luck"
     assert served.limit(service(), CROWD).armed
 
@@ -111,8 +111,8 @@ def test_it_holds_for_ten_seconds_after_the_last_sign_of_a_shortage() -> None:
 
 def test_twice_as_much_open_as_it_allows_says_that_it_is_short_whatever_it_is_believed_to_bear() -> None:
     at = lambda n: service(in_flight=np.full(10, n), rate_per_s=np.full(10, 17.0))  # noqa: E731
-    assert not Served().limit(at(50.0), CALM).armed
-    assert Served().limit(at(52.0), CALM).armed
+    assert not Served().limit(at(39.0), CALM).armed
+    assert Served().limit(at(40.0), CALM).armed
 
 
 def stays(seconds: float) -> View:
@@ -128,12 +128,12 @@ def test_a_limit_that_is_too_low_rises_until_those_admitted_stay_as_long_as_it_m
         last = served.limit(stays(0.1), refusing)
     assert last.total == pytest.approx(first.total * math.exp(2.0), rel=0.2)
     for _ in range(20):
-        assert served.limit(stays(0.6), refusing) == last, "about what it means"
+        assert served.limit(stays(0.45), refusing) == last, "about what it means"
 
 
 def test_a_limit_falls_while_those_admitted_stay_too_long_but_never_below_what_is_worked_on() -> None:
     served = Served()
-    first = served.limit(stays(0.6))
+    first = served.limit(stays(0.45))
     assert served.limit(stays(0.9), after_s=3.0).total == pytest.approx(first.total * math.exp(-0.3), abs=1)
     for _ in range(60):
         last = served.limit(stays(0.9))
@@ -142,11 +142,11 @@ def test_a_limit_falls_while_those_admitted_stay_too_long_but_never_below_what_i
 
 def test_critical_requests_may_have_all_that_keeps_the_goal_and_the_rest_what_they_leave() -> None:
     served = Served()
-    served.limit(stays(0.6))
+    served.limit(stays(0.45))
     for _ in range(8):
         found = served.limit(stays(0.9))
     rest, critical = (sum(at.values()) for at in (found.by_node, found.critical))
-    assert critical == pytest.approx(256, rel=0.2)
+    assert critical == pytest.approx(196, rel=0.3)
     assert rest < 0.6 * critical
     told = found.runtime(critical=True)[0]
     assert (told["max_requests"], told["high.max_requests"]) == (found.by_node[0], found.critical[0])
@@ -163,16 +163,16 @@ def test_a_limit_that_refuses_nobody_is_not_corrected() -> None:
 def test_each_node_gets_its_part_and_the_luck_of_it() -> None:
     found = Served().limit(service(), carried=np.array([3.0, 1.0, 0.0]))
     assert set(found.by_node) == {0, 1}
-    assert found.total == 256
-    assert found.by_node[0] == pytest.approx(192 + 14, abs=1)
-    assert found.by_node[1] == pytest.approx(64 + 8, abs=1)
+    assert found.total == 196
+    assert found.by_node[0] == pytest.approx(147 + 12, abs=1)
+    assert found.by_node[1] == pytest.approx(49 + 7, abs=1)
     assert found.runtime()[1] == {"max_requests": found.by_node[1], "max_pending_requests": found.by_node[1]}
 
 
 def test_one_of_a_hundred_nodes_may_have_what_it_would_have_by_chance_in_a_calm_service() -> None:
     rng = np.random.default_rng(4)
-    assert at_node(256.0, 40.0, np.array([0.01, 0.0])).tolist()[1] == 0.0
-    assert at_node(256.0, 40.0, np.array([0.01]))[0] > rng.poisson(0.4, 1_000_000).max()
+    assert at_node(196.0, 40.0, np.array([0.01, 0.0])).tolist()[1] == 0.0
+    assert at_node(196.0, 40.0, np.array([0.01]))[0] > rng.poisson(0.4, 1_000_000).max()
 
 
 def test_a_limit_stays_until_there_is_news() -> None:
