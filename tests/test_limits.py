@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brain.asked import Asked
-from brain.limits import IDLE_NEVER, STAYS_ARMED_S, Limit, Limiter, at_node, bearing
+from brain.limits import IDLE_NEVER, NEWS, STAYS_ARMED_S, Limit, Limiter, at_node, bearing
 from brain.settings import Limits, Mode, Settings
 from brain.view import View
 from tests.test_weights import loaded
@@ -73,7 +73,7 @@ def test_where_nothing_ever_queued_there_is_no_limit() -> None:
 
 def test_as_long_as_it_is_not_sure_how_many_are_worked_on_the_limit_is_for_the_most_that_may_be() -> None:
     sure, unsure = service(), replace(service(), lanes_high=16.0)
-    assert bearing(unsure, 1.0, 10.0).most_open == pytest.approx(bearing(sure, 1.0, 10.0).most_open + 10 * 12)
+    assert bearing(unsure, 2.0, 10.0).most_open == pytest.approx(bearing(sure, 2.0, 10.0).most_open + 10 * 12)
 
 
 def test_while_no_more_is_asked_than_is_borne_nobody_is_held_to_it() -> None:
@@ -137,7 +137,7 @@ def test_a_limit_falls_while_those_admitted_stay_too_long_but_never_below_what_i
     assert served.limit(stays(0.9), after_s=3.0).total == pytest.approx(first.total * math.exp(-0.3), abs=1)
     for _ in range(60):
         last = served.limit(stays(0.9))
-    assert last.total == 40
+    assert 40 <= last.total < 40 * (1 + NEWS)
 
 
 def test_critical_requests_may_have_all_that_keeps_the_goal_and_the_rest_what_they_leave() -> None:
