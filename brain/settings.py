@@ -163,7 +163,7 @@ class Settings:
     """After which who asks gives up or asks again, by service: no goal is longer."""
     retry_budgets: dict[str, tuple[float, int]] = field(default_factory=dict)
     """The operator's, percent and least number, by service; those that retry nothing are not in it."""
-    critical: frozenset[str] = frozenset()
+    critical: tuple[str, ...] = ()
     """Services with routes whose requests are refused last."""
     proof: Proof = field(default_factory=Proof)
     models: Models = field(default_factory=Models)

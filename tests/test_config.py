@@ -19,6 +19,7 @@ from weirflow.config import ConfigError, load, schema, show, units
 from weirflow.config.build import build
 from weirflow.config.check import check, check_text
 from weirflow.config.source import MAX_BYTES
+from weirflow.recording.calls import plain, revive, to_json
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "deploy").glob("*.yaml"))
@@ -141,10 +142,16 @@ def test_the_brain_knows_of_each_service_what_its_routes_say_of_patience_retries
     text = text.replace("{name: try,", "{name: try, priority: critical,")
     config = build(check_text(text, FILE))
     settings = config.settings
-    assert settings.critical == {"orders"}
+    assert settings.critical == ("orders",)
     assert [r.critical for r in config.mesh.routes] == [False, True, False]
     assert settings.patience_s == {"orders": 2.0}
     assert settings.retry_budgets == {"orders": (12.0, 3)}
+
+
+def test_whatever_the_brain_is_set_to_survives_a_recording():
+    text = SMALLEST.replace("orders}", "orders, retry: {}, priority: critical}") + EVERYTHING_ELSE
+    settings = build(check_text(text, FILE)).settings
+    assert revive("Settings", json.loads(to_json(plain(settings)))) == settings
 
 
 def test_a_service_may_have_a_switchback_of_its_own_or_alone():

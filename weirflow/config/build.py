@@ -110,7 +110,7 @@ def build(checked: Checked) -> Config:
             _settings(document.adaptive, document.xds),
             patience_s=_patience_s(document.routes),
             retry_budgets=_retry_budgets(document.routes),
-            critical=frozenset(route.service for route in document.routes if route.priority == "critical"),
+            critical=tuple(sorted({route.service for route in document.routes if route.priority == "critical"})),
         ),
         xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
         admin=Admin(document.admin.address, document.admin.port, token, tuple(document.admin.hosts)),
