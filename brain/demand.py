@@ -20,7 +20,7 @@ from brain.decision import EndpointView, ForecastView
 from dataplane.contract import Requests
 from features.demand import Arrivals
 from models.base import take_rows
-from models.demand import Demand as Foretells  # the one place that says who does
+from models.demand_plain import PlainDemand as Foretells  # the one place that says who does
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,7 +144,9 @@ def capacity_of(endpoints: Sequence[EndpointView]) -> float | None:
 
 
 def _forecaster(topology: Topology) -> Forecaster:
-    return Foretells(topology.service_slots)
+    out: Forecaster = Foretells()
+    out.resize(topology.service_slots)
+    return out
 
 
 def _known(figures: Floats) -> list[Said]:

@@ -3,15 +3,9 @@
 Three step widths are learned side by side, since what helps foretell the next second (the last few) and the next half
 hour (the season) are not the same, and looking at a day in seconds would cost too much. A second, ten seconds and a
 minute; each foretells at four horizons, and what lies between two is drawn straight from one to the other.
-
-Minutes take ten minutes to be learned from. Until then what is foretold for the farthest time that is ready goes on,
-its interval wider by the fourth root of how much farther away the other is: between noise, which does not grow, and a
-random walk, whose spread grows by the square root.
 """
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import numpy as np
 
@@ -79,7 +73,7 @@ class Demand:
         """Arrivals so far ahead of the last `learn_many`, in requests a second. Shape (horizons,), in seconds.
 
         Up to 30 s it is the mean of a second, to 5 min of ten, beyond that of a minute: single seconds scatter more.
-        NaN where nothing is ready; beyond the longest it is the longest. ValueError when below 1 s or no number.
+        NaN where a horizon is not ready; beyond the longest it is the longest. ValueError when below 1 s or no number.
         """
         ahead = np.asarray(ahead_s, dtype=np.float64)
         if not (ahead >= 1).all():
@@ -95,7 +89,7 @@ class Demand:
             known_s = model.horizons * model.step_s - since_s
             for row, column in enumerate((said.value, said.low, said.high, said.p99)):
                 out[row][:, mine] = _between(column, known_s, ahead[mine]) / model.step_s
-        value, low, high, p99 = _carried_on(out, ahead)
+        value, low, high, p99 = out
         return Forecast(ahead, value, low, high, p99, self._sums.learned.copy())
 
     def resize(self, services: int) -> None:
@@ -134,18 +128,6 @@ class Demand:
                 whole = self._sums.counted[:, k] / np.maximum(seconds, 1) * width
                 self._by_step[k + 1].learn(np.where(seconds >= _SEEN_SHARE * width, whole, np.nan), last)
                 self._sums.counted[:, k] = self._sums.seconds[:, k] = 0.0
-
-
-def _carried_on(told: Floats, ahead_s: Floats) -> Floats:
-    """The same, with what is not ready taken from the nearest time before. `told`: value, low, high and p99 first."""
-    roots = np.sqrt(told)
-    order = np.argsort(ahead_s, kind="stable")
-    for before, after in pairwise(order.tolist()):
-        lacks = np.isnan(roots[0, :, after])
-        wider = (ahead_s[after] / ahead_s[before]) ** 0.25
-        near = roots[:, lacks, before]
-        roots[:, lacks, after] = np.maximum(near[0] + wider * (near - near[0]), 0.0)
-    return np.asarray(np.square(roots))
 
 
 def _between(column: Floats, known_s: Floats, ahead_s: Floats) -> Floats:

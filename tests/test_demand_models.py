@@ -43,18 +43,6 @@ def test_nothing_is_foretold_before_anything_was_learned():
     assert np.isnan(Demand(2).predict_many(np.array([1.0, 1800.0])).value).all()
 
 
-def test_what_is_not_ready_yet_goes_on_from_what_is_in_a_wider_interval():
-    model, ahead_s = Demand(2), np.array([1800.0, 10.0, 60.0])
-    counts = np.random.default_rng(4).poisson(100, 60).astype(float)
-    for second, count in enumerate(counts):
-        model.learn_many(np.array([count, np.nan]), now=float(second))
-    said = model.predict_many(ahead_s)
-    assert said.value[0] == pytest.approx([said.value[0, 1]] * 3), "the mean of the last seconds"
-    half, middling, most = np.sqrt(said.high[0, [1, 2, 0]]) - np.sqrt(said.value[0, [1, 2, 0]])
-    assert (middling / half, most / half) == pytest.approx((6**0.25, 180**0.25))
-    assert np.isnan(said.value[1]).all()
-
-
 def test_the_example_of_the_forecaster_holds():
     assert doctest.testmod(models.demand).failed == 0
 
