@@ -140,6 +140,14 @@ def test_a_limit_falls_while_those_admitted_stay_too_long_but_never_below_what_i
     assert 40 <= last.total < 40 * (1 + NEWS)
 
 
+def test_a_limit_that_fell_idles_no_worker_when_the_service_bears_less() -> None:
+    served = Served()
+    for _ in range(60):
+        served.limit(stays(0.9))
+    slower = service((20.0,) * 10, rate_per_s=np.full(10, 20.0), in_flight=np.full(10, 20.0 * 0.4))
+    assert served.limit(slower).total >= 40
+
+
 def test_critical_requests_may_have_all_that_keeps_the_goal_and_the_rest_what_they_leave() -> None:
     served = Served()
     served.limit(stays(0.45))

@@ -7,6 +7,7 @@ import pytest
 
 from brain.settings import Mode, Settings
 from features.classes import ClassTally
+from features.levels import Levels
 from weirflow.lab.draw import draw
 from weirflow.lab.files import load
 from weirflow.lab.simulate import simulate
@@ -35,6 +36,18 @@ def test_evidence_counts_for_less_by_the_mean_square_of_what_requests_cost() -> 
     factors = tally.factor()[tally.of(np.array([SMALL, LARGE]), np.array([0, 0]))]
     assert factors == pytest.approx([0.21, 15.9], rel=0.05), "drawn to 1 a little"
     assert tally.unlike(1)[0] == pytest.approx(0.95 * 0.21**2 + 0.05 * 15.9**2, rel=0.1)
+
+
+def test_what_is_known_of_an_endpoint_is_less_sure_where_requests_are_unlike() -> None:
+    def error(unlike: float) -> float:
+        levels, one = Levels(1, 1, 1), np.zeros(200, dtype=np.int64)
+        levels.unlike[:] = unlike
+        levels.told(one, one, np.full(200, 0.1), np.full(1, 4.0), np.zeros(1, dtype=np.int64), 1.0)
+        return float(
+            levels.freeze(np.full(1, 4.0), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), 2.0).error[0]
+        )
+
+    assert error(9.0) == pytest.approx(3.0 * error(1.0))
 
 
 def test_equal_endpoints_keep_equal_weights_and_the_tail_is_that_of_a_full_scan() -> None:
