@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from models.base import Floats, Ints
+    from models.base import Floats
 
 HALF_LIFE_S = 2.0
 
@@ -32,27 +32,23 @@ class Asking:
     """Of every service slot."""
 
     def __init__(self, services: int) -> None:
-        self._counted: Ints = np.zeros((0, 0), dtype=np.int64)  # sent so far, by node and service
         self._per_s: Floats = np.zeros(services)
         self._refused: Floats = np.zeros(services)
         self._seen_s = 0.0
         self._at = math.nan
 
-    def told(self, issued: Ints, refused: Floats, now: float) -> None:
-        """`issued`: what each node has sent so far, (nodes, services); `refused`: since the last call, (services,)."""
-        nodes, services = issued.shape
-        before = np.zeros_like(issued)
-        rows, columns = min(nodes, self._counted.shape[0]), min(services, self._counted.shape[1])
-        before[:rows, :columns] = self._counted[:rows, :columns]
-        # A node that was restarted counts from 0 again.
-        came = np.where(issued >= before, issued - before, issued).sum(axis=0) + refused[:services]
-        self._per_s = np.pad(self._per_s, (0, max(0, services - self._per_s.size)))
+    def told(self, came: Floats, refused: Floats, now: float) -> None:
+        """What was sent to endpoints, and what was refused, since the last call. Shape (services,) each.
+
+        Of the first call nobody knows in how much time it came, and it is passed over.
+        """
+        self._per_s = np.pad(self._per_s, (0, max(0, came.size - self._per_s.size)))
         since_s = 0.0 if math.isnan(self._at) else now - self._at
         if since_s > 0:
             self._seen_s += since_s
             fade = 0.5 ** (since_s / HALF_LIFE_S)
-            self._per_s = fade * self._per_s + (1.0 - fade) * came / since_s
-        self._counted, self._refused, self._at = issued.copy(), refused, now
+            self._per_s = fade * self._per_s + (1.0 - fade) * (came + refused) / since_s
+        self._refused, self._at = refused, now
 
     def of(self, service: int) -> Asked:
         """Of one service slot; nothing of one that is not there yet."""

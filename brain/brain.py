@@ -220,9 +220,9 @@ class Brain:
     def _steer(self, features: Features, prediction: Prediction, gains: list[GainView], now: float) -> dict[int, Move]:
         """Settle every service's course, and move its weights where that may be."""
         out_of_sight = self._nodes.out_of_sight(features.nodes, now)
-        self._crossing.told(features.nodes.issued, now)
-        self._asking.told(features.nodes.issued, features.services.tick_refused.sum(axis=1), now)
         tick = features.services
+        came = self._crossing.told(features.nodes.issued, now).sum(axis=0)
+        self._asking.told(came, tick.tick_refused.sum(axis=1), now)
         requests = tick.total.sum(axis=1).tolist()
         service_times, lanes = self._learners.service_times(), self._learners.lanes()
         moves = {}

@@ -43,15 +43,17 @@ class Crossing:
             for s in topology.services
         }
 
-    def told(self, issued: Ints, now: float) -> None:
-        """How much each node has sent to each service so far. Shape (nodes, service_slots).
+    def told(self, issued: Ints, now: float) -> Floats:
+        """How much each node has sent to each service so far. Shape (nodes, service_slots). Returns what is new of it.
 
-        Who counts may be made anew, for another topology, and then begins at 0.
+        Who counts may be made anew, for another topology, or a node restarted, and then begins at 0.
         """
         counted, carried = _fit(self._counted, issued.shape), _fit(self._carried, issued.shape)
         fade = 0.5 ** (max(now - self._at, 0.0) / HALF_LIFE_S)
-        self._carried = carried * fade + np.where(issued >= counted, issued - counted, issued)
+        came = np.where(issued >= counted, issued - counted, issued)
+        self._carried = carried * fade + came
         self._counted, self._at = issued.astype(np.float64), now
+        return came
 
     def carried(self, service: int) -> Floats:
         """How much each node sent to the service lately, fading. By node id; empty before the first load report."""

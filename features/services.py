@@ -2,7 +2,7 @@
 
 A request that ended well is known by its last attempt (`Requests.felt_s`, which counts from the start of the first);
 one that ended badly by the downstream log (`Felt`). Both feed two things: decayed figures to look at, and plain sums
-since the last freeze, from which `brain.proof` compares the arms.
+since the last freeze, from which `brain.proof` compares the arms. Retries are counted beside them, by how they ended.
 
 A failed request costs the user more than its duration, or failing at once would be the best service of all: it is
 charged at least three times the service's recent p99. A cancelled one is charged the time that its client waited: it
@@ -52,8 +52,9 @@ class ServiceTally:
     def told(self, batch: Requests, now: float) -> None:
         """Fold in the requests that ended well: those whose last attempt is here and OK."""
         felt, service = batch.felt_s, batch.service
-        again = (batch.attempt > 1) & TEACHES[batch.outcome] & (service >= 0) & (2 * service < self._total.size)
+        again = batch.attempt > 1
         if again.any():
+            again &= TEACHES[batch.outcome] & (service >= 0) & (2 * service < self._total.size)
             stream, ok = (2 * service + batch.arm)[again], batch.outcome[again] == Outcome.OK
             np.add.at(self._tick[_RETRIES], stream, 1.0)
             np.add.at(self._tick[_RETRIES_OK], stream[ok], 1.0)

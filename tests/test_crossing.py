@@ -32,6 +32,12 @@ def test_what_crosses_is_what_the_nodes_of_other_zones_carry() -> None:
     assert share(topology("aab", "aabb"), 50, 25, 25) == [0.25, 0.25, 0.75, 0.75]
 
 
+def test_what_is_new_is_told_and_a_node_that_was_restarted_counts_from_nothing_and_sent_nothing_less_for_it() -> None:
+    it = Crossing(topology("aa", "aa"))
+    it.told(np.array([[1000], [5]]), 1.0)
+    assert it.told(np.array([[20], [8]]), 2.0).tolist() == [[20.0], [3.0]]
+
+
 def test_an_endpoint_of_a_zone_without_nodes_is_far_from_all() -> None:
     assert share(topology("ab", "abc"), 60, 40) == pytest.approx([0.4, 0.6, 1.0])
 

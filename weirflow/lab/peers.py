@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from brain.limits import TAIL
 from dataplane.envoy.process import EnvoyProcess
 from dataplane.simulated.fleet import Fleet, Floats
 from dataplane.xds.resources import duration, split_address
@@ -47,8 +48,6 @@ _PICKS: Mapping[str, dict[str, Any]] = {
     "round_robin_true": _ROUND_ROBIN,
     "least_request_true": _LEAST_REQUEST,
 } | dict.fromkeys(LIMITING, _LEAST_REQUEST | {"selection_method": "FULL_SCAN"})
-TAIL = 4.6
-"""The 99th percentile of exponential work over its mean."""
 _FILTER = "type.googleapis.com/envoy.extensions.filters.http"
 _FILTERS: Mapping[str, dict[str, Any]] = {
     "adaptive_concurrency": {
@@ -249,7 +248,10 @@ def _listener(world: World, policy: str) -> dict[str, Any]:
             "num_retries": world.retries.num_retries,
             "per_try_timeout": duration(world.retries.per_try_timeout_s),
         }
-    routes = [{"match": {"prefix": f"/{p}"}, "route": action | {"priority": "HIGH"}} for p in world.critical]
+    routes = [
+        {"match": {"prefix": f"/{path}"}, "route": action | ({"priority": "HIGH"} if path in world.critical else {})}
+        for path in sorted(world.paths, key=len, reverse=True)  # a longer name may begin with a shorter one
+    ]
     routes.append({"match": {"prefix": "/"}, "route": action})
     config = {
         "@type": hcm,
