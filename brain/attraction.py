@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from brain.view import middle
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -55,7 +57,7 @@ class Attraction:
         self._at = now
         if not known.any():
             return known
-        peers = float(np.median((claim - np.log(prior))[known]))
+        peers = middle((claim - np.log(prior))[known])
         least = np.log(np.where(known & (low > 0), low, 1e-300)) - np.log(TIMES)
         return np.asarray(known & (least > self._record) & (least - np.log(prior) > peers))
 

@@ -27,8 +27,9 @@ from brain.nodes import Nodes
 from brain.persistence import Persistence
 from brain.proof import Evidence
 from brain.settings import Mode
+from brain.shedding import Ended, Tally
 from brain.view import look
-from dataplane.contract import Arm, Plan, ServicePlan
+from dataplane.contract import Arm, Felt, Plan, Requests, ServicePlan, same_numbers
 from features.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Brain:
         self._nodes = Nodes(topology)
         self._crossing = Crossing(topology)
         self._asking = Asking(topology.service_slots)
+        self._sheddable = Tally(topology, settings.sheddable)
         self._alerts = Alerts()
         self._plan: Plan | None = None
         self._version = 0  # of the last plan made
@@ -76,6 +78,8 @@ class Brain:
             self._quantiles.told(batch)
         if self._demand is not None:
             self._demand.told(batch)
+        if isinstance(batch, Requests | Felt):
+            self._sheddable.told(batch)
 
     def heard(self, event: Event, now: float) -> None:
         """Take in a node's verdict, or its coming and going."""
@@ -96,6 +100,7 @@ class Brain:
         self._evidence.resize(topology.service_slots)
         self._nodes.moved(topology)
         self._crossing.moved(topology)
+        self._sheddable.moved(topology)
         courses = {}
         for s in topology.services:
             course = self._courses.get(s.id)
@@ -120,6 +125,8 @@ class Brain:
             self._quantiles = _quantiles(self._topology, settings)
         if settings.models.demand != before.models.demand:
             self._demand = Demand(self._topology) if settings.models.demand else None
+        if settings.sheddable != before.sheddable:
+            self._sheddable = Tally(self._topology, settings.sheddable)
         self._evidence.window_s = settings.proof.window_s
         for course in self._courses.values():
             course.configured(before, settings)
@@ -223,7 +230,7 @@ class Brain:
         tick = features.services
         came = self._crossing.told(features.nodes.issued, now).sum(axis=0)
         self._asking.told(came, tick.tick_refused.sum(axis=1), now)
-        requests = tick.total.sum(axis=1).tolist()
+        requests, ended = tick.total.sum(axis=1).tolist(), self._sheddable.take().T.tolist()
         service_times, lanes = self._learners.service_times(), self._learners.lanes()
         moves = {}
         for i, course in self._courses.items():
@@ -245,7 +252,8 @@ class Brain:
             )
             moves[i] = course.steer(view, features.nodes.picks[:, i], self._nodes.workers, now, self._settings)
             retried = float(tick.tick_retries[i].sum()), float(tick.tick_retries_ok[i].sum())
-            course.ration(view, self._crossing.carried(i), self._asking.of(i), retried, now, self._settings)
+            carried, asked = self._crossing.carried(i), self._asking.of(i)
+            course.ration(view, carried, asked, retried, Ended(*ended[i]), now, self._settings)
         return moves
 
     def _judge(self, course: Course, gain: GainView, now: float) -> None:
@@ -296,18 +304,17 @@ class Brain:
                     latency_goal_s=course.limit.goal_s if course.limit is not None else None,
                     retries_answered=course.retries.answered,
                     retry_budget_percent=course.retries.percent if course.share > 0.0 else None,
+                    shed_percent=course.shed_percent,
                     refused_per_s=float(features.services.tick_refused[i].sum()) / self._since_s,
                     capacity=capacity,
                     forecast=None if self._demand is None else self._demand.view(i, capacity),
                 )
             )
-            now = (course.share, weights, tiers, limits, node_limits)
-            if old is not None and (old.share_percent, old.weights, old.tiers, old.limits, old.node_limits) == now:
-                plans[i] = old
-                continue
-            changed = True
-            reasons = {e.id: e.reason for e in endpoints}
-            plans[i] = ServicePlan(course.share, weights, limits, views[-1].reason, reasons, tiers, node_limits)
+            reasons, reason = {e.id: e.reason for e in endpoints}, views[-1].reason
+            shed = course.shed_percent
+            new = ServicePlan(course.share, weights, limits, reason, reasons, tiers, node_limits, shed)
+            plans[i] = new if old is None or not same_numbers(old, new) else old
+            changed = changed or plans[i] is not old
         if not changed and self._plan is not None:
             return self._plan, tuple(views)
         self._version += 1

@@ -38,9 +38,10 @@ from brain.nodes import DOUBT_SHARE, UNKNOWN_SHARE
 from brain.persistence import Persistence
 from brain.proof import StepBack
 from brain.settings import Mode
+from brain.shedding import Ended, Shedder
 from brain.switchback import Block, Pairs, block_at
 from brain.tiers import evened
-from brain.view import prior_of
+from brain.view import known_sum, middle, prior_of
 from brain.weights import by_latency, propose
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Course:
         self.limit: Limit | None = None  # leased with the weights
         self.budget = Budget()
         self.retries = Retries(None)  # leased with the weights
+        self.shedder = Shedder()  # its share is leased as well
         self.mode: Mode = settings.modes.get(service.name, settings.mode)
         self.commanded = settings.shares.get(service.name, settings.share_percent)
         self.state = "learning"
@@ -95,6 +97,11 @@ class Course:
     def limited(self) -> bool:
         """Is a learned limit in force."""
         return self.share > 0.0 and self.limit is not None and self.limit.armed
+
+    @property
+    def shed_percent(self) -> float:
+        """Of the service's requests by sheddable routes, refused at once."""
+        return 100.0 * self.shedder.share if self.limited else 0.0
 
     def node_limits(self, settings: Settings) -> dict[int, dict[str, int]]:
         """What each node may have open, by its id; empty while no learned limit is in force."""
@@ -151,7 +158,7 @@ class Course:
     def leave(self) -> None:
         """Back to the static rules, with the operator's weights on the other arm as well."""
         self.share, self._entered_at, self.limit, self.limiter = 0.0, None, None, Limiter()
-        self.budget, self.retries = Budget(), Retries(None)
+        self.budget, self.retries, self.shedder = Budget(), Retries(None), Shedder()
         self._from_the_operators()
         self.pairs.spoil()
 
@@ -237,7 +244,7 @@ class Course:
         self.gaining = tuple(e.address for e, who in zip(self.service.endpoints, attracts.tolist(), strict=True) if who)
         wanted = held_back(want.wanted, before, attracts)
         # A boast is no reason to take all others for sick.
-        strength = np.where(attracts, np.median(want.strength), want.strength)
+        strength = np.where(attracts, middle(want.strength), want.strength)
         floor = least_share(view, settings.guard)
         guarded = dispose(wanted, before, view.error_share, self.rails, settings.guard, strength, floor)
         guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
@@ -258,18 +265,22 @@ class Course:
         carried: Floats,
         asked: Asked,
         retried: tuple[float, float],
+        ended: Ended,
         now: float,
         settings: Settings,
     ) -> None:
-        """Plan how many requests may be open, and how much may be retried.
+        """Plan how many requests may be open, how many of the sheddable are refused, and how much may be retried.
 
         `carried` is what each node sent to the service lately, by its id; `retried` how many retries ended since the
-        last call, and how many of them well.
+        last call, and how many of them well; `ended` the same of requests, by whether they are sheddable.
         """
         if self.state != "frozen":
             name = self.service.name
             goal_s, patience_s = settings.goals_s.get(name), settings.patience_s.get(name, np.inf)
+            if self.shed_percent > 0 and not ended.refused:
+                asked = replace(asked, refused=False)  # what is shed is no sign that the limit is too low
             self.limit = self.limiter.limit(view, carried, asked, goal_s, patience_s, settings.limits, now)
+            self.shedder.told(ended, self.limited, self.share / 100.0, now)
             operators = settings.retry_budgets.get(name) if settings.limits.enabled else None
             self.retries = self.budget.told(*retried, operators, now)
 
@@ -300,7 +311,7 @@ def ids_of(service: Service) -> list[int]:
 
 def least_share(view: View, guard: Guard) -> float:
     """The floor as a share of the mean: higher than the guard's own where that would bring too few attempts."""
-    mean_rate = float(np.nansum(view.rate_per_s)) / max(len(view.prior), 1)
+    mean_rate = known_sum(view.rate_per_s) / max(len(view.prior), 1)
     return min(guard.explore_share_of_mean, guard.explore_per_s / max(mean_rate, 1e-9))
 
 

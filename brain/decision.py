@@ -111,7 +111,8 @@ class ServiceView:
     latency_goal_s: float | None = None  # what the limit is for
     retries_answered: float | None = None  # of those that ended lately, the share; None: too few to tell
     retry_budget_percent: int | None = None  # learned, of what is open; None: the operator's
-    refused_per_s: float = 0.0  # by limits, learned or the operator's, since the last tick
+    shed_percent: float = 0.0  # of its requests by sheddable routes, refused at once
+    refused_per_s: float = 0.0  # by limits, learned or the operator's, since the last tick; the shed among them
     capacity: float | None = None  # attempts a second that its endpoints bear together
     forecast: ForecastView | None = None  # None: not asked for
 
@@ -169,6 +170,7 @@ class Decision:
                         "weights": {str(e): w for e, w in p.weights.items()},
                         "limits": dict(p.limits),
                         "node_limits": {str(v): dict(at) for v, at in p.node_limits.items()},
+                        "shed_percent": p.shed_percent,
                         "tiers": {str(e): t for e, t in p.tiers.items()},
                         "reason": p.reason,
                         "reasons": {str(e): r for e, r in p.reasons.items()},

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from brain.view import known_sum
+
 if TYPE_CHECKING:
     from brain.view import View
 
@@ -55,7 +57,7 @@ def drained(share: Floats, view: View, overdue_s: Floats) -> Floats:
 
     Never below a hundredth of the share: the guard's floor is above that, and what is nothing has no ratio.
     """
-    load = float(np.nansum(view.rate_per_s))
+    load = known_sum(view.rate_per_s)
     if load <= 0.0 or not overdue_s.any():
         return share
     less = np.where(overdue_s > 0, view.capacity * overdue_s / OVER_S, 0.0) / load

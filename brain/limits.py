@@ -42,6 +42,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from brain.view import known_sum, middle
+
 if TYPE_CHECKING:
     from brain.asked import Asked
     from brain.settings import Limits as Settings
@@ -154,15 +156,15 @@ class Limiter:
     def _short(self, view: View, found: Bearing, asked: Asked) -> bool:
         """Is more asked than the service can do?"""
         # What timed out was asked for and not done.
-        if asked.per_s - SURELY * math.sqrt(2.0) * asked.error < float(np.nansum(view.ok_per_s)):
+        if asked.per_s - SURELY * math.sqrt(2.0) * asked.error < known_sum(view.ok_per_s):
             return False
-        crowded = float(np.nansum(view.in_flight)) > CROWDED * found.most_open * math.exp(self._rise)
+        crowded = known_sum(view.in_flight) > CROWDED * found.most_open * math.exp(self._rise)
         return crowded or asked.per_s - asked.error > found.bears_per_s
 
     def _corrected(self, view: View, found: Bearing, refused: bool, since_s: float) -> float:
         """The correction after this tick."""
-        ended = float(np.nansum(view.rate_per_s))
-        stays_s = float(np.nansum(view.in_flight)) / ended if ended > 0 else math.inf
+        ended = known_sum(view.rate_per_s)
+        stays_s = known_sum(view.in_flight) / ended if ended > 0 else math.inf
         step = MOVES_PER_S * since_s
         if stays_s > LONG_STAY * found.stay_s:
             return max(math.log(found.working / found.most_open), self._rise - step)
@@ -187,7 +189,7 @@ def bearing(view: View, goal_s: float | None, goal_times: float, patience_s: flo
     # limit, and so make itself true.
     with np.errstate(all="ignore"):
         good = view.capacity * view.service_s / view.lanes
-    common = float(np.median(good[known])) if np.isfinite(good[known]).all() else 1.0
+    common = middle(good[known]) if np.isfinite(good[known]).all() else 1.0
     bears = float(view.capacity[known].sum()) / min(max(common, LEAST_GOOD), 1.0)
     working = float(view.lanes_high * known.sum())
     work_s = view.lanes * float(known.sum()) / bears

@@ -165,6 +165,8 @@ class Settings:
     """The operator's, percent and least number, by service; those that retry nothing are not in it."""
     critical: tuple[str, ...] = ()
     """Services with routes whose requests are refused last."""
+    sheddable: tuple[str, ...] = ()
+    """Routes whose requests are refused first."""
     proof: Proof = field(default_factory=Proof)
     models: Models = field(default_factory=Models)
 

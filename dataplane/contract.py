@@ -64,6 +64,7 @@ class Method(IntEnum):
 
 
 ADAPTIVE_SUFFIX = "~adaptive"
+SHED_SUFFIX = "~shed"
 NO_PLAN = 0
 
 
@@ -262,6 +263,7 @@ class Felt(Columns):
     outcome: NDArray[np.int8] = column("i1")
     status: NDArray[np.int16] = column("i2")
     arm: NDArray[np.int8] = column("i1")
+    route: NDArray[np.int32] = column("i4", default=-1)  # index into Topology.routes, -1 unknown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -329,7 +331,8 @@ class ServicePlan:
     leased at all. `weights` holds a positive integer for every endpoint, `limits` runtime values by circuit breaker
     field (`max_requests` and its likes; with `high.` before it, for critical requests) at every node, and `node_limits`
     the same by node id, where a node has its own.
-    `tiers` by endpoint id: tiers take turns by the sums of their weights; within
+    `shed_percent` of the service's requests by sheddable routes are refused at once; it is part of the adaptive arm's,
+    so no more than `share_percent` can be. `tiers` by endpoint id: tiers take turns by the sums of their weights; within
     one, who has least open requests is picked while weights are equal, else in proportion to weight / (open requests
     + 1). Empty is one tier. `reason` and `reasons` (by endpoint id) say why, in an operator's words.
     """
@@ -341,11 +344,17 @@ class ServicePlan:
     reasons: Mapping[int, str] = field(default_factory=dict)
     tiers: Mapping[int, int] = field(default_factory=dict)
     node_limits: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    shed_percent: float = 0.0
 
     def limits_at(self, node: int) -> Mapping[str, int]:
         """The limits in force at that node."""
         own = self.node_limits.get(node)
         return {**self.limits, **own} if own else self.limits
+
+
+def same_numbers(one: ServicePlan, other: ServicePlan) -> bool:
+    """Whether two plans put the same in force; their reasons may differ."""
+    return replace(one, reason="", reasons={}) == replace(other, reason="", reasons={})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,12 @@ brain never sees it; it sees the `Topology` that a `Registry` derives from it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from dataplane.contract import ADAPTIVE_SUFFIX, Arm, Endpoint, Node, Service, Topology
+from dataplane.contract import ADAPTIVE_SUFFIX, SHED_SUFFIX, Arm, Endpoint, Node, Service, Topology
 
+Priority = Literal["critical", "default", "sheddable"]
+"""Of a route while its service is short: who is sheddable is refused first, who is critical last."""
 ARM_HEADER = "x-weirflow-arm"  # "static" or "adaptive", on the answers of a route that tells its arm
 
 
@@ -59,7 +62,7 @@ class RouteSpec:
     timeout_s: float = 15.0
     retry: RetrySpec | None = None
     min_body_bytes: int | None = None  # of a good answer; None: as the service has it
-    critical: bool = False  # config.core.v3.RoutingPriority HIGH: circuit breakers of its own, and refused last
+    priority: Priority = "default"  # critical is config.core.v3.RoutingPriority HIGH: breakers of its own
     tell_arm: bool = False  # answer with ARM_HEADER: which arm served, for a client that wants to see for itself
 
 
@@ -130,6 +133,11 @@ def route_name(route: str, arm: Arm) -> str:
 def host_port(host: str, port: int) -> str:
     """An address as a topology writes it: `ip:port`, an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def shed_name(route: str) -> str:
+    """The Envoy route that refuses at once what the brain sheds of a sheddable route."""
+    return route + SHED_SUFFIX
 
 
 class Registry:

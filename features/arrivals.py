@@ -134,11 +134,16 @@ class Arrivals:
             first = start[keep].min()
             span = end[keep].max() - first + 1.0
             place = endpoint * span - first
-            starts, ends = np.sort((place + start)[keep]), np.sort((place + end)[keep])
-            mine = (place + start)[ready]
-            found = np.searchsorted(starts, mine) - np.searchsorted(ends, mine, side="right")
-            whole = start[ready] >= self._since[endpoint[ready]]
-            out = Found(endpoint[ready][whole].astype(np.int64), found[whole], took[ready][whole])
+            begins = (place + start)[keep]
+            order = np.argsort(begins)
+            starts, ends = begins[order], np.sort((place + end)[keep])
+            # In the order of their starts: to look up rising values costs a fifth.
+            mine = np.flatnonzero(keep)[order]
+            mine = mine[ready[mine]]
+            asked = (place + start)[mine]
+            found = np.searchsorted(starts, asked) - np.searchsorted(ends, asked, side="right")
+            whole = start[mine] >= self._since[endpoint[mine]]
+            out = Found(endpoint[mine][whole].astype(np.int64), found[whole], took[mine][whole])
         else:
             out = _none()
         self._rows = [tuple(column[keep] for column in (endpoint, node, begun, ended, took, waits & ~ready))]

@@ -143,7 +143,7 @@ def test_the_brain_knows_of_each_service_what_its_routes_say_of_patience_retries
     config = build(check_text(text, FILE))
     settings = config.settings
     assert settings.critical == ("orders",)
-    assert [r.critical for r in config.mesh.routes] == [False, True, False]
+    assert [r.priority for r in config.mesh.routes] == ["default", "critical", "default"]
     assert settings.patience_s == {"orders": 2.0}
     assert settings.retry_budgets == {"orders": (12.0, 3)}
 

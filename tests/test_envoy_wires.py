@@ -614,7 +614,7 @@ async def test_a_leased_retry_budget_stops_retries_and_the_operators_is_back_wit
 async def test_while_others_are_refused_critical_requests_are_served(world):
     web = await world.service("web", "a")
     mesh = world.mesh(web)
-    pay = RouteSpec("pay", "web", prefix="/web/pay", critical=True)
+    pay = RouteSpec("pay", "web", prefix="/web/pay", priority="critical")
     await world.start(web, routes=(pay, *mesh.routes))
     backend = world.backends["a"]
     await world.publish(world.plan(web=(1,), limits={"max_requests": 2, "high.max_requests": 5}))
@@ -624,6 +624,40 @@ async def test_while_others_are_refused_critical_requests_are_served(world):
     backend.gate.set()
     assert Counter(await asyncio.gather(*asked["/web"])) == {503: 6, "a": 2}
     assert Counter(await asyncio.gather(*asked["/web/pay"])) == {503: 3, "a": 5}
+
+
+async def test_sheddable_requests_are_refused_by_a_share_of_the_adaptive_arm_and_the_log_says_so(world):
+    web = await world.service("web", "a")
+    mesh = world.mesh(web)
+    crawl = RouteSpec("crawl", "web", prefix="/web/crawl", priority="sheddable", tell_arm=True)
+    await world.start(web, routes=(crawl, *mesh.routes))
+    plan = world.plan(share=70.0, web=(1,))
+    await world.publish(replace(plan, services={s: replace(p, shed_percent=40.0) for s, p in plan.services.items()}))
+    assert await world.split("/web", 100) == {"a": 100}
+    told = Counter()
+    for _ in range(1000):
+        async with world.http.get(world.n1 + "/web/crawl") as response:
+            told[response.status, response.headers["x-weirflow-arm"]] += 1
+            assert response.status == 200 or response.headers["x-envoy-overloaded"] == "true"
+    # Of a thousand draws; ten standard errors would be 150.
+    assert told == {
+        (503, "adaptive"): pytest.approx(400, abs=80),
+        (200, "adaptive"): pytest.approx(300, abs=80),
+        (200, "static"): pytest.approx(300, abs=80),
+    }
+    refused = told[503, "adaptive"]
+    await world.until(lambda: len(world.told(Felt)) == refused)
+    felt = world.told(Felt)
+    assert set(felt.outcome) == {Outcome.REJECTED}
+    assert set(felt.arm) == {Arm.ADAPTIVE}
+    assert {world.topology.routes[r] for r in felt.route} == {"crawl"}
+    world.let_go()
+    await world.until(lambda: gone(world.envoys["n1"], "weirflow.shed.web"))
+    assert await world.split("/web/crawl", 50) == {"a": 50}
+
+
+async def gone(envoy, key):
+    return key not in await envoy.runtime()
 
 
 async def draining(envoy):

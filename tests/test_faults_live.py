@@ -152,6 +152,31 @@ async def _told_apart(m: Mesh) -> bool:
     return (await m.weights())[0] >= 180
 
 
+async def test_an_overload_while_the_brain_is_dead_is_held_by_the_operators_breakers(tmp_path: Path) -> None:
+    small = [BackendSpec(f"b{i}", workers=2, service_ms=20, seed=i) for i in range(3)]  # 300 requests a second in all
+    breakers = {"circuit_breakers": {"max_requests": 24, "max_pending_requests": 24}}
+    async with mesh(tmp_path, backends=small, rate_per_s=450.0, rules=breakers) as m:
+        await m.adaptive()
+        edge = m.run.envoys["edge"]
+
+        async def learned() -> bool:
+            return any("~adaptive" in key for key in await edge.runtime())
+
+        await until(learned, 30, "a learned limit is leased")
+        m.brain.signal(signal.SIGKILL)
+        await m.static()
+        assert not await learned()
+        since = m.load.now()
+        opened = []
+        while m.load.now() < since + 3.0:
+            state = [await b.state() for b in m.backends]
+            opened.append(sum(s["busy"] + s["queued"] for s in state))
+        assert 12 <= max(opened) <= 24
+        answers = m.load.answers().between(since, m.load.horizon())
+        assert set(answers.status[answers.failed].tolist()) == {503}
+        assert answers.failed.mean() == pytest.approx(1 / 3, abs=0.15)
+
+
 async def test_2_a_hung_brain_loses_its_lease_and_what_it_hears_late_is_not_taken_as_fresh(tmp_path: Path) -> None:
     async with mesh(tmp_path) as m:
         await m.adaptive()

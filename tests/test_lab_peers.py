@@ -90,7 +90,7 @@ def test_retries_are_the_same_for_all_within_envoy_s_budget_but_where_its_own_co
 
 
 def test_critical_requests_have_envoy_s_high_priority_which_nobody_s_breakers_refuse(tmp_path: Path) -> None:
-    world = replace(a_world(drawn(LAB)), paths=("pay", "all"), critical=("pay",))
+    world = replace(a_world(drawn(LAB)), paths=("pay", "all"), priorities={"pay": "critical"})
     for policy in ("full_scan", "breakers_true"):
         _, high = breakers(policy, world)["circuit_breakers"]["thresholds"]
         assert (high["priority"], high["max_requests"]) == ("HIGH", UNREACHED)

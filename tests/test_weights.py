@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from brain.settings import Cost
 from brain.tiers import BUSY
-from brain.view import View, prior_of
-from brain.weights import middle, propose
+from brain.view import View, middle, prior_of
+from brain.weights import propose
 from dataplane.contract import Endpoint, Service
 
 PER_ENDPOINT = (

@@ -336,9 +336,21 @@ def test_a_limit_of_critical_requests_is_one_of_envoys_high_priority_and_no_more
     assert keys["high.max_pending_requests"] == 5
 
 
+def shedding(plan, percent):
+    return replace(plan, services={s: replace(p, shed_percent=percent) for s, p in plan.services.items()})
+
+
+def test_what_is_shed_is_a_key_of_its_own_and_never_more_than_the_adaptive_arms_share():
+    keys = layer(snapshot(plan=shedding(weighted(share=60.0, e0=1, e1=1), 12.5)))
+    assert keys["weirflow.shed.web"] == {"numerator": 125000.0, "denominator": "MILLION"}
+    keys = layer(snapshot(plan=shedding(weighted(share=60.0, e0=1, e1=1), 99.0)))
+    assert keys["weirflow.shed.web"] == keys["weirflow.adaptive.web"]
+    assert "weirflow.shed.web" not in layer(snapshot(plan=weighted(share=60.0, e0=1, e1=1)))
+
+
 @pytest.mark.parametrize("share", [0.0, -1.0, float("nan")])
-def test_a_service_without_a_share_has_no_key_and_no_limit(share):
-    found = snapshot(plan=weighted(share=share, limits={"max_requests": 12}, e0=1, e1=1))
+def test_a_service_without_a_share_has_no_key_no_limit_and_sheds_nothing(share):
+    found = snapshot(plan=shedding(weighted(share=share, limits={"max_requests": 12}, e0=1, e1=1), 50.0))
     assert layer(found) == {}
     assert found.leased == frozenset()
 

@@ -77,6 +77,7 @@ FAMILIES = (
     Family("weirflow_limit_armed", "1 while it is short and that limit in force.", ("service",)),
     Family("weirflow_latency_goal_seconds", "What the limit is for.", ("service",)),
     Family("weirflow_refused_requests_per_second", "By limits, learned or the operator's.", ("service",)),
+    Family("weirflow_shed_ratio", "Of its requests by sheddable routes, refused at once.", ("service",)),
     Family("weirflow_retries_answered_ratio", "Of the retries that ended lately, answered well.", ("service",)),
     Family("weirflow_retry_budget_ratio", "Learned, of what is open; absent: the operator's.", ("service",)),
     Family("weirflow_switchback_pairs", "Pairs of blocks that the switchback's evidence is worth.", ("service",)),
@@ -195,6 +196,7 @@ def _service(put: Put, service: ServiceView) -> None:
     percent = service.retry_budget_percent
     put("weirflow_retry_budget_ratio", None if percent is None else percent / 100, service.name)
     put("weirflow_refused_requests_per_second", service.refused_per_s, service.name)
+    put("weirflow_shed_ratio", service.shed_percent / 100, service.name)
     if service.forecast is not None:
         _forecast(put, service.name, service.forecast)
     arms: tuple[tuple[str, ArmView], ...] = (("static", service.static), ("adaptive", service.adaptive))

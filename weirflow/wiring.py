@@ -201,7 +201,9 @@ class Running:
         if decision is None or decision.plan is None:
             return
         services = {
-            s: replace(p, share_percent=0.0, limits={}, node_limits={}, reason="Weirflow stops", reasons={})
+            s: replace(
+                p, share_percent=0.0, limits={}, node_limits={}, shed_percent=0.0, reason="Weirflow stops", reasons={}
+            )
             for s, p in decision.plan.services.items()
         }
         self.server.publish(Plan(decision.plan.version + 1, services))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataplane.als.entries import NAME_BYTES, NAME_MAX, ROUTES_MAX, TARGETS_MAX, Reader
-from dataplane.contract import ADAPTIVE_SUFFIX, Arm, Topology
+from dataplane.contract import ADAPTIVE_SUFFIX, SHED_SUFFIX, Arm, Topology
 from dataplane.mesh import host_port
 
 Ints = NDArray[np.int64]
@@ -24,12 +24,14 @@ UNKNOWN = -3
 
 class Place(NamedTuple):
     """Columns of ids, shape (n,). `service`: -1 when nothing names a service of ours; `endpoint`: -1 when no host was
-    picked, `UNKNOWN` when its address is none of the service's; `route`: -1 when unknown."""
+    picked, `UNKNOWN` when its address is none of the service's; `route`: -1 when unknown; `shed`: 1 where the route
+    is one that refuses at once."""
 
     service: Small
     endpoint: Small
     arm: Small
     route: Small
+    shed: Small
 
 
 class Places:
@@ -39,7 +41,7 @@ class Places:
         self._targets: list[bytes] = []
         self._routes: list[bytes] = []
         self._target = np.full((TARGETS_MAX + 1, 3), (-1, UNKNOWN, 0), dtype=np.int32)
-        self._route = np.full((ROUTES_MAX + 1, 3), (-1, -1, 0), dtype=np.int32)
+        self._route = np.full((ROUTES_MAX + 1, 4), (-1, -1, 0, 0), dtype=np.int32)
         self._departed: dict[tuple[int, str], int] = {}
         self._topology = topology
         self.moved(topology)
@@ -74,7 +76,7 @@ class Places:
         if len(nameless):
             service[nameless] = self._route[route[nameless], 1]
             arm[nameless] = self._route[route[nameless], 2]
-        return Place(service, endpoint, arm, self._route[route, 0])
+        return Place(service, endpoint, arm, self._route[route, 0], self._route[route, 3])
 
     def _add(self, targets: list[bytes], routes: list[bytes]) -> None:
         for name in targets:
@@ -96,11 +98,13 @@ class Places:
         here = (service, host_port(host, port))
         return service, self._topology.addresses.get(here, self._departed.get(here, UNKNOWN)), arm
 
-    def _understand_route(self, name: bytes) -> tuple[int, int, int]:
-        route_name, arm = _arm_of(name.decode(errors="replace"))
+    def _understand_route(self, name: bytes) -> tuple[int, int, int, int]:
+        text = name.decode(errors="replace")
+        shed = text.endswith(SHED_SUFFIX)
+        route_name, arm = (text.removesuffix(SHED_SUFFIX), Arm.ADAPTIVE) if shed else _arm_of(text)
         route = self._route_ids.get(route_name, -1)
         services = self._topology.route_services
-        return route, services[route] if 0 <= route < len(services) else -1, arm
+        return route, services[route] if 0 <= route < len(services) else -1, arm, int(shed)
 
 
 def _full(names: list[bytes], most: int) -> bool:

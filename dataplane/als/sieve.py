@@ -144,6 +144,7 @@ class Sieve:
         if not n:
             return
         outcome = np.where(batch.meaning == UNEXPLAINED, np.int8(Outcome.CANCELLED), batch.meaning)
+        outcome = np.where(batch.place.shed > 0, np.int8(Outcome.REJECTED), outcome)  # no flag tells
         self._join.ended(batch.column("request"), outcome, batch.column("duration_ns"), now)
         yield Felt.of(
             started_s=batch.column("start_ns") * 1e-9,
@@ -153,6 +154,7 @@ class Sieve:
             outcome=outcome,
             status=batch.column("status"),
             arm=batch.place.arm,
+            route=batch.place.route,
         )
 
 

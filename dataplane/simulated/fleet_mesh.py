@@ -162,10 +162,11 @@ class FleetMesh:
             if not mine.any() or self._luck.random() < self.wire.lost:
                 continue
             rows, how = ended[mine], outcome[mine]
-            self._send(requests_of(self._book, self._trace.klass, rows, how, self._service, node.id, self.wire), lag)
+            klass = self._trace.klass
+            self._send(requests_of(self._book, klass, rows, how, self._service, node.id, self.wire), lag)
             bad = how != Outcome.OK
             if bad.any():
-                self._send(felt_of(self._book, rows[bad], how[bad], self._service, node.id, self.wire), lag)
+                self._send(felt_of(self._book, klass, rows[bad], how[bad], self._service, node.id, self.wire), lag)
         self.schedule.at(self.now + self.rhythm.flush_s, self._flush)
 
     def _report(self) -> None:

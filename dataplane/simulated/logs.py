@@ -72,7 +72,7 @@ def requests_of(book: Book, klass: Any, rows: Ints, outcome: Ints, service: int,
     )
 
 
-def felt_of(book: Book, rows: Ints, outcome: Ints, service: int, node: int, wire: Wire) -> Felt:
+def felt_of(book: Book, klass: Any, rows: Ints, outcome: Ints, service: int, node: int, wire: Wire) -> Felt:
     """The downstream log of one node for these requests, which have ended badly."""
     requests = book.request[rows]
     return Felt.of(
@@ -83,6 +83,7 @@ def felt_of(book: Book, rows: Ints, outcome: Ints, service: int, node: int, wire
         outcome=outcome,
         status=requests["status"],
         arm=requests["arm"],
+        route=klass[rows],
     )
 
 

@@ -132,7 +132,7 @@ class SimulatedNode:
     def failed(self, attempt: Attempt, outcome: Outcome, status: int, now: float) -> None:
         """A request ended badly for its user."""
         a = attempt
-        row = (a.asked_s + self.clock_s, now - a.asked_s, a.service, self.node.id, int(outcome), status, int(a.arm))
+        row = (a.asked_s + self.clock_s, now - a.asked_s, a.service, self.node.id, int(outcome), status, int(a.arm), -1)
         self._felt.append(row)
 
     def log(self, now: float) -> list[Requests | Felt]:

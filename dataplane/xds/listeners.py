@@ -1,7 +1,10 @@
 """Listeners and routes: where requests come in, which arm takes them, and what is written of them.
 
 Every route of the operator becomes two. The first takes the share of requests that the service's runtime key names, 0
-while nothing is leased, to the adaptive cluster; the second takes the rest to the static one.
+while nothing is leased, to the adaptive cluster; the second takes the rest to the static one. A sheddable route has one
+more before them, which refuses the share that another key names. Envoy draws one number a request and holds it against
+every key, the lowest being the adaptive arm's on each: so who is refused is of the adaptive arm's, and the static arm
+keeps all of its own.
 
 Two logs go to us. The upstream log has a row per attempt, so that a failed first try hidden by a retry is seen. The
 downstream log has a row per request that ended badly only: what no attempt can tell, at a cost that the good requests
@@ -20,11 +23,12 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from google.protobuf import json_format
 
 from dataplane.contract import Arm
-from dataplane.mesh import ARM_HEADER, ListenerSpec, Mesh, RetrySpec, RouteSpec, cluster_name, route_name
-from dataplane.xds.resources import ADS, SHARE_UNIT, XDS_CLUSTER, Rendered, duration, rendered, share_key
+from dataplane.mesh import ARM_HEADER, ListenerSpec, Mesh, RetrySpec, RouteSpec, cluster_name, route_name, shed_name
+from dataplane.xds.resources import ADS, XDS_CLUSTER, Rendered, duration, percentage, rendered, share_key, shed_key
 
 UPSTREAM_LOG = "weirflow.upstream"
 DOWNSTREAM_LOG = "weirflow.downstream"
+SHED_BODY = "overloaded: this route is sheddable, and its service is short"
 LOG_FLUSH_S = 0.1
 LOG_BUFFER_BYTES = 64 * 1024
 
@@ -104,7 +108,7 @@ def routes(mesh: Mesh, spec: ListenerSpec) -> Rendered:
                 "domains": [host],
                 # Envoy looks at one virtual host only, so each holds every route whose own hosts cover it: a route
                 # for all hosts, written first, wins over a later one for this host.
-                "routes": [entry for r in mine if any(covers(h, host) for h in r.hosts) for entry in _pair(r)],
+                "routes": [entry for r in mine if any(covers(h, host) for h in r.hosts) for entry in _entries(r)],
             }
             for host in hosts
         ],
@@ -126,24 +130,42 @@ def covers(pattern: str, host: str) -> bool:
     return pattern == host
 
 
-def _pair(route: RouteSpec) -> list[dict[str, Any]]:
-    share = {
-        "default_value": {"numerator": 0, "denominator": SHARE_UNIT},
-        "runtime_key": share_key(route.service),
+def _entries(route: RouteSpec) -> list[dict[str, Any]]:
+    shed = [_shed(route)] if route.priority == "sheddable" else []
+    share = _fraction(share_key(route.service))
+    return [*shed, _route(route, Arm.ADAPTIVE, share), _route(route, Arm.STATIC, {})]
+
+
+def _fraction(key: str) -> dict[str, Any]:
+    """Matches the share of requests that a runtime key names; none without it."""
+    return {"runtime_fraction": {"default_value": percentage(0.0), "runtime_key": key}}
+
+
+def _shed(route: RouteSpec) -> dict[str, Any]:
+    """Refuses as Envoy's circuit breakers do: status, header and a word of why."""
+    out = {
+        "name": shed_name(route.name),
+        "match": {"prefix": route.prefix} | _fraction(shed_key(route.service)),
+        "direct_response": {"status": 503, "body": {"inline_string": SHED_BODY}},
     }
-    return [_route(route, Arm.ADAPTIVE, {"runtime_fraction": share}), _route(route, Arm.STATIC, {})]
+    headers = [{"header": {"key": "x-envoy-overloaded", "value": "true"}}]
+    return out | {"response_headers_to_add": headers + (_arm_header(Arm.ADAPTIVE) if route.tell_arm else [])}
+
+
+def _arm_header(arm: Arm) -> list[dict[str, Any]]:
+    header = {"header": {"key": ARM_HEADER, "value": arm.name.lower()}}
+    return [header | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
 
 
 def _route(route: RouteSpec, arm: Arm, match: dict[str, Any]) -> dict[str, Any]:
     action: dict[str, Any] = {"cluster": cluster_name(route.service, arm), "timeout": duration(route.timeout_s)}
     if route.retry is not None:
         action["retry_policy"] = _retry(route.retry)
-    if route.critical:
+    if route.priority == "critical":
         action["priority"] = "HIGH"
     out = {"name": route_name(route.name, arm), "match": {"prefix": route.prefix} | match, "route": action}
     if route.tell_arm:
-        header = {"header": {"key": ARM_HEADER, "value": arm.name.lower()}}
-        out["response_headers_to_add"] = [header | {"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
+        out["response_headers_to_add"] = _arm_header(arm)
     return out
 
 

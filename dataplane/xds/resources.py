@@ -69,6 +69,11 @@ def share_key(service: str) -> str:
     return f"weirflow.adaptive.{service}"
 
 
+def shed_key(service: str) -> str:
+    """The runtime key of the share of a service's requests that its sheddable routes refuse."""
+    return f"weirflow.shed.{service}"
+
+
 def limit_key(service: str, limit: str) -> str:
     """The runtime key of one circuit breaker threshold of a service's adaptive cluster, as `ServicePlan` names it."""
     priority = "" if limit.startswith(HIGH) else "default."
@@ -140,7 +145,7 @@ def _thresholds(spec: ServiceSpec, routes: Sequence[RouteSpec]) -> list[dict[str
             "budget_percent": {"value": min(r.budget_percent for r in retries)},
             "min_retry_concurrency": min(r.min_retry_concurrency for r in retries),
         }
-    return [out, out | {"priority": "HIGH"}] if any(r.critical for r in routes) else [out]
+    return [out, out | {"priority": "HIGH"}] if any(r.priority == "critical" for r in routes) else [out]
 
 
 def _outliers(spec: OutlierSpec) -> dict[str, Any]:
@@ -204,7 +209,9 @@ def layer(
         if decided is None or not decided.share_percent > 0:
             continue
         share = min(decided.share_percent, 100.0)
-        values[share_key(service.name)] = {"numerator": round(share * SHARE_PER_PERCENT), "denominator": SHARE_UNIT}
+        values[share_key(service.name)] = percentage(share)
+        if decided.shed_percent > 0:
+            values[shed_key(service.name)] = percentage(min(decided.shed_percent, share))
         most = breakers.get(service.name)
         values |= {
             limit_key(service.name, limit): min(value, getattr(most, limit.removeprefix(HIGH), value))
@@ -212,6 +219,11 @@ def layer(
         }
         reached.add(cluster_name(service.name, Arm.ADAPTIVE))
     return runtime(values), frozenset(reached)
+
+
+def percentage(percent: float) -> dict[str, Any]:
+    """type.v3.FractionalPercent, as a runtime layer has it."""
+    return {"numerator": round(percent * SHARE_PER_PERCENT), "denominator": SHARE_UNIT}
 
 
 def runtime(values: Mapping[str, Any]) -> Rendered:

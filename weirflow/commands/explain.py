@@ -42,6 +42,10 @@ def _service(answer: Json) -> RenderableType:
         free = f"with {service['limit']} requests open {goal}; not short, so no limit but yours"
         refused = f", {service['refused_per_s']:.0f} a second are refused" if service["refused_per_s"] > 0 else ""
         lines.append(text((held if service["limited"] else free) + refused))
+    if service.get("shed_percent", 0) > 0:
+        lines.append(
+            text(f"{service['shed_percent']:.0f} % of the requests by its sheddable routes are refused at once")
+        )
     if service.get("retry_budget_percent") is not None:
         answered = f"{service['retries_answered']:.0%} of the retries are answered well"
         lines.append(text(f"{answered}, so the retry budget is {service['retry_budget_percent']} %"))

@@ -111,6 +111,7 @@ def build(checked: Checked) -> Config:
             patience_s=_patience_s(document.routes),
             retry_budgets=_retry_budgets(document.routes),
             critical=tuple(sorted({route.service for route in document.routes if route.priority == "critical"})),
+            sheddable=tuple(route.name for route in document.routes if route.priority == "sheddable"),
         ),
         xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
         admin=Admin(document.admin.address, document.admin.port, token, tuple(document.admin.hosts)),
@@ -145,7 +146,7 @@ def _route(route: RouteSection) -> RouteSpec:
         timeout_s=route.timeout,
         retry=None if route.retry is None else _retry(route.retry),
         min_body_bytes=None if route.good_answer is None else route.good_answer.min_body_bytes,
-        critical=route.priority == "critical",
+        priority=route.priority,
         tell_arm=route.tell_arm,
     )
 

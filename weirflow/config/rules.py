@@ -115,8 +115,9 @@ class RouteSection(Section):
     """Without it nothing is retried."""
     good_answer: GoodAnswerSection | None = None
     """Instead of the service's."""
-    priority: Literal["critical", "default"] = "default"
-    """`critical`: Envoy's HIGH, with breakers of its own; while the service is short the others are refused first."""
+    priority: Literal["critical", "default", "sheddable"] = "default"
+    """Who is refused first while the service is short: `sheddable`, then `default`, last `critical` (Envoy's HIGH, with
+    breakers of its own)."""
     tell_arm: bool = False
     """Answer with a header that names the arm, for witnesses outside Weirflow."""
 

@@ -46,13 +46,19 @@ def document(
     recording: str | None = None,
     part_s: float = 60.0,
     tell_arm: bool = True,
+    rules: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """A mesh file: services by name to addresses, nodes by name to worker threads; `/NAME` leads to service NAME."""
+    """A mesh file: services by name to addresses, nodes by name to worker threads; `/NAME` leads to service NAME.
+
+    `rules`: what else each service has.
+    """
     out: dict[str, Any] = {
         "nodes": [{"name": name, "spawn": False, "concurrency": threads} for name, threads in nodes.items()],
         "listeners": [{"name": "web", "port": 0}],
         "routes": [{"name": name, "service": name, "prefix": f"/{name}", "tell_arm": tell_arm} for name in services],
-        "services": [{"name": name, "endpoints": list(addresses)} for name, addresses in services.items()],
+        "services": [
+            {"name": name, "endpoints": list(addresses)} | dict(rules or {}) for name, addresses in services.items()
+        ],
         "adaptive": dict(adaptive or {}),
         "xds": {"port": xds_port, "ttl": f"{ttl_s:g}s"},
         "admin": {"port": admin_port},

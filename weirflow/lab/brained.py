@@ -100,7 +100,7 @@ def mesh_file(world: World, scenario: Scenario, share_percent: float, xds_port: 
         "listeners": [{"name": "web", "port": 0}],
         "routes": [
             {"name": path, "service": SERVICE, "prefix": f"/{path}", "timeout": timeout, "tell_arm": True}
-            | {"priority": "critical" if path in world.critical else "default"}
+            | {"priority": world.priorities.get(path, "default")}
             | retry
             for path in sorted(world.paths, key=len, reverse=True)  # a longer name may begin with a shorter one
         ],

@@ -16,12 +16,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from brain.limits import TAIL
 from dataplane.envoy.process import EnvoyProcess
+from dataplane.mesh import Priority
 from dataplane.simulated.fleet import Fleet, Floats
 from dataplane.xds.resources import duration, split_address
 from weirflow.lab.run import LIMITING
@@ -87,7 +88,7 @@ class World:
     demand_s: float = 0.0  # mean work of a request at speed 1
     goal_s: float | None = None  # answers are wanted within it
     retries: Retries | None = None
-    critical: tuple[str, ...] = ()  # of the paths
+    priorities: Mapping[str, Priority] = field(default_factory=dict)  # of the paths that are not default
 
 
 class Proxies(Protocol):
@@ -213,7 +214,7 @@ def breakers(policy: str, world: World) -> dict[str, Any]:
     if world.retries is not None:
         most["retry_budget"] = RETRY_BUDGET
     high = most | {"priority": "HIGH"} | dict.fromkeys(("max_pending_requests", "max_requests"), UNREACHED)
-    return {"circuit_breakers": {"thresholds": [most, high] if world.critical else [most]}}
+    return {"circuit_breakers": {"thresholds": [most, high] if "critical" in world.priorities.values() else [most]}}
 
 
 def assignment(world: World, members: Sequence[int], weights: Sequence[int]) -> dict[str, Any]:
@@ -248,8 +249,9 @@ def _listener(world: World, policy: str) -> dict[str, Any]:
             "num_retries": world.retries.num_retries,
             "per_try_timeout": duration(world.retries.per_try_timeout_s),
         }
+    high = {"priority": "HIGH"}
     routes = [
-        {"match": {"prefix": f"/{path}"}, "route": action | ({"priority": "HIGH"} if path in world.critical else {})}
+        {"match": {"prefix": f"/{path}"}, "route": action | (high if world.priorities.get(path) == "critical" else {})}
         for path in sorted(world.paths, key=len, reverse=True)  # a longer name may begin with a shorter one
     ]
     routes.append({"match": {"prefix": "/"}, "route": action})

@@ -117,7 +117,7 @@ async def run_one(job: Job, idle: Mapping[str, float]) -> Run:
                 demand_s=float(job.trace.demand_s.mean()) if len(job.trace) else 0.0,
                 goal_s=job.scenario.latency_goal_s,
                 retries=job.scenario.retries,
-                critical=tuple(c.name for c in job.scenario.classes if c.priority == "critical"),
+                priorities={c.name: c.priority for c in job.scenario.classes},
             )
             proxies = await down.enter_async_context(_proxies(job, world, folder))
             client = await down.enter_async_context(Client(job.trace, job.scenario, proxies.ports, folder))

@@ -61,7 +61,7 @@ class RequestClass:
     share: float = 1.0
     demand_s: float = 0.24  # mean, at speed 1
     variation: float = 1.0  # standard deviation over mean
-    priority: Literal["critical", "default"] = "default"  # on real Envoy alone: who is refused last
+    priority: Literal["critical", "default", "sheddable"] = "default"  # on real Envoy alone: who is refused last
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,8 @@ class RequestClassSection(Section):
     """Mean time that one takes at speed 1."""
     variation: Annotated[float, Field(ge=0, le=10)] = 1.0
     """Standard deviation of the demand over its mean. 1 is exponential, 0 always the same."""
-    priority: Literal["critical", "default"] = "default"
-    """`critical`: of Envoy's priority HIGH, refused last. On real Envoy alone."""
+    priority: Literal["critical", "default", "sheddable"] = "default"
+    """`critical`: of Envoy's priority HIGH, refused last; `sheddable`: refused first. On real Envoy alone."""
 
 
 class StepSection(Section):

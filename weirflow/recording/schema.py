@@ -9,7 +9,7 @@ Nothing here holds a path, a query, a header, a client's address or a request's 
 columns, so there is nothing to redact.
 
 A change of a column's name, type or meaning, and a column more, is a new FORMAT; readers refuse formats above theirs.
-A column that an older format did not have reads as zeros.
+A column that an older format did not have reads as zeros, or as what stands for unknown.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from dataplane.contract import Columns, Felt, InFlight, Requests
 
-FORMAT = 2
-ADDED = {"method": 2}  # column to the first format that has it
+FORMAT = 3
+ADDED = {("attempts", "method"): 2, ("felt", "route"): 3, ("felt", "route_id"): 3}  # to the first format that has it
+UNKNOWN = {("felt", "route"): None, ("felt", "route_id"): -1}  # what an older format reads as, where that is not 0
 
 ROW_GROUP = 1 << 17  # rows held before they are encoded and written: some 10 MB of columns
 
@@ -95,7 +95,7 @@ ATTEMPTS = (
     ),
 )
 
-FELT = (*_CALL, _SERVICE, _NODE, _OUTCOME, _ARM, *_kept(Felt, **_IDS, **_ENDED))
+FELT = (*_CALL, _SERVICE, _NODE, _OUTCOME, _ARM, _ROUTE, *_kept(Felt, **_IDS, **_ENDED))
 
 IN_FLIGHT = (
     *_CALL,
@@ -143,7 +143,7 @@ STREAM_OF: dict[str, str] = {batch.__name__: stream for stream, batch in TELEMET
 
 def schema(stream: str, version: int = FORMAT) -> Any:
     """The Arrow schema of a stream in a format, with units, meanings and the format in its metadata."""
-    columns = [c for c in STREAMS[stream] if ADDED.get(c.name, 1) <= version]
+    columns = [c for c in STREAMS[stream] if ADDED.get((stream, c.name), 1) <= version]
     return pa.schema(
         [pa.field(c.name, c.type, metadata={"unit": c.unit, "meaning": c.meaning}) for c in columns],
         metadata={"weirflow.format": str(version), "weirflow.stream": stream},
@@ -151,10 +151,11 @@ def schema(stream: str, version: int = FORMAT) -> Any:
 
 
 def completed(stream: str, table: Any) -> Any:
-    """A whole table of an older format with the columns that it lacks, zeros, in the order of this one."""
+    """A whole table of an older format with the columns that it lacks, in the order of this one."""
     for field in schema(stream):
         if field.name not in table.column_names:
-            table = table.append_column(field, pa.array(np.zeros(len(table)), field.type))
+            value = UNKNOWN.get((stream, field.name), 0)
+            table = table.append_column(field, pa.array([value] * len(table), field.type))
     return table.select(schema(stream).names)
 
 
