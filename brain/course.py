@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from brain.attraction import Attraction, held_back
 from brain.budget import Budget, Retries
 from brain.explain import Move
-from brain.gate import Gate
+from brain.gate import HEARD_S, Gate
 from brain.guard import Guarded, Rails, dispose
 from brain.limits import Limit, Limiter
 from brain.nodes import DOUBT_SHARE, UNKNOWN_SHARE
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 DISPUTED = "its nodes contradict each other, and no majority tells who is right: weights held"
 
@@ -245,12 +246,14 @@ class Course:
         wanted = held_back(want.wanted, before, attracts)
         # A boast is no reason to take all others for sick.
         strength = np.where(attracts, middle(want.strength), want.strength)
-        floor = least_share(view, settings.guard)
+        floor = least_share(view, settings.guard, holdout)
         guarded = dispose(wanted, before, view.error_share, self.rails, settings.guard, strength, floor)
         guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
         if view.disputed and not guarded.trouble:
             guarded = Guarded(before, before, guarded.unguarded, ("trouble",) * len(before), DISPUTED)
-        held = self._held(guarded, picks, workers, now, settings)
+        least = np.maximum(self.rails.low, np.ceil(floor * self.rails.total / max(len(before), 1)))
+        spared = (before <= least) & (view.quiet_s < HEARD_S)
+        held = self._held(guarded, spared, picks, workers, now, settings)
         if self._enters:
             self.gate = Gate()
             self.gate.pushed(before, before, picks, now, settings.guard)
@@ -284,7 +287,7 @@ class Course:
             operators = settings.retry_budgets.get(name) if settings.limits.enabled else None
             self.retries = self.budget.told(*retried, operators, now)
 
-    def _held(self, guarded: Guarded, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
+    def _held(self, guarded: Guarded, spared: Bools, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
         if self.state not in ("adaptive", "stepped back"):
             return self.state
         if self.share == 0.0:
@@ -295,7 +298,7 @@ class Course:
             return guarded.trouble
         if self._out_of_sight > DOUBT_SHARE:
             return f"{self._out_of_sight:.0%} of the traffic is out of sight"
-        return self.gate.held(guarded.weights, guarded.goal, self.in_force, picks, workers, now, settings.guard)
+        return self.gate.held(guarded.weights, guarded.goal, self.in_force, spared, picks, workers, now, settings.guard)
 
     def _in_sight(self, was: str, now: float, settings: Settings) -> bool:
         """Seen without a break for as long as it takes to call a node silent; at the start there was no break."""
@@ -309,10 +312,14 @@ def ids_of(service: Service) -> list[int]:
     return [e.id for e in service.endpoints]
 
 
-def least_share(view: View, guard: Guard) -> float:
-    """The floor as a share of the mean: higher than the guard's own where that would bring too few attempts."""
+def least_share(view: View, guard: Guard, holdout: float = 0.0) -> float:
+    """The floor as a share of the mean: higher than the guard's own where that would bring too few attempts.
+
+    What the holdout sends there shows a recovery as well, so only what is missing beside it is asked for.
+    """
     mean_rate = known_sum(view.rate_per_s) / max(len(view.prior), 1)
-    return min(guard.explore_share_of_mean, guard.explore_per_s / max(mean_rate, 1e-9))
+    missing = guard.explore_per_s / max(mean_rate, 1e-9) - holdout * float(view.prior.min(initial=1.0))
+    return min(guard.explore_share_of_mean, max(missing, 0.0))
 
 
 def in_effect(picks: Ints) -> float:

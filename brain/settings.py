@@ -59,14 +59,15 @@ class Guard:
     floor_share_of_mean: float = 0.01
     """The least weight of an endpoint as a share of the mean."""
     explore_per_s: float = 0.3
-    """Attempts a second that show an endpoint's recovery: where traffic is thin, the floor rises to bring them."""
+    """Attempts a second that show an endpoint's recovery: where traffic is thin, the floor rises to bring what
+    the holdout does not."""
     explore_share_of_mean: float = 0.05
     """The share of the mean to which the floor rises at most for that."""
     cap_share_of_mean: float = 5.0
     """The most weight of an endpoint as a share of the mean: a bound on what a false promise can attract."""
     step_up: float = 1.5
     """An endpoint's share grows at most by this factor a push: recovery in bounded steps."""
-    step_down: float = 0.03
+    step_down: float = 0.01
     """An endpoint's share shrinks at most to this factor a push: a gray endpoint is cut at once."""
     deadband: float = 0.05
     """No push while every share is within this fraction of the one in force."""

@@ -43,6 +43,7 @@ class View:
     rate_per_s: Floats  # attempts that finished lately
     ok_per_s: Floats  # of those, well
     in_flight: Floats  # open now by the load reports; NaN when no node is fresh
+    quiet_s: Floats  # since the last attempt that ended there; inf when there was none
     lanes: float  # requests an endpoint of this service works on at once; NaN while nothing shows a queue
     lanes_high: float  # upper end of its interval; NaN while no number is told
     ready: bool  # enough samples and time at this service for its figures to be acted on
@@ -85,6 +86,7 @@ def look(
         rate_per_s=endpoints.rate_per_s[members],
         ok_per_s=endpoints.ok_per_s[members],
         in_flight=endpoints.in_flight[members],
+        quiet_s=endpoints.quiet_s[members],
         lanes=lanes,
         lanes_high=lanes_high,
         ready=ready,
@@ -119,7 +121,9 @@ def known_sum(values: Floats) -> float:
 
 
 def middle(values: Floats) -> float:
-    """The median, two middles averaged as usual. `np.median` costs ten times this on a handful of rows."""
+    """The median (NaN of nothing). `np.median` costs ten times this on a handful of rows."""
+    if not len(values):
+        return float("nan")
     ordered = np.sort(values)
     half = len(ordered) // 2
     return float(ordered[half]) if len(ordered) % 2 else float(0.5 * (ordered[half - 1] + ordered[half]))

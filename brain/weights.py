@@ -160,7 +160,8 @@ def error(view: View) -> Floats:
 def trust(count: Floats, distance: Floats, unsure: Floats, prior_samples: float) -> Floats:
     """How much of each log ratio to act on, 0 to 1. Shape (n,); 0 where no count is known.
 
-    `unsure`: standard errors of the log ratios. An interval that is missing or not positive says nothing about the error, so it is not trusted beyond the count.
+    `unsure`: standard errors of the log ratios. An interval that is missing or not positive says nothing
+    about the error, so it is not trusted beyond the count.
     """
     count = np.fmax(count, 0.0)  # NaN becomes 0
     with np.errstate(all="ignore"):

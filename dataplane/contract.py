@@ -332,9 +332,10 @@ class ServicePlan:
     field (`max_requests` and its likes; with `high.` before it, for critical requests) at every node, and `node_limits`
     the same by node id, where a node has its own.
     `shed_percent` of the service's requests by sheddable routes are refused at once; it is part of the adaptive arm's,
-    so no more than `share_percent` can be. `tiers` by endpoint id: tiers take turns by the sums of their weights; within
-    one, who has least open requests is picked while weights are equal, else in proportion to weight / (open requests
-    + 1). Empty is one tier. `reason` and `reasons` (by endpoint id) say why, in an operator's words.
+    so no more than `share_percent` can be.
+    `tiers` by endpoint id: tiers take turns by the sums of their weights; within one, who has least open
+    requests is picked while weights are equal, else in proportion to weight / (open requests + 1). Empty is one tier.
+    `reason` and `reasons` (by endpoint id) say why, in an operator's words.
     """
 
     share_percent: float

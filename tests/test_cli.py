@@ -324,7 +324,7 @@ def test_a_file_that_is_not_there_is_told_by_every_command_that_reads_one(tmp_pa
 
 
 def test_config_show_marks_what_is_a_default():
-    assert "    step_down: 0.03  # default\n" in weirflow("config", "show", EXAMPLE)
+    assert "    step_down: 0.01  # default\n" in weirflow("config", "show", EXAMPLE)
     shown = json.loads(weirflow("config", "show", EXAMPLE, "-o", "json"))
     assert shown["effective"]["xds"]["ttl"] == "5s"
     assert "xds.ttl" in shown["defaults"]

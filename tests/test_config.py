@@ -116,7 +116,10 @@ def test_no_setting_of_the_brain_is_out_of_the_files_reach():
         asdict(
             build(
                 check_text(
-                    SMALLEST.replace("orders}", "orders, retry: {}, priority: critical}") + EVERYTHING_ELSE, FILE
+                    SMALLEST.replace("orders}", "orders, retry: {}, priority: critical}")
+                    + "  - {name: crawl, service: orders, prefix: /crawl, priority: sheddable}\n"
+                    + EVERYTHING_ELSE,
+                    FILE,
                 )
             ).settings
         ),

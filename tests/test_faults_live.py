@@ -171,7 +171,7 @@ async def test_an_overload_while_the_brain_is_dead_is_held_by_the_operators_brea
         while m.load.now() < since + 3.0:
             state = [await b.state() for b in m.backends]
             opened.append(sum(s["busy"] + s["queued"] for s in state))
-        assert 12 <= max(opened) <= 24
+        assert 12 <= max(opened) <= 26, "an answer is on its way before the backend has counted it"
         answers = m.load.answers().between(since, m.load.horizon())
         assert set(answers.status[answers.failed].tolist()) == {503}
         assert answers.failed.mean() == pytest.approx(1 / 3, abs=0.15)

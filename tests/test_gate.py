@@ -16,7 +16,8 @@ CUT = np.array([10, 130, 130, 130])
 def ask(gate: Gate, weights: np.ndarray, in_force: np.ndarray, picks: list[int], now: float, **kw: object) -> str:
     workers = np.array(kw.pop("workers", [1] * len(picks)))
     goal = np.array(kw.pop("goal", weights))
-    return gate.held(weights, goal, in_force, np.array(picks), workers, now, GUARD)
+    spared = np.array(kw.pop("spared", [False] * len(weights)))
+    return gate.held(weights, goal, in_force, spared, np.array(picks), workers, now, GUARD)
 
 
 def pushed(picks: list[int], now: float = 0.0, weights: np.ndarray = EVEN, before: np.ndarray = EVEN) -> Gate:
@@ -71,6 +72,19 @@ def test_one_that_rises_does_not_take_the_protection_from_another_that_does_not(
     two_light, one_rises = np.array([5, 5, 195, 195]), np.array([8, 5, 194, 193])
     assert ask(pushed([0]), one_rises, two_light, [239], 60, goal=EVEN) != ""
     assert ask(pushed([0]), one_rises, two_light, [240], 60, goal=EVEN) == ""
+
+
+def test_one_that_does_not_starve_at_its_floor_does_not_hold_up_the_others() -> None:
+    # Without the first, the schedule is that of 131: three walks are 10 picks.
+    floor, others = np.array([5, 131, 132, 132]), np.array([5, 110, 142, 143])
+    assert ask(pushed([0]), others, floor, [10], 60) != ""
+    assert ask(pushed([0]), others, floor, [10], 60, spared=[True, False, False, False]) == ""
+    assert ask(pushed([0]), others, floor, [9], 60, spared=[True, False, False, False]) != ""
+
+
+def test_where_all_are_spared_all_count() -> None:
+    assert ask(pushed([0]), NEXT, EVEN, [11], 5, spared=[True] * 4) != ""
+    assert ask(pushed([0]), NEXT, EVEN, [12], 5, spared=[True] * 4) == ""
 
 
 def test_a_node_that_carries_nothing_does_not_hold_the_others_up() -> None:

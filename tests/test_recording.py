@@ -127,7 +127,7 @@ def test_each_part_is_legible_without_those_before_it(tmp_path: Path) -> None:
     assert last.topology.version > 1
     assert last.settings.share_percent == 1 / 3
     table = pq.read_table(tmp_path / "r" / last.files["attempts"].file)
-    assert table.schema.metadata[b"weirflow.format"] == b"2"
+    assert table.schema.metadata[b"weirflow.format"] == b"3"
     assert set(table.column("service").to_pylist()) == {"checkout", "search"}
 
 

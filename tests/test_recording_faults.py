@@ -184,7 +184,7 @@ def test_other_rows_than_the_manifest_has_are_refused(broken: Path) -> None:
 
 def test_other_columns_than_ours_are_refused(broken: Path) -> None:
     forge(broken, 2, "attempts", parquet(pa.table({"seq": [1]})), rows=1)
-    only_fault(broken, 2, "attempts-00002.parquet", "has other columns than a attempts file of format 2")
+    only_fault(broken, 2, "attempts-00002.parquet", "has other columns than a attempts file of format 3")
 
 
 def test_a_manifest_that_leads_out_of_the_folder_is_refused(broken: Path) -> None:
@@ -223,8 +223,8 @@ def test_a_newer_format_is_refused_with_what_to_do(broken: Path) -> None:
     for file in ("recording.json", "part-00002.json"):
         document = json.loads((broken / file).read_text())
         del document["sha256"]
-        (broken / file).write_bytes(seal({**document, "format": 3, "something": "new"}))
-    with pytest.raises(RecordingError, match=r"recording.json: is of format 3; this Weirflow reads formats up to 2"):
+        (broken / file).write_bytes(seal({**document, "format": 4, "something": "new"}))
+    with pytest.raises(RecordingError, match=r"recording.json: is of format 4; this Weirflow reads formats up to 3"):
         read(broken)
 
 

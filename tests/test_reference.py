@@ -47,4 +47,4 @@ def test_every_key_of_the_file_is_on_its_page():
         "## routes[].retry",
     ):
         assert heading in page
-    assert "| `step_down` | number, at least 0.01, below 1 | `0.03` |" in page
+    assert "| `step_down` | number, at least 0.01, below 1 | `0.01` |" in page

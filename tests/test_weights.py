@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brain.settings import Cost
+from brain.course import least_share
+from brain.settings import Cost, Guard
 from brain.tiers import BUSY
 from brain.view import View, middle, prior_of
 from brain.weights import propose
@@ -24,6 +25,7 @@ PER_ENDPOINT = (
     "rate_per_s",
     "ok_per_s",
     "in_flight",
+    "quiet_s",
 )
 
 
@@ -246,3 +248,26 @@ def test_whatever_a_model_predicts_the_proposal_is_positive(rows: list[tuple[flo
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20))
 def test_the_middle_is_the_median(values: list[float]) -> None:
     assert middle(np.array(values)) == pytest.approx(float(np.median(values)))
+
+
+# The floor of who is cut.
+
+
+def asked(per_s: float, weights: list[int] | None = None) -> View:
+    v = view([100] * 5, weights=weights)
+    return replace(v, rate_per_s=np.full(5, per_s / 5))
+
+
+def test_where_traffic_is_thin_the_floor_rises_to_bring_what_shows_a_recovery() -> None:
+    guard = Guard(explore_per_s=0.3, explore_share_of_mean=0.05)
+    assert least_share(asked(100.0), guard) == pytest.approx(0.3 / 20)
+    assert least_share(asked(10.0), guard) == 0.05
+    assert least_share(asked(0.0), guard) == 0.05
+
+
+def test_what_the_holdout_brings_is_not_asked_for_again() -> None:
+    guard = Guard(explore_per_s=0.3)
+    assert least_share(asked(100.0), guard, holdout=0.01) == pytest.approx(0.1 / 20)
+    assert least_share(asked(100.0), guard, holdout=0.05) == 0.0
+    # It splits by the operator's weights, and may bring next to nothing to a small one.
+    assert least_share(asked(100.0, [1, 1, 1, 1, 96]), guard, holdout=0.05) == pytest.approx(0.3 / 20 - 0.05 / 20)
