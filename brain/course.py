@@ -283,7 +283,8 @@ class Course:
             if self.shed_percent > 0 and not ended.refused:
                 asked = replace(asked, refused=False)  # what is shed is no sign that the limit is too low
             self.limit = self.limiter.limit(view, carried, asked, goal_s, patience_s, settings.limits, now)
-            self.shedder.told(ended, self.limited, self.share / 100.0, now)
+            short = self.limit is not None and self.limit.short
+            self.shedder.told(ended, self.share / 100.0, now, armed=self.limited, short=short)
             operators = settings.retry_budgets.get(name) if settings.limits.enabled else None
             self.retries = self.budget.told(*retried, operators, now)
 

@@ -81,7 +81,8 @@ class Limit:
 
     total: int
     goal_s: float
-    armed: bool  # in force: the service is short
+    armed: bool  # in force: the service is short, or was so lately
+    short: bool  # now
     by_node: dict[int, int]
     critical: dict[int, int]  # the same for requests that are refused last
 
@@ -141,7 +142,8 @@ class Limiter:
         if found is None or not carried.sum() > 0:
             self._total, self._nodes, self._critical, self._rise = math.nan, {}, {}, 0.0
             return None
-        if self._short(view, found, asked):
+        short = self._short(view, found, asked)
+        if short:
             self._short_at = now
         armed = now - self._short_at <= STAYS_ARMED_S
         self._rise = self._corrected(view, found, asked.refused, since_s) if armed else 0.0
@@ -151,7 +153,7 @@ class Limiter:
         share = carried / carried.sum() if armed else np.zeros(0)
         self._nodes = _news(at_node(self._total, found.working, share), self._nodes)
         self._critical = _news(at_node(max(self._total, found.most_open), found.working, share), self._critical)
-        return Limit(math.ceil(self._total), found.goal_s, armed, self._nodes, self._critical)
+        return Limit(math.ceil(self._total), found.goal_s, armed, short, self._nodes, self._critical)
 
     def _short(self, view: View, found: Bearing, asked: Asked) -> bool:
         """Is more asked than the service can do?"""

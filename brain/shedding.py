@@ -8,7 +8,8 @@ it refuses as much of what it sees of the sheddable ones, and all of that could 
     p * (others asked / sheddable asked + 1 - share)
 
 more of the sheddable. While it refuses none of the others, the share falls, by a twentieth a second, until it does:
-so it finds the least that spares the rest, and follows it. When the service is not short any more nothing is shed.
+so it finds the least that spares the rest, and follows it. When the service is not short any more (what is shed was
+asked for as well) the share halves each second, for nobody gains by it then.
 """
 
 from __future__ import annotations
@@ -82,10 +83,10 @@ class Shedder:
     _others: float = 0.0
     _at: float = math.nan
 
-    def told(self, ended: Ended, armed: bool, most: float, now: float) -> float:
+    def told(self, ended: Ended, most: float, now: float, *, armed: bool, short: bool) -> float:
         """The share from now on, given what ended since the last call; 0 unless the service's limit is `armed`.
 
-        `most`: no more may be shed.
+        `most`: no more may be shed; `short`: more is asked now than is borne.
         """
         since_s = 0.0 if math.isnan(self._at) else max(0.0, now - self._at)
         fade = 0.5 ** (since_s / HALF_LIFE_S)
@@ -94,6 +95,8 @@ class Shedder:
         self._at = now
         if not armed or self._sheddable <= 0.0:
             self.share = 0.0
+        elif not short:
+            self.share *= 0.5**since_s
         elif ended.refused > 0:
             part = min(1.0, ended.refused / ended.others)
             self.share += part * (self._others / self._sheddable + 1.0 - self.share)

@@ -20,14 +20,14 @@ class Crowd:
         self.bears, self.sheddable, self.others = bears, sheddable, others
         self.shedder, self.now = Shedder(), 0.0
 
-    def second(self, *, armed: bool = True, most: float = 0.99) -> Ended:
+    def second(self, *, armed: bool = True, short: bool = True, most: float = 0.99) -> Ended:
         """One second under the share in force: what is too much is refused, of all that get as far as the limit."""
         shed = self.shedder.share * self.sheddable
         comes = self.sheddable - shed + self.others
         part = max(0.0, 1.0 - self.bears / comes)
         ended = Ended(self.sheddable, self.others, part * self.others)
         self.now += 1.0
-        self.shedder.told(ended, armed, most, self.now)
+        self.shedder.told(ended, most, self.now, armed=armed, short=short)
         return ended
 
 
@@ -66,19 +66,31 @@ def test_without_a_shortage_nothing_is_shed_whatever_was() -> None:
     assert crowd.shedder.share == 0.0
 
 
+def test_when_the_crowd_has_gone_it_is_over_within_seconds_though_the_limit_stays_a_while() -> None:
+    crowd = Crowd(bears=100, sheddable=60, others=80)
+    for _ in range(5):
+        crowd.second()
+    assert crowd.shedder.share > 0.5
+    crowd.sheddable, crowd.others = 30, 40
+    shares = [crowd.second(short=False) and crowd.shedder.share for _ in range(8)]
+    assert shares[1] < 0.2
+    assert shares[-1] == 0.0
+
+
 def test_while_nobody_else_is_refused_nothing_is_begun_either() -> None:
     assert Crowd(bears=100, sheddable=60, others=30).second().refused == 0
-    assert Shedder().told(Ended(sheddable=50.0, others=50.0), armed=True, most=1.0, now=1.0) == 0.0
+    assert Shedder().told(Ended(sheddable=50.0, others=50.0), 1.0, 1.0, armed=True, short=True) == 0.0
 
 
 AMOUNT = st.floats(0, 1e12)
 
 
-@given(st.lists(st.tuples(AMOUNT, AMOUNT, st.floats(0, 1), st.booleans()), max_size=20), st.floats(0, 1))
+@given(st.lists(st.tuples(AMOUNT, AMOUNT, st.floats(0, 1), st.booleans(), st.booleans()), max_size=20), st.floats(0, 1))
 def test_a_share_is_never_below_nothing_nor_above_what_may_be(log: list, most: float) -> None:
     shedder = Shedder()
-    for at, (sheddable, others, part, armed) in enumerate(log):
-        assert 0.0 <= shedder.told(Ended(sheddable, others, part * others), armed, most, float(at)) <= most
+    for at, (sheddable, others, part, armed, short) in enumerate(log):
+        ended = Ended(sheddable, others, part * others)
+        assert 0.0 <= shedder.told(ended, most, float(at), armed=armed, short=short) <= most
 
 
 # What is counted.
