@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from brain.decision import Alert
+from brain.findings import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ RULES = {
     "ModelDrift": Rule(0.0, 0.0),
     "ModelRolledBack": Rule(0.0, 0.0),
     "ServiceInTrouble": Rule(3.0, 10.0, "critical"),
-}
-"""Every kind of alert there is."""
+} | {kind: Rule(0.0, 0.0) for kind in KINDS}
+"""Every kind of alert there is. Incidents are patient by themselves (`brain.incidents`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Condition:
     kind: str
     labels: tuple[tuple[str, str], ...]
     summary: str
+    description: str = ""
+    severity: str = ""  # instead of its rule's
 
 
 class Alerts:
@@ -51,6 +54,7 @@ class Alerts:
     def __init__(self) -> None:
         self._since: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}  # holding, without a break
         self._last: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}  # when an open one last held
+        self._opened: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[float, str]] = {}  # since when, how severe
 
     def judge(self, conditions: Iterable[Condition], now: float) -> tuple[Alert, ...]:
         """What opened and what closed, given all that holds now."""
@@ -63,11 +67,14 @@ class Alerts:
                 self._last[key] = now
             elif now - self._since[key] >= rule.after_s:
                 self._last[key] = now
-                out.append(Alert(condition.kind, True, dict(condition.labels), condition.summary, rule.severity))
+                self._opened[key] = since, severity = self._since[key], condition.severity or rule.severity
+                c = condition
+                out.append(Alert(c.kind, True, dict(c.labels), c.summary, severity, c.description, since))
         for key in [k for k in self._last if k not in holding]:
             kind, labels = key
             if now - self._last[key] >= RULES[kind].clear_s:
                 del self._last[key]
+                since, severity = self._opened.pop(key)
                 summary = f"{kind} is over" + "".join(f", {name} {value}" for name, value in labels)
-                out.append(Alert(kind, False, dict(labels), summary, RULES[kind].severity))
+                out.append(Alert(kind, False, dict(labels), summary, severity, since_s=since))
         return tuple(out)

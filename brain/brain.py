@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from brain import checkpoint
 from brain.alerts import Alerts
 from brain.asked import Asking
@@ -28,12 +30,14 @@ from brain.persistence import Persistence
 from brain.proof import Evidence
 from brain.settings import Mode
 from brain.shedding import Ended, Tally
-from brain.view import look
+from brain.view import columns, look
+from brain.watch import Watch
 from dataplane.contract import Arm, Felt, Plan, Requests, ServicePlan, same_numbers
 from features.store import FeatureStore
 
 if TYPE_CHECKING:
-    from brain.decision import SwitchbackView
+    from brain.alerts import Condition
+    from brain.decision import IncidentView, SwitchbackView
     from brain.quantiles import Quantiles
     from brain.settings import Settings
     from dataplane.contract import Event, Telemetry, Topology
@@ -58,6 +62,7 @@ class Brain:
         self._crossing = Crossing(topology)
         self._asking = Asking(topology.service_slots)
         self._sheddable = Tally(topology, settings.sheddable)
+        self._watch = Watch(topology) if settings.models.anomalies else None
         self._alerts = Alerts()
         self._plan: Plan | None = None
         self._version = 0  # of the last plan made
@@ -101,6 +106,8 @@ class Brain:
         self._nodes.moved(topology)
         self._crossing.moved(topology)
         self._sheddable.moved(topology)
+        if self._watch is not None:
+            self._watch.moved(topology)
         courses = {}
         for s in topology.services:
             course = self._courses.get(s.id)
@@ -125,6 +132,8 @@ class Brain:
             self._quantiles = _quantiles(self._topology, settings)
         if settings.models.demand != before.models.demand:
             self._demand = Demand(self._topology) if settings.models.demand else None
+        if settings.models.anomalies != before.models.anomalies:
+            self._watch = Watch(self._topology) if settings.models.anomalies else None
         if settings.sheddable != before.sheddable:
             self._sheddable = Tally(self._topology, settings.sheddable)
         self._evidence.window_s = settings.proof.window_s
@@ -175,21 +184,33 @@ class Brain:
         moves = self._steer(features, prediction, gains, now)
         self._plan, services = self._lay_out(features, prediction, gains, moves)
         nodes = self._nodes.views(features.nodes)
+        incidents, odd = self._look(features, services, now)
+        known = self._watch.services if self._watch is not None else frozenset()
+        holds = conditions(self._learners.conditions(), self._overran, nodes, self._courses.values(), moves, known)
         self.decision = Decision(
             now=now,
             tick=self._ticks,
             plan=self._plan,
             services=services,
             nodes=nodes,
-            alerts=self._alerts.judge(
-                conditions(self._learners.conditions(), self._overran, nodes, self._courses.values(), moves), now
-            ),
+            alerts=self._alerts.judge([*holds, *odd], now),
             frozen=self._frozen,
             notes=tuple(self._notes),
+            incidents=tuple(incidents),
         )
         self._notes = []
         self._overran = None
         return self.decision
+
+    def _look(
+        self, features: Features, services: tuple[ServiceView, ...], now: float
+    ) -> tuple[list[IncidentView], list[Condition]]:
+        """What is odd, as incidents."""
+        if self._watch is None:
+            return [], []
+        unknown = np.full(self._topology.service_slots, np.nan)
+        asked = self._demand.now_per_s if self._demand is not None else unknown
+        return self._watch.look(features, services, asked, self._crossing.carried, now)
 
     def _prove(self, services: ServiceFeatures, now: float) -> list[GainView]:
         """Take in what users felt since the last tick: the gain by the holdout, and each course's pairs of blocks."""
@@ -231,7 +252,8 @@ class Brain:
         came = self._crossing.told(features.nodes.issued, now).sum(axis=0)
         self._asking.told(came, tick.tick_refused.sum(axis=1), now)
         requests, ended = tick.total.sum(axis=1).tolist(), self._sheddable.take().T.tolist()
-        service_times, lanes = self._learners.service_times(), self._learners.lanes()
+        lanes = self._learners.lanes()
+        figures = columns(features.endpoints, prediction, self._learners.service_times())
         moves = {}
         for i, course in self._courses.items():
             members = self._topology.members[i]
@@ -242,9 +264,8 @@ class Brain:
                 course.service,
                 members,
                 course.in_force,
-                features.endpoints,
-                prediction,
-                service_times,
+                course.rails.prior,
+                figures,
                 lanes=float(lanes[i]),
                 lanes_high=float(features.lanes.high[i]),
                 ready=ready,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from brain.alerts import Condition
+from brain.course import DISPUTED
 
 if TYPE_CHECKING:
     from brain.course import Course
@@ -19,15 +20,19 @@ def conditions(
     nodes: Iterable[NodeView],
     courses: Iterable[Course],
     moves: Mapping[int, Move],
+    known: Collection[str] = (),
 ) -> list[Condition]:
-    """What holds now. `models`: of the models; `overran`: ticks that were skipped; `moves`: by service id."""
+    """What holds now. `models`: of the models; `overran`: ticks that were skipped; `moves`: by service id.
+
+    `known`: services with an incident, of which nobody need hear twice that they are in trouble.
+    """
     out = list(models)
     if overran:
         out.append(Condition("TickOverrun", (), f"{overran} ticks were skipped: the last one came too late"))
     for node in nodes:
         out += _of_node(node)
     for course in courses:
-        out += _of_service(course, moves[course.service.id])
+        out += _of_service(course, moves[course.service.id], known)
     return out
 
 
@@ -45,7 +50,7 @@ def _of_node(node: NodeView) -> list[Condition]:
     return out
 
 
-def _of_service(course: Course, move: Move) -> list[Condition]:
+def _of_service(course: Course, move: Move, known: Collection[str]) -> list[Condition]:
     name, out = course.service.name, []
     if course.step.step:
         out.append(Condition("ShareSteppedBack", (("service", name),), f"{name} stands at {course.share:g} %"))
@@ -53,7 +58,7 @@ def _of_service(course: Course, move: Move) -> list[Condition]:
         labels = (("service", name), ("endpoint", address))
         said = f"{name}: {address} grew far stronger than it was and than its peers, without a known reason"
         out.append(Condition("UnexplainedGain", labels, f"{said}: it gets no more than it has"))
-    if move.guarded.trouble:
+    if move.guarded.trouble and (name not in known or move.guarded.trouble == DISPUTED):
         out.append(Condition("ServiceInTrouble", (("service", name),), f"{name}: {move.guarded.trouble}"))
     return out
 

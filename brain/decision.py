@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from brain.findings import Finding
 from dataplane.contract import Plan
 
 
@@ -135,6 +136,23 @@ class NodeView:
 
 
 @dataclass(frozen=True, slots=True)
+class IncidentView:
+    """What is wrong and belongs together (`brain.incidents`)."""
+
+    id: str  # in this run
+    kind: str  # and the labels: as opened, and so for as long as it lasts
+    labels: Mapping[str, str]
+    severity: str
+    since_s: float
+    summary: str
+    causes: tuple[str, ...]  # the likeliest first
+    evidence: tuple[Finding, ...]  # what was found, in that order
+    harm: float  # share of the requests of its service that it touched at worst
+    done: str  # by the brain
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """Something opened or closed at this tick. `labels` are its identity: no number in them."""
 
@@ -143,6 +161,8 @@ class Alert:
     labels: Mapping[str, str]
     summary: str
     severity: str = "warning"
+    description: str = ""  # evidence, what was done about it, what may be done: a line each
+    since_s: float = 0.0  # the brain's time since which it holds, or held
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +177,7 @@ class Decision:
     alerts: tuple[Alert, ...] = ()
     frozen: bool = False
     notes: tuple[str, ...] = field(default_factory=tuple)
+    incidents: tuple[IncidentView, ...] = ()  # open now
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers; keys are strings, ready for JSON."""

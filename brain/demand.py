@@ -55,6 +55,11 @@ class Demand:
         self._said: list[Said] = []  # by service slot; those that came since the last step are not in it
         self._count: list[float] = []
 
+    @property
+    def now_per_s(self) -> Floats:
+        """What was asked in the last step, requests a second by service slot; NaN where not all was in sight."""
+        return self._now_per_s
+
     def told(self, batch: Telemetry) -> None:
         """Count what was asked."""
         if isinstance(batch, Requests):

@@ -137,6 +137,8 @@ class Models:
     """After another model took over, the proof may take it back for this long, and nobody else takes over."""
     quantiles: bool = False
     """Learn p50, p95 and p99 of each endpoint, for people to see: nothing is decided by them."""
+    anomalies: bool = True
+    """Look for what is odd, and tell of it as incidents."""
     demand: bool = True
     """Foretell what will be asked of each service in the next half hour, for people and autoscalers."""
 

@@ -42,7 +42,7 @@ Floats = NDArray[np.float64]
 
 FULL = 0.98
 """No endpoint is planned to be busier. Beyond it the load is split by capacity: the queue is everybody's."""
-CLOSE = 1e-4
+CLOSE = 1e-3
 """The search ends when what is left of it changes the sum of the rates by this part of the load at most."""
 _SECTIONS = {n: np.linspace(0.0, 1.0, n + 1) for n in (16, 32)}
 _FEW = 32

@@ -51,47 +51,86 @@ class View:
     disputed: bool = False  # its nodes contradict each other and nobody can say who is right: move nothing
 
 
+def columns(endpoints: EndpointFeatures, capacities: Prediction, service_times: Prediction) -> Floats:
+    """What `look` cuts from, of all endpoints: a row a figure. No claim is above what `witnessed` allows."""
+    most = witnessed(endpoints.ok_per_s, endpoints.latency_s, endpoints.lanes)
+    over = np.maximum(1.0, np.nan_to_num(capacities.value / most, nan=1.0))
+    return np.stack(
+        (
+            capacities.value / over,
+            capacities.low / over,
+            capacities.high / over,
+            capacities.count,
+            # The settled one knows at once of a change, the decayed one is never far off for long: the worse counts.
+            np.fmax(endpoints.error_share, endpoints.settled_error_share),
+            service_times.value * over,
+            service_times.low * over,
+            service_times.high * over,
+            endpoints.latency_s,
+            endpoints.samples * (1.0 - endpoints.error_share),
+            endpoints.rate_per_s,
+            endpoints.ok_per_s,
+            endpoints.in_flight,
+            endpoints.quiet_s,
+            endpoints.disputed,
+        )
+    )
+
+
 def look(
     service: Service,
     members: Ints,
     in_force: Ints,
-    endpoints: EndpointFeatures,
-    capacities: Prediction,
-    service_times: Prediction,
+    prior: Floats,
+    figures: Floats,
     *,
     lanes: float,
     lanes_high: float,
     ready: bool,
     crossing_share: Floats | float = 0.0,
 ) -> View:
-    """Cut one service's rows out of the arrays of all endpoints, no claim above what `witnessed` allows."""
-    most = witnessed(endpoints.ok_per_s[members], endpoints.latency_s[members], endpoints.lanes[members])
-    over = np.maximum(1.0, np.nan_to_num(capacities.value[members] / most, nan=1.0))
+    """Cut one service out of the `columns` of all endpoints. `prior` as of `prior_of`."""
+    (
+        capacity,
+        low,
+        high,
+        count,
+        errors,
+        work,
+        work_low,
+        work_high,
+        latency,
+        good,
+        rate,
+        ok,
+        inflight,
+        quiet,
+        disputed,
+    ) = figures[:, members]
     return View(
         service=service,
         members=members,
-        prior=prior_of(service),
+        prior=prior,
         in_force=in_force,
-        capacity=capacities.value[members] / over,
-        capacity_low=capacities.low[members] / over,
-        capacity_high=capacities.high[members] / over,
-        count=capacities.count[members],
-        # The settled one knows at once of a change, the decayed one is never far off for long: the worse is believed.
-        error_share=np.fmax(endpoints.error_share, endpoints.settled_error_share)[members],
-        service_s=service_times.value[members] * over,
-        service_low_s=service_times.low[members] * over,
-        service_high_s=service_times.high[members] * over,
-        latency_s=endpoints.latency_s[members],
-        good=endpoints.samples[members] * (1.0 - endpoints.error_share[members]),
-        rate_per_s=endpoints.rate_per_s[members],
-        ok_per_s=endpoints.ok_per_s[members],
-        in_flight=endpoints.in_flight[members],
-        quiet_s=endpoints.quiet_s[members],
+        capacity=capacity,
+        capacity_low=low,
+        capacity_high=high,
+        count=count,
+        error_share=errors,
+        service_s=work,
+        service_low_s=work_low,
+        service_high_s=work_high,
+        latency_s=latency,
+        good=good,
+        rate_per_s=rate,
+        ok_per_s=ok,
+        in_flight=inflight,
+        quiet_s=quiet,
         lanes=lanes,
         lanes_high=lanes_high,
         ready=ready,
         crossing_share=crossing_share,
-        disputed=bool(endpoints.disputed[members].any()),
+        disputed=bool(disputed.any()),
     )
 
 

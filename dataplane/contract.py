@@ -91,13 +91,15 @@ class Service:
 class Node:
     """One proxy. `concurrency` is its worker threads: each keeps a schedule of its own that a push restarts.
 
-    `zone` is where it runs, "" unknown: what an endpoint of another zone serves for it crosses between them.
+    `zone` is where it runs, "" unknown: what an endpoint of another zone serves for it crosses between them. `service`
+    is the one that it stands beside and calls for, as a sidecar does; "": an edge, or not known.
     """
 
     id: int
     name: str
     concurrency: int = 1
     zone: str = ""
+    service: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class NodeSpec:
     admin_port: int = 0  # 0: a free one
     log_level: str = "warning"
     zone: str = ""  # Envoy's node.locality.zone; "": not told
+    service: str = ""  # whose sidecar it is; "": nobody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,8 @@ class Registry:
             services.append(Service(service_id, spec.name, tuple(endpoints)))
         self._live = live
         nodes = tuple(
-            Node(self._nodes.setdefault(n.name, len(self._nodes)), n.name, n.concurrency, n.zone) for n in mesh.nodes
+            Node(self._nodes.setdefault(n.name, len(self._nodes)), n.name, n.concurrency, n.zone, n.service)
+            for n in mesh.nodes
         )
         for r in mesh.routes:
             self._routes.setdefault(r.name, len(self._routes))

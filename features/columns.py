@@ -30,6 +30,7 @@ class EndpointFeatures:
     p99_s: Floats
     samples: Floats  # decayed count behind the figures above
     total: Ints  # of those that teach, ever
+    failed: Ints  # of those, not OK
     in_flight: Floats  # newest load report of each fresh node, summed; NaN when no node is fresh
     stuck_s: Floats  # how long requests have been open with none finishing; 0 when none are
     age_s: Floats  # since the endpoint joined
@@ -40,6 +41,7 @@ class EndpointFeatures:
     work_share: Floats  # the part of that which is work and not waiting; NaN when unknown
     lanes: Floats  # its service's lanes to reckon with; never NaN
     changed: NDArray[np.bool_]  # found slower or faster since the last tick
+    noted: NDArray[np.int8]  # 1 where found slower since the last tick by about twice or more, -1 faster
     disputed: NDArray[np.bool_]  # its nodes contradict each other and there is no majority
     settled_error_share: Floats  # `error_share` over the longer half-life of levels
     settled_samples: Floats  # the count behind that

@@ -39,6 +39,7 @@ class EndpointTally:
         self._failures = Failures(slots)
         self._sketch = QuantileSketch(slots, half_life_s)
         self._total = np.zeros(slots, dtype=np.int64)
+        self._failed = np.zeros(slots, dtype=np.int64)
         self._joined = np.full(slots, np.nan)
         self._last = np.full(slots, -np.inf)
 
@@ -47,7 +48,7 @@ class EndpointTally:
         self._sums.begin(endpoints, now)
         self._failures.begin(endpoints)
         self._sketch.clear(endpoints)
-        self._total[endpoints] = 0
+        self._total[endpoints] = self._failed[endpoints] = 0
         self._joined[endpoints] = now
         self._last[endpoints] = -np.inf
 
@@ -62,6 +63,7 @@ class EndpointTally:
         self._sums.add(_FINISHED, endpoint, 1.0, now)
         self._failures.told(endpoint, ~ok, now)
         np.add.at(self._total, endpoint, 1)
+        np.add.at(self._failed, endpoint[~ok], 1)
         self._last[endpoint] = now
         good, took = endpoint[ok], duration[ok].astype(np.float64)
         self._sums.add(_OK, good, 1.0, now)
@@ -96,6 +98,7 @@ class EndpointTally:
             p99_s=np.where(answered, p99, np.nan),
             samples=np.where(live, finished, 0.0),
             total=np.where(live, self._total, 0),
+            failed=np.where(live, self._failed, 0),
             in_flight=np.where(live, in_flight, np.nan),
             stuck_s=np.where(live, stuck_s, 0.0),
             age_s=np.where(live, now - self._joined, np.nan),
@@ -106,6 +109,7 @@ class EndpointTally:
             level_error=level.error,
             level_count=level.count,
             changed=level.changed,
+            noted=level.noted,
             disputed=level.disputed,
             settled_error_share=np.where(live, settled_share, np.nan),
             settled_samples=np.where(live, settled, 0.0),
@@ -118,28 +122,30 @@ class EndpointTally:
             self._sums.resize(slots)
             self._failures.resize(slots)
             self._sketch.resize(slots)
-            self._total = np.pad(self._total, (0, more))
+            self._total, self._failed = (np.pad(a, (0, more)) for a in (self._total, self._failed))
             self._joined = np.pad(self._joined, (0, more), constant_values=np.nan)
             self._last = np.pad(self._last, (0, more), constant_values=-np.inf)
 
     def state(self) -> dict[str, State]:
         """Each part's state; the first axis of every array is endpoints."""
-        own = {"total": self._total.copy(), "joined": self._joined.copy(), "last": self._last.copy()}
+        own = {"total": self._total, "failed": self._failed, "joined": self._joined, "last": self._last}
         return {
             "sums": self._sums.state(),
             "failures": self._failures.state(),
             "sketch": self._sketch.state(),
-            "own": own,
+            "own": {name: array.copy() for name, array in own.items()},
         }
 
     def restore(self, state: dict[str, State], left: float, now: float) -> None:
         """Take up a state kept at `left`: what it holds has decayed since. ValueError when it is of another shape."""
         own = state["own"]
-        check_state(own, {"total": self._total, "joined": self._joined, "last": self._last})
+        own = {"failed": np.zeros_like(own["total"]), **own}  # older states have none
+        like = {"total": self._total, "failed": self._failed, "joined": self._joined, "last": self._last}
+        check_state(own, like)
         self._sums.restore(state["sums"])
         self._failures.restore(state["failures"], left, now)
         self._sketch.restore(state["sketch"])
         self._sums.resume(left, now)
         self._sketch.resume(left, now)
-        self._total = own["total"].copy()
+        self._total, self._failed = own["total"].copy(), own["failed"].copy()
         self._joined, self._last = np.minimum(own["joined"], now), np.minimum(own["last"], now)

@@ -107,6 +107,7 @@ def test_status_shows_weights_shares_arms_gain_and_nodes(mesh):
     )
     assert "search shadow, learning 0% of its traffic on learned weights too few samples" in lines
     assert any("share would be" in line for line in lines)
+    assert "! alerts do not reach http://127.0.0.1:9093: Connection refused" in lines
 
 
 def test_status_in_json_is_what_the_admin_api_says(mesh):

@@ -16,7 +16,7 @@ from brain.settings import Cost, Guard, Learning, Limits, Mode, Proof, Settings,
 from dataplane.envoy.bootstrap import bootstrap
 from dataplane.mesh import BreakerSpec, EndpointSpec, NodeSpec, OutlierSpec, Registry, RetrySpec, RouteSpec
 from weirflow.config import ConfigError, load, schema, show, units
-from weirflow.config.build import build
+from weirflow.config.build import Alerts, Webhook, build
 from weirflow.config.check import check, check_text
 from weirflow.config.source import MAX_BYTES
 from weirflow.recording.calls import plain, revive, to_json
@@ -106,7 +106,7 @@ adaptive:
   limits: {enabled: false, goal_times: 12}
   proof: {window: 3m, min_requests: 99, negative_for: 31s, steps_percent: [80, 0], retry_after: 11m,
           switchback: {block: 1m, washout: 7s, rest: 5m, window: 2h}}
-  models: {challenger: simple, watch: 5m, quantiles: true, demand: false}
+  models: {challenger: simple, watch: 5m, quantiles: true, demand: false, anomalies: false}
 """
 
 
@@ -178,6 +178,35 @@ def test_everything_written_reaches_the_program(tmp_path):
     assert config.settings.shares == {"search": 50.0}
     assert config.recording.keep_bytes == 2 << 30
     assert config.recording.folder == ROOT / "deploy" / "../weirflow-data/recording"
+
+
+def test_everything_that_is_written_of_alerts_reaches_the_program_and_is_shown():
+    text = (
+        SMALLEST
+        + """\
+alerts:
+  alertmanagers: ["http://a:9093/", "https://b.example/alertmanager"]
+  resend: 10s
+  labels: {site: east}
+  runbook: https://wiki.example/weirflow
+  console: http://console.example
+  webhooks: [{url: "https://hooks.example/x?y=1", secret_file: keys/hook}]
+  file: alerts.jsonl
+"""
+    )
+    checked = check_text(text, Path("etc/mesh.yaml"))
+    assert build(checked).alerts == Alerts(
+        alertmanagers=("http://a:9093", "https://b.example/alertmanager"),
+        resend_s=10.0,
+        labels={"site": "east"},
+        runbook="https://wiki.example/weirflow",
+        console="http://console.example",
+        webhooks=(Webhook("https://hooks.example/x?y=1", Path("etc/keys/hook")),),
+        file=Path("etc/alerts.jsonl"),
+    )
+    assert check_text(show.as_yaml(checked), FILE).document == checked.document
+    assert "alerts.labels" not in show.as_dict(checked)["defaults"]
+    assert build(check_text(SMALLEST, FILE)).alerts == Alerts()
 
 
 def test_a_full_scan_and_the_zone_of_a_node_reach_the_wires():

@@ -250,7 +250,7 @@ async def test_9_when_all_endpoints_turn_bad_alike_nothing_is_reshuffled_and_one
         await until(lambda: _says(m, "is leased"), 30, "the trouble is over")
         await m.brain.stop()
     assert all(50 <= w <= 150 for weights in steps(tmp_path) for w in weights), "nobody is singled out"
-    assert [opened for opened, _ in alerts(tmp_path, "ServiceInTrouble")].count(True) == 1
+    assert [opened for opened, _ in alerts(tmp_path, "ServiceFailing")].count(True) == 1
 
 
 async def _says(m: Mesh, words: str) -> bool:

@@ -105,7 +105,7 @@ def test_case_10_a_zone_that_is_most_of_the_service_is_the_services_trouble_and_
     lived = live(of, 0.4)
     held = weights(at(lived, 26, 40))
     assert (held == held[0]).all()
-    assert opened(lived, "ServiceInTrouble") == [{"service": "lab"}]
+    assert opened(lived, "ServiceFailing") == [{"service": "lab"}]
     assert held[0][4:].max() <= 250, "the two that are left are not sent all"
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from brain.brain import Brain
 from brain.decision import Decision
-from brain.settings import Guard, Learning, Mode, Settings
+from brain.settings import Guard, Learning, Mode, Models, Settings
 from dataplane.contract import Arm, Endpoint, Node, Service, Topology
 from dataplane.simulated.drive import run
 from dataplane.simulated.endpoint import Behaviour, Fault
@@ -144,9 +144,12 @@ def test_case_9_all_endpoints_slow_alike_reshuffles_nothing() -> None:
         assert all(75 <= w <= 133 for w in weights(d)), weights(d)
 
 
-def test_case_9_all_endpoints_failing_moves_nothing_and_raises_one_alert_for_the_service() -> None:
+@pytest.mark.parametrize(("watches", "kind"), [(True, "ServiceFailing"), (False, "ServiceInTrouble")])
+def test_case_9_all_endpoints_failing_moves_nothing_and_raises_one_alert_for_the_service(
+    watches: bool, kind: str
+) -> None:
     fails = [Behaviour(faults=(Fault("error", 20, 50, share=share),)) for share in (0.6, 0.7, 0.8, 1.0)]
-    world = World(*fails)
+    world = World(*fails, settings=replace(ADAPTIVE, models=Models(anomalies=watches)))
     world.live(22)
     before = weights(world.decisions[-1])
     during = world.live(50)[4:]
@@ -154,7 +157,7 @@ def test_case_9_all_endpoints_failing_moves_nothing_and_raises_one_alert_for_the
     assert all(0.5 * b < w < 2 * b for b, w in zip(before, weights(during[0]), strict=True))
     world.live(100)
     alerts = [(a.kind, a.opened) for d in world.decisions for a in d.alerts]
-    assert alerts == [("ServiceInTrouble", True), ("ServiceInTrouble", False)]
+    assert alerts == [(kind, True), (kind, False)]
 
 
 @pytest.mark.parametrize("seed", [11, 12, 13])

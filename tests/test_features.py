@@ -33,7 +33,7 @@ def test_all_arrays_have_the_shapes_and_types_that_the_columns_promise():
         (frozen.services, {f.name: (2, 2) for f in fields(ServiceFeatures)} | {"failure_cost_s": (2,)}),
         (frozen.nodes, {f.name: (2,) for f in fields(NodeFeatures)} | {"picks": (2, 2), "issued": (2, 2)}),
     ):
-        kinds = {"Floats": "f", "Ints": "i", "NDArray[np.bool_]": "b"}
+        kinds = {"Floats": "f", "Ints": "i", "NDArray[np.int8]": "i", "NDArray[np.bool_]": "b"}
         for f in fields(part):
             array = getattr(part, f.name)
             assert (array.shape, array.dtype.kind) == (shapes[f.name], kinds[f.type]), f.name

@@ -14,7 +14,7 @@ from dataplane.simulated.fleet import Fate, Fleet, Trace
 from weirflow.lab.analysis import Case, Estimate, analyse, kinds
 from weirflow.lab.draw import draw
 from weirflow.lab.figures import Figures, told, trouble_of
-from weirflow.lab.run import Run, Weights
+from weirflow.lab.run import Run, Seen, Weights
 from weirflow.lab.scenario import Change, Group, Phase, RequestClass, Scenario
 
 PLAIN = Scenario("plain", "t", "s", (Group("all", 4),), load=0.5, warmup_s=5.0, duration_s=20.0, timeout_s=2.0)
@@ -132,6 +132,20 @@ def test_diverting_is_timed_from_the_fault_and_coming_back_from_its_end() -> Non
     assert seen.return_s == pytest.approx(6.5, abs=1.0)
     assert seen.bad_percent == 0.0
     assert seen.avoided_percent == pytest.approx(100.0)
+
+
+def test_incidents_are_counted_after_the_warm_up_and_timed_from_the_fault() -> None:
+    fleet, trace = draw(GRAY, np.random.default_rng(1), 1)
+    start = trouble_of(GRAY).start_s  # type: ignore[union-attr]
+    old, first = Seen(0.5, "I-1", "TrafficDrop lab"), Seen(start + 2.5, "I-2", "ServiceSlow lab")
+    second = Seen(start + 4.0, "I-2", "EndpointSlow bad-0")
+    seen = told(
+        GRAY, "weirflow", 1, fleet, trace, fate(trace), incidents=(old, replace(old, at_s=start), first, second)
+    )
+    assert (seen.incidents, seen.found_s, seen.cause) == (1, 2.5, "EndpointSlow bad-0")
+    none = told(GRAY, "weirflow", 1, fleet, trace, fate(trace), incidents=())
+    assert (none.incidents, none.found_s, none.cause) == (0, None, "")
+    assert told(GRAY, "random", 1, fleet, trace, fate(trace)).incidents is None, "nobody looked for any"
 
 
 def test_who_never_diverts_is_never_back_and_avoids_nothing() -> None:

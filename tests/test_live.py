@@ -84,6 +84,20 @@ async def test_a_tick_is_recorded_before_it_is_published() -> None:
     assert witness.log == ["decided Decision", "publish"]
 
 
+async def test_alerts_are_told_even_when_the_disk_and_the_wires_refuse() -> None:
+    made, witness, _ = driver()
+    told: list[int] = []
+    made.on_decision = lambda decision: told.append(decision.tick)
+
+    def refuses(*_: Any) -> None:
+        raise OSError("no disk")
+
+    witness.decided = refuses  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match="no disk"):
+        made.tick()
+    assert told == [1]
+
+
 async def test_what_is_told_is_recorded_before_the_brain_hears_it() -> None:
     made, witness, _ = driver()
     heard: list[str] = []

@@ -62,6 +62,10 @@ def test_a_scrape_tells_weights_gain_and_nodes_as_the_decision_has_them():
     assert of(samples, "weirflow_nacks_total", node="front-1") == 1
     assert of(samples, "weirflow_dropped_total", node="front-1", reason="duration") == 3
     assert of(samples, "weirflow_node_connected", node="front-2") == 0
+    where = {"service": "orders", "kind": "EndpointSlow", "severity": "critical"}
+    assert of(samples, "weirflow_incident_open", **where) == 1
+    assert of(samples, "weirflow_alert_receiver_up", receiver="http://127.0.0.1:9093") == 0
+    assert of(samples, "weirflow_alerts_lost_total", receiver="http://127.0.0.1:9093") == 0
     assert of(samples, "weirflow_recording_active") == 1
     assert of(samples, "weirflow_build_info", version="0.1.0") == 1
 
@@ -128,5 +132,8 @@ def test_names_keep_the_conventions(family):
     assert set(family.labels) <= {"service", "endpoint", "arm", "estimate", "node", "reason", "state", "version"} | {
         "ahead",
         "quantile",
+        "kind",
+        "severity",
+        "receiver",
     }
     assert len(FAMILIES) == len({f.name for f in FAMILIES})

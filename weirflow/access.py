@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,9 +25,13 @@ from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from weirflow.addresses import is_ip, is_loopback, is_wildcard
+from weirflow.config.problems import mend_of
 
 MAX_BODY_BYTES = 16 * 1024
 BODY_DEADLINE_S = 5.0
+
+WHO_HEADER = "X-Weirflow-Who"
+"""What the caller says of itself. A claim: the audit keeps the peer's address beside it."""
 
 log = structlog.get_logger("weirflow.admin")
 
@@ -113,8 +118,11 @@ def gate(access: Access) -> Any:
     return guarded
 
 
-async def body_of(request: web.Request) -> dict[str, Any]:
-    """The JSON object that was sent, {} for an empty body. RefusedError when it is anything else, or too slow."""
+async def body_of(request: web.Request, known: Collection[str]) -> dict[str, Any]:
+    """The JSON object that was sent, {} for an empty body. RefusedError when it is anything else, or too slow.
+
+    So it is when a key is none of `known`.
+    """
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
             raw = await request.read()
@@ -126,4 +134,13 @@ async def body_of(request: web.Request) -> dict[str, Any]:
         raise RefusedError(400, "the body is not JSON") from None
     if not isinstance(body, dict):
         raise RefusedError(400, "the body must be a JSON object")
+    for key in body:
+        if key not in known:
+            raise RefusedError(400, f"unknown key {key[:60]!r}", mend_of(key, sorted(known)))
     return body
+
+
+def who_of(request: web.Request) -> str:
+    """Who asks, as they say, and from where."""
+    claimed = re.sub(r"[^\w@.+-]", "?", request.headers.get(WHO_HEADER, "unknown"))[:64]
+    return f"{claimed} from {request.remote}"

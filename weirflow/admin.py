@@ -3,16 +3,18 @@
     GET  /status                       the last Decision, the wires, the process
     GET  /explain/SERVICE[/ENDPOINT]   why a service or an endpoint is as it is
     GET  /audit                        what operators asked, and what was so before and after
+    GET  /alerts                       what is open, what ended lately, and who was told
+    GET  /incidents[/ID]               what belongs together, with its timeline
     GET  /metrics                      for Prometheus
     GET  /healthz                      200 while the process answers
     POST /freeze {"on": true}, /rollback {}, /mode {"service", "mode", "share_percent"}
+    POST /silences {"kind", "labels", "for", "comment", "ack"}, kept by the Alertmanagers
 
 Nothing here decides: reads come from the Decision, changes are commands that the brain hears at its next tick.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -24,20 +26,18 @@ from brain.commands import Command, Freeze, Rollback, SetMode
 from brain.decision import Decision
 from brain.settings import Mode
 from weirflow import config
-from weirflow.access import MAX_BODY_BYTES, Access, RefusedError, body_of, gate, reply
+from weirflow.access import MAX_BODY_BYTES, Access, RefusedError, body_of, gate, reply, who_of
 from weirflow.addresses import join
 from weirflow.audit import Audit, Entry, standing
 from weirflow.config.build import Admin as AdminSection
 from weirflow.config.problems import mend_of
 from weirflow.explanation import endpoint_of, explain_endpoint, explain_service, service_named
 from weirflow.metrics import MeshCollector
+from weirflow.notify.desk import AlertDesk
 from weirflow.operations import Operations
 from weirflow.plain import plain
 
 __all__ = ["Admin", "Operations", "application"]
-
-WHO_HEADER = "X-Weirflow-Who"
-"""What the caller says of itself. A claim: the audit keeps the peer's address beside it."""
 
 
 class Admin:
@@ -88,7 +88,8 @@ def application(operations: Operations, access: Access) -> web.Application:
     """The aiohttp application over these operations."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(MeshCollector(operations))
-    desk = _Desk(operations, registry)
+    audit = Audit()
+    desk = _Desk(operations, registry, audit)
     app = web.Application(middlewares=[gate(access)], client_max_size=MAX_BODY_BYTES)
     app.add_routes(
         [
@@ -101,6 +102,7 @@ def application(operations: Operations, access: Access) -> web.Application:
             web.post("/freeze", desk.freeze),
             web.post("/rollback", desk.rollback),
             web.post("/mode", desk.mode),
+            *AlertDesk(operations, audit).routes(),
         ]
     )
     return app
@@ -109,10 +111,10 @@ def application(operations: Operations, access: Access) -> web.Application:
 class _Desk:
     """The handlers."""
 
-    def __init__(self, operations: Operations, registry: CollectorRegistry) -> None:
+    def __init__(self, operations: Operations, registry: CollectorRegistry, audit: Audit) -> None:
         self._operations = operations
         self._registry = registry
-        self._audit = Audit()
+        self._audit = audit
 
     # What can be read.
 
@@ -153,18 +155,18 @@ class _Desk:
     # What can be changed.
 
     async def freeze(self, request: web.Request) -> web.Response:
-        body = await _body(request, {"on"})
+        body = await body_of(request, {"on"})
         on = body.get("on", True)
         if not isinstance(on, bool):
             raise RefusedError(400, "'on' must be true or false")
         return self._obey(request, Freeze(on), {"frozen": on})
 
     async def rollback(self, request: web.Request) -> web.Response:
-        await _body(request, set())
+        await body_of(request, set())
         return self._obey(request, Rollback(), {"mode": Mode.SHADOW.value})
 
     async def mode(self, request: web.Request) -> web.Response:
-        body = await _body(request, {"service", "mode", "share_percent"})
+        body = await body_of(request, {"service", "mode", "share_percent"})
         service, mode, share = body.get("service"), body.get("mode"), body.get("share_percent")
         if not isinstance(service, str):
             raise RefusedError(400, "'service' must be a service's name")
@@ -183,8 +185,7 @@ class _Desk:
 
     def _obey(self, request: web.Request, command: Command, after: dict[str, Any]) -> web.Response:
         """Tell the brain, and write down who asked and what changed, whether or not it was obeyed."""
-        claimed = re.sub(r"[^\w@.+-]", "?", request.headers.get(WHO_HEADER, "unknown"))[:64]
-        who = f"{claimed} from {request.remote}"
+        who = who_of(request)
         before = standing(self._operations.decision())
         what = type(command).__name__
         try:
@@ -205,11 +206,3 @@ class _Desk:
 
 def _not_there(kind: str, name: str, known: Iterable[str]) -> NoReturn:
     raise RefusedError(404, f"no {kind} is named {name[:200]!r}", mend_of(name, known, kind=f"{kind}s"))
-
-
-async def _body(request: web.Request, known: set[str]) -> dict[str, Any]:
-    body = await body_of(request)
-    for key in body:
-        if key not in known:
-            raise RefusedError(400, f"unknown key {key[:60]!r}", mend_of(key, sorted(known)))
-    return body

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from weirflow import __version__
-from weirflow.commands import forecast, lab, mesh, operate, recording
+from weirflow.commands import alerts, forecast, lab, mesh, operate, recording
 from weirflow.commands.failing import Front
 
 app = typer.Typer(
@@ -32,6 +32,8 @@ app.command()(operate.explain)
 app.command()(operate.freeze)
 app.command()(operate.rollback)
 app.command()(operate.mode)
+app.add_typer(alerts.alerts, name="alerts")
+app.command()(alerts.incident)
 app.command()(forecast.forecast)
 app.add_typer(recording.record, name="record")
 app.add_typer(lab.lab, name="lab")

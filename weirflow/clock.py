@@ -29,3 +29,7 @@ class Clock:
     def real(self, virtual_s: float) -> float:
         """How many real seconds this many virtual ones last."""
         return virtual_s / self.rate
+
+    def wall(self, at: float) -> float:
+        """A moment of ours by the system's clock as it is set now: what other machines' clocks compare with."""
+        return time.time() - self.real(self.now() - at)

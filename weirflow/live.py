@@ -11,6 +11,7 @@ ends and the static rules serve. Ticks that were missed are skipped, never queue
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class Driver:
         self.recorder = recorder
         self.counters = Counters()
         self.dataplane: DataPlane | None = None  # given by `serve`: it is made with this driver's callables
+        self.on_decision: Callable[[Decision], None] | None = None  # who delivers alerts: returns at once, never raises
         self._checkpoint_path = checkpoint_path
         self._checkpoint_every_s = checkpoint_every_s
         self._checkpointed_at = clock.now()
@@ -128,6 +130,8 @@ class Driver:
         finally:
             self.counters.ticks += 1
             self.counters.last_tick_s = self.clock.now() - now
+        if self.on_decision is not None:  # before disks and wires: they may be what is wrong
+            self.on_decision(decision)
         if self.recorder is not None:
             self.recorder.decided(decision, now)
         if decision.plan is not None and self.dataplane is not None:

@@ -8,6 +8,7 @@ Labels are bounded by the mesh file and by what Weirflow itself names; nothing t
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +104,9 @@ FAMILIES = (
     Family("weirflow_node_parked", "Kinds of resource whose last version it refused.", ("node",)),
     Family("weirflow_nacks_total", "Versions that the node refused.", ("node",)),
     Family("weirflow_dropped_total", "Log entries that nobody learned from.", ("node", "reason")),
+    Family("weirflow_incident_open", "Incidents that are open.", ("service", "kind", "severity")),
+    Family("weirflow_alert_receiver_up", "1 while it takes what it is told of alerts.", ("receiver",)),
+    Family("weirflow_alerts_lost_total", "Messages given up: it was down too long, or refused.", ("receiver",)),
     Family("weirflow_recording_active", "1 while telemetry is being recorded."),
     Family("weirflow_recording_attempts_total", "Attempts recorded since the start."),
     Family("weirflow_recording_bytes", "Size of the recording on disk."),
@@ -135,6 +139,7 @@ class MeshCollector(Collector):
         if decision is not None:
             put("weirflow_frozen", decision.frozen)
             put("weirflow_plan_version", decision.plan.version if decision.plan is not None else None)
+            _incidents(put, decision)
             for service in decision.services:
                 _service(put, service)
                 for endpoint in service.endpoints:
@@ -157,6 +162,9 @@ def _process(put: Put, status: Mapping[str, Any], decision: Decision | None, now
     if renewed is not None:
         put("weirflow_lease_renewed_timestamp_seconds", renewed)
         put("weirflow_lease_age_seconds", max(0.0, now - renewed))
+    for receiver in _part(status, "alerts").get("receivers") or ():
+        put("weirflow_alert_receiver_up", receiver.get("up"), str(receiver.get("receiver")))
+        put("weirflow_alerts_lost_total", receiver.get("lost"), str(receiver.get("receiver")))
     recording = _part(status, "recording")
     put("weirflow_recording_active", recording.get("state") == "recording")
     put("weirflow_recording_attempts_total", recording.get("attempts"))
@@ -175,6 +183,12 @@ def _nodes(put: Put, status: Mapping[str, Any], decision: Decision | None) -> No
         put("weirflow_node_fresh", node.fresh, node.name)
         put("weirflow_node_report_age_seconds", node.report_age_s, node.name)
         put("weirflow_node_parked", len(node.parked), node.name)
+
+
+def _incidents(put: Put, decision: Decision) -> None:
+    counts = Counter((i.labels.get("service", ""), i.kind, i.severity) for i in decision.incidents)
+    for labels, count in counts.items():
+        put("weirflow_incident_open", count, *labels)
 
 
 def _service(put: Put, service: ServiceView) -> None:

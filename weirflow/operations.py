@@ -5,14 +5,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from brain.commands import Command
 from brain.decision import Decision
 
+if TYPE_CHECKING:
+    from weirflow.notify import Notifier
+
 
 class Operations(Protocol):
     """One mesh that runs. All calls return at once and are made from its event loop."""
+
+    @property
+    def notifier(self) -> Notifier:
+        """Who knows what is open, and delivers it."""
 
     def now(self) -> float:
         """The brain's time, seconds."""
@@ -25,7 +32,8 @@ class Operations(Protocol):
 
         `version`, `epoch`, `now`, `config` (`file`, `reload_error`), `xds` (`address`, `ttl_s`),
         `keda` (`address`; None when it is not served), `driver` (counters),
-        `wires` (by node), `envoys`, `recording` (None when nothing is recorded). Readers bear with what is missing.
+        `wires` (by node), `envoys`, `recording` (None when nothing is recorded), `alerts` (`receivers`). Readers
+        bear with what is missing.
         """
 
     def command(self, command: Command, who: str) -> None:

@@ -17,12 +17,18 @@ from brain.decision import (
     EndpointView,
     ForecastView,
     GainView,
+    IncidentView,
     NodeView,
     ServiceView,
     SwitchbackView,
 )
+from brain.findings import KINDS, Finding
+from brain.incidents import described
 from dataplane.contract import Plan, ServicePlan
+from weirflow.clock import Clock
+from weirflow.config.build import Alerts
 from weirflow.config.problems import mend_of
+from weirflow.notify import Notifier
 
 NOW = 1_700_000_000.0
 
@@ -99,6 +105,26 @@ def example_forecast(**changes: Any) -> ForecastView:
     return replace(steady, **changes)
 
 
+def example_incident(**changes: Any) -> IncidentView:
+    """An endpoint that turned slow 90 seconds ago and touches a tenth of the requests, with these changes."""
+    where = {"service": "orders", "endpoint": "10.0.0.2:8080"}
+    said = "10.0.0.2:8080 of orders takes 280 ms, 8 to 14 ms would be usual"
+    slow = Finding("EndpointSlow", "orders", NOW - 90, 0.28, 0.008, 0.014, 20.0, 0.1, said, where["endpoint"], "b")
+    incident = IncidentView(
+        id="I-1", kind="EndpointSlow", labels=where, severity="critical", since_s=NOW - 90, summary=said,
+        causes=("EndpointSlow 10.0.0.2:8080", "ServiceSlow orders"), evidence=(slow,), harm=0.1,
+        done="its share of the adaptive arm is 10.0%, by your weights it is 50.0%", advice=KINDS["EndpointSlow"].advice,
+    )  # fmt: skip
+    return replace(incident, **changes)
+
+
+def example_alert(**changes: Any) -> Alert:
+    """The same incident as it opens, with these changes."""
+    i = example_incident()
+    opened = Alert(i.kind, True, i.labels, i.summary, i.severity, described(i), i.since_s)
+    return replace(opened, **changes)
+
+
 def example_decision(**changes: Any) -> Decision:
     """Two services and two nodes at one tick, with these changes."""
     unknown = example_endpoint(
@@ -132,16 +158,44 @@ def example_decision(**changes: Any) -> Decision:
         plan=plan,
         services=(example_service(), shadow),
         nodes=(front, gone),
-        alerts=(Alert("NodeGone", True, {"node": "front-2"}, "front-2 does not report"),),
+        alerts=(
+            Alert(
+                "TelemetryStale",
+                True,
+                {"node": "front-2"},
+                "node front-2 is unknown: it never reported",
+                since_s=NOW - 3,
+            ),
+            example_alert(),
+        ),
+        incidents=(example_incident(),),
     )
     return replace(decision, **changes)
+
+
+class _Still(Clock):
+    """A clock that stands a quarter second after the example's tick."""
+
+    def now(self) -> float:
+        return NOW + 0.25
+
+    def wall(self, at: float) -> float:
+        return at
 
 
 class StagedOperations:
     """Shows what it is given; remembers what it is told."""
 
-    def __init__(self, decision: Decision | None = None, status: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        decision: Decision | None = None,
+        status: dict[str, Any] | None = None,
+        alerts: Alerts | None = None,
+    ) -> None:
         self.shown = decision
+        self.notifier = Notifier(alerts or Alerts(), _Still())  # has heard of the decision, and tells nobody
+        if decision is not None:
+            self.notifier.told(decision)
         self.process = status if status is not None else example_status()
         self.told: list[tuple[Command, str]] = []
 
@@ -198,4 +252,10 @@ def example_status() -> dict[str, Any]:
         },
         "envoys": {},
         "recording": {"folder": "rec", "state": "recording", "problem": None, "attempts": 900, "bytes": 4096},
+        "alerts": {
+            "receivers": [{
+                "receiver": "http://127.0.0.1:9093", "up": False, "failures": 3, "sent": 12, "lost": 0,
+                "error": "Connection refused",
+            }],
+        },
     }  # fmt: skip

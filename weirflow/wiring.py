@@ -36,12 +36,16 @@ from weirflow.fleet import Fleet
 from weirflow.keda import Scaler
 from weirflow.live import Driver
 from weirflow.log import configure as configure_log
+from weirflow.notify import Notifier
+from weirflow.plain import plain
 from weirflow.recording import Recorder, runs
 
 log = structlog.get_logger("weirflow")
 
 Between = Callable[[OnTelemetry], OnTelemetry]
 WITHDRAW_DEADLINE_S = 1.0  # how long a stop waits for the nodes to say that they are on the static rules
+READ_ONCE = ("xds", "admin", "keda", "alerts", "recording", "checkpoint")
+"""Sections that cannot change while it runs."""
 
 
 class Running:
@@ -57,6 +61,7 @@ class Running:
         self.registry = Registry()
         self.mesh = config.mesh
         self.reload_error: str | None = None
+        self.notifier = Notifier(config.alerts, clock, self.epoch)
         self._down = AsyncExitStack()
 
     async def start(self) -> None:
@@ -81,6 +86,10 @@ class Running:
         )
         log.info("checkpoint", result=self.driver.restore())
         down.callback(self.driver.save)
+
+        await self.notifier.start()
+        down.push_async_callback(self.notifier.stop)
+        self.driver.on_decision = self.notifier.told
 
         self.server = Server(
             self.mesh,
@@ -133,9 +142,7 @@ class Running:
             self.reload_error = str(error)
             log.error("reload refused; the old configuration stays", problems=[str(p) for p in error.problems])
             return False
-        fixed = [
-            name for name in ("xds", "admin", "keda", "recording", "checkpoint") if not same(self.config, config, name)
-        ]
+        fixed = [name for name in READ_ONCE if not same(self.config, config, name)]
         if fixed:
             self.reload_error = f"{self.path}: {', '.join(fixed)} cannot change while running; restart to apply"
             log.error("reload refused; the old configuration stays", needs_restart=fixed)
@@ -172,6 +179,7 @@ class Running:
             "wires": self.server.status(),
             "envoys": self.fleet.status(),
             "recording": self.recorder.status() if self.recorder is not None else None,
+            "alerts": {"receivers": plain(self.notifier.health())},
         }
 
     def command(self, command: Command, who: str) -> None:

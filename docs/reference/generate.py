@@ -153,7 +153,8 @@ def _kind(node: dict[str, Any], made: dict[str, Any]) -> str:
         case "array":
             return f"list of {_kind(node['items'], made)}".replace("list of section", "list of sections")
         case "object" | ["object", "null"]:
-            return "sections by name"
+            inner = node.get("additionalProperties")
+            return "text by name" if isinstance(inner, dict) and "type" in inner else "sections by name"
         case "string":
             return "size" if "512MiB" in node.get("examples", []) else "text"
         case "boolean":
@@ -184,11 +185,13 @@ CLI_INTRO = """\
 Exit status: 0 done; 1 found something, or failed; 2 wrong usage, or a mesh file that is not accepted; 3 no brain
 answers. `-o json` prints one JSON document on the standard output; complaints go to the standard error.
 
-`status`, `explain`, `freeze`, `rollback` and `mode` speak to the admin API of a mesh that runs. It listens on loopback
-(`admin` in [mesh.yaml](mesh-yaml.md)); `--admin` or `WEIRFLOW_ADMIN` names another. By hand, it is
-`curl http://127.0.0.1:9901/status`, `/explain/SERVICE`, `/explain/SERVICE/ENDPOINT`, `/audit`, `/metrics`, `/healthz`,
-and `curl -H 'Content-Type: application/json' -d '{"service": "orders", "mode": "adaptive"}' .../mode` (or `/freeze`
-with `{"on": true}`, `/rollback` with `{}`).
+`status`, `explain`, `freeze`, `rollback`, `mode`, `alerts` and `incident` speak to the admin API of a mesh that runs.
+It listens on loopback (`admin` in [mesh.yaml](mesh-yaml.md)); `--admin` or `WEIRFLOW_ADMIN` names another. By hand, it
+is `curl http://127.0.0.1:9901/status`, `/explain/SERVICE`, `/explain/SERVICE/ENDPOINT`, `/alerts`, `/incidents/ID`,
+`/audit`, `/metrics`, `/healthz`, and
+`curl -H 'Content-Type: application/json' -d '{"service": "orders", "mode": "adaptive"}' .../mode` (or `/freeze` with
+`{"on": true}`, `/rollback` with `{}`, `/silences` with
+`{"kind": "EndpointSlow", "labels": {"service": "orders"}, "for": "1h", "comment": "why"}`).
 """
 
 
@@ -202,8 +205,9 @@ def cli() -> str:
 
 def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     inner = getattr(command, "commands", None)
-    if inner is None:
+    if inner is None or command.invoke_without_command:
         yield words
+    if inner is None:
         return
     for name, sub in inner.items():
         yield from _commands(sub, (*words, name))

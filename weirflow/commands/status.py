@@ -61,6 +61,9 @@ def _problems(process: Json) -> Iterable[str]:
     problem = (process.get("recording") or {}).get("problem")
     if problem:
         yield f"the recording stopped: {problem}"
+    for receiver in (process.get("alerts") or {}).get("receivers") or []:
+        if receiver.get("up") is False:
+            yield f"alerts do not reach {receiver.get('receiver')}: {receiver.get('error')}"
     yield from ((process.get("driver") or {}).get("problems") or [])[-5:]
 
 

@@ -3,8 +3,8 @@ the process's own sections in plain dataclasses with units in their names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from brain.settings import Cost, Guard, Learning, Limits, Models, Proof, Settings, Switchback
@@ -19,6 +19,7 @@ from dataplane.mesh import (
     RouteSpec,
     ServiceSpec,
 )
+from weirflow.config.alerting import AlertsSection
 from weirflow.config.check import Checked
 from weirflow.config.model import Document, XdsSection
 from weirflow.config.problems import Problem
@@ -51,6 +52,27 @@ class Keda:
 
     address: str
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Who is sent a signed POST."""
+
+    url: str
+    secret_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Who hears of alerts. `runbook` None: the page that comes with Weirflow; `console`, `file` None: there is none."""
+
+    alertmanagers: tuple[str, ...] = ()
+    resend_s: float = 30.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    runbook: str | None = None
+    console: str | None = None
+    webhooks: tuple[Webhook, ...] = ()
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +110,7 @@ class Config:
     xds: Xds
     admin: Admin
     keda: Keda | None
+    alerts: Alerts
     recording: Recording
     checkpoint: Checkpoint
     discovery_interval_s: float
@@ -116,6 +139,7 @@ def build(checked: Checked) -> Config:
         xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
         admin=Admin(document.admin.address, document.admin.port, token, tuple(document.admin.hosts)),
         keda=None if document.keda is None else Keda(document.keda.address, document.keda.port),
+        alerts=_alerts(document.alerts, folder),
         recording=Recording(recording, document.recording.part, document.recording.keep),
         checkpoint=Checkpoint(checkpoint, document.checkpoint.every),
         discovery_interval_s=document.discovery.interval,
@@ -125,10 +149,23 @@ def build(checked: Checked) -> Config:
     )
 
 
+def _alerts(section: AlertsSection, folder: Path) -> Alerts:
+    return Alerts(
+        alertmanagers=tuple(section.alertmanagers),
+        resend_s=section.resend,
+        labels=dict(section.labels),
+        runbook=section.runbook,
+        console=section.console,
+        webhooks=tuple(Webhook(w.url, folder / w.secret_file) for w in section.webhooks),
+        file=None if section.file is None else folder / section.file,
+    )
+
+
 def _mesh(document: Document) -> Mesh:
     return Mesh(
         nodes=tuple(
-            NodeSpec(n.name, n.spawn, n.concurrency, n.admin_port, n.log_level, n.zone) for n in document.nodes
+            NodeSpec(n.name, n.spawn, n.concurrency, n.admin_port, n.log_level, n.zone, n.service)
+            for n in document.nodes
         ),
         listeners=tuple(ListenerSpec(x.name, x.address, x.port, tuple(x.nodes)) for x in document.listeners),
         routes=tuple(_route(r) for r in document.routes),
@@ -263,6 +300,7 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
             watch_s=adaptive.models.watch,
             quantiles=adaptive.models.quantiles,
             demand=adaptive.models.demand,
+            anomalies=adaptive.models.anomalies,
         ),
     )
 

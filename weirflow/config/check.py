@@ -86,6 +86,9 @@ def _references(source: Source) -> Iterator[Problem]:
     for i, route in source.entries("routes"):
         yield from _unknown(source, ("routes", i, "service"), route.get("service"), "service", services)
         yield from _unknown_in_list(source, ("routes", i, "listeners"), route.get("listeners"), "listener", listeners)
+    for i, node in source.entries("nodes"):
+        if node.get("service"):
+            yield from _unknown(source, ("nodes", i, "service"), node["service"], "service", services)
     for i, listener in source.entries("listeners"):
         yield from _unknown_in_list(source, ("listeners", i, "nodes"), listener.get("nodes"), "node", nodes)
     adaptive = source.data.get("adaptive")

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from weirflow.config.alerting import AlertsSection
 from weirflow.config.fields import Duration, Ip, Port, Section, Size
 from weirflow.config.rules import ListenerSection, NodeSection, RouteSection, ServiceSection
 from weirflow.config.tuning import AdaptiveSection
@@ -103,6 +104,8 @@ class Document(Section):
     """The local API and the metrics."""
     keda: KedaSection | None = None
     """The external scaler. Not served unless it is given."""
+    alerts: AlertsSection = Field(default_factory=AlertsSection)
+    """Who hears of alerts. They are in the log and in `weirflow alerts` in any case."""
     recording: RecordingSection = Field(default_factory=RecordingSection)
     """Telemetry and decisions, kept for replay."""
     checkpoint: CheckpointSection = Field(default_factory=CheckpointSection)

@@ -51,6 +51,8 @@ class NodeSection(Section):
     """Of a spawned Envoy."""
     zone: Zone = ""
     """Where it runs: Envoy's `node.locality`, and what `adaptive.cost.zone_crossing` compares with endpoints' zones."""
+    service: str = ""
+    """Whose sidecar it is, a name from `services`: what it sends is that service's calls. Empty: an edge."""
 
 
 class ListenerSection(Section):

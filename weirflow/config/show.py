@@ -35,7 +35,7 @@ def _defaults(section: BaseModel, prefix: str) -> list[str]:
         elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
             for i, item in enumerate(value):
                 out += _defaults(item, f"{path}[{i}]")
-        elif isinstance(value, dict) and value:
+        elif isinstance(value, dict) and _of_sections(value):
             for name, item in value.items():
                 out += _defaults(item, f"{path}.{name}")
         elif key not in section.model_fields_set:
@@ -57,7 +57,7 @@ def _mapping(section: BaseModel, indent: int, *, written: bool) -> list[str]:
             for item in value:
                 body = _mapping(item, indent + 4, written=mine)
                 lines += [" " * (indent + 2) + "- " + body[0].lstrip(), *body[1:]]
-        elif isinstance(value, dict) and value:
+        elif isinstance(value, dict) and _of_sections(value):
             lines.append(head)
             for name, item in value.items():
                 lines += [" " * (indent + 2) + json.dumps(name) + ":", *_mapping(item, indent + 4, written=mine)]
@@ -66,3 +66,8 @@ def _mapping(section: BaseModel, indent: int, *, written: bool) -> list[str]:
             line = f"{head} {json.dumps(plain[key])}"
             lines.append(line if mine else f"{line}  {DEFAULT_MARK}")
     return lines
+
+
+def _of_sections(value: dict[str, Any]) -> bool:
+    """Whether it is a mapping of names to sections, and not of names to text."""
+    return any(isinstance(item, BaseModel) for item in value.values())

@@ -145,6 +145,8 @@ class ModelsSection(Section):
     """After another model took over: until then the proof takes it back for a loss, and nobody else takes over."""
     quantiles: bool = _MODELS.quantiles
     """Learn p50, p95 and p99 of each endpoint, for `explain`. The first start of an installation compiles for 15 s."""
+    anomalies: bool = _MODELS.anomalies
+    """Look for what is odd, and tell of it as incidents."""
     demand: bool = _MODELS.demand
     """Foretell what will be asked of each service, 1 s to 30 min ahead: for `status`, metrics and autoscalers."""
 

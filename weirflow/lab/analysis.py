@@ -152,6 +152,7 @@ def _case(runs: Sequence[Run], bounds: Bounds) -> Case:
             worlds[seed].trace,
             fate,
             sound[policy, seed].weights if (policy, seed) in sound else None,
+            sound[policy, seed].incidents if (policy, seed) in sound else None,
         )
         for policy, seed, fate in fates
     }

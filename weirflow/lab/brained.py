@@ -10,12 +10,13 @@ would. The weights in force are read from its status. A scenario with broken tel
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Brained:
     parts: Running
     folder: Path
     told: dict[str, Any]  # the mesh file
+    incidents: list[tuple[float, str, str]] = field(default_factory=list)  # seen when, its id, its first cause
 
     @property
     def ports(self) -> Sequence[int]:
@@ -58,11 +60,19 @@ class Brained:
         self.parts.brain.signal(signal.SIGHUP)
 
     async def shares(self) -> Floats | None:
-        """The adaptive arm's weights; None before the first decision, or when the brain does not answer."""
+        """The adaptive arm's weights; None before the first decision, or when the brain does not answer.
+
+        The incidents that are open are kept as well.
+        """
         try:
-            found = await self.parts.brain.service(SERVICE)
-        except (KeyError, RuntimeError, TimeoutError, aiohttp.ClientError):
+            decision = await self.parts.brain.decision()
+        except (RuntimeError, TimeoutError, aiohttp.ClientError):
             return None
+        if decision is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        self.incidents += [(now, i["id"], i["causes"][0]) for i in decision.get("incidents", ())]
+        found = next(s for s in decision["services"] if s["name"] == SERVICE)
         weights = {e["address"]: e["weight"] for e in found["endpoints"]}
         out = np.array([weights.get(a, 0) for a in self.world.addresses], dtype=np.float64)
         return out / out.sum() if out.sum() else None

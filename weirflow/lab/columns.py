@@ -47,6 +47,11 @@ def columns(case: Case) -> list[Column]:
             ("diverted s", _median(lambda t: t.divert_s, 1)),
             ("back s", _median(lambda t: t.return_s, 1)),
         ]
+    if any(t.incidents is not None for t in told):
+        out += [
+            ("incidents", _median(lambda t: t.incidents, 0)),
+            ("found s", _median(lambda t: t.found_s, 1)),
+        ]
     if any(t.avoided_percent is not None for t in told):
         out.append(("avoided %", _median(lambda t: t.avoided_percent, 1)))
     if any(t.changes_per_minute is not None for t in told):

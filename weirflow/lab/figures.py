@@ -9,14 +9,15 @@ bear where that is less, second by second.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dataplane.simulated.fleet import Bools, Fate, Fleet, Floats, Trace
 from weirflow.lab.draw import end_s
-from weirflow.lab.run import Weights
+from weirflow.lab.run import Seen, Weights
 from weirflow.lab.scenario import Phase, Scenario
 
 DIVERTED = 0.2
@@ -96,11 +97,21 @@ class Told:
     avoided_percent: float | None = None  # of the failures that an even split would have met in the judged phase
     changes_per_minute: float | None = None  # of weights in force
     entropy: float | None = None  # of weights in force, over that of equal ones, mean
+    incidents: int | None = None  # that the brain opened after the warm-up; None: nobody looked for any
+    found_s: float | None = None  # from the fault's begin to the first of them that was open after it
+    cause: str = ""  # its first cause when the fault ended, or at the end of the run
     bound_per_s: float | None = None  # no more can be answered a second; only where there is a latency goal
 
 
 def told(
-    scenario: Scenario, policy: str, seed: int, fleet: Fleet, trace: Trace, fate: Fate, weights: Weights | None = None
+    scenario: Scenario,
+    policy: str,
+    seed: int,
+    fleet: Fleet,
+    trace: Trace,
+    fate: Fate,
+    weights: Weights | None = None,
+    incidents: Sequence[Seen] | None = None,
 ) -> Told:
     """Everything about one run."""
     felt_s = np.where(fate.ok, fate.latency_s, scenario.timeout_s)
@@ -121,8 +132,22 @@ def told(
         avoided_percent=_avoided_percent(fleet, trace, fate, inside),
         changes_per_minute=_changes_per_minute(weights) if weights else None,
         entropy=_entropy(weights) if weights else None,
+        **_watched(scenario, trouble, incidents),
         bound_per_s=None if scenario.latency_goal_s is None else bound_per_s(fleet, trace, judged),
     )
+
+
+def _watched(scenario: Scenario, trouble: Trouble | None, seen: Sequence[Seen] | None) -> dict[str, Any]:
+    """What the brain told people: incidents that began after the warm-up, when the first came, and what it said."""
+    if seen is None:
+        return {}
+    before = {i.id for i in seen if i.at_s < scenario.warmup_s}
+    new = [i for i in seen if i.id not in before]
+    out: dict[str, Any] = {"incidents": len({i.id for i in new})}
+    if trouble is None:
+        return out | {"cause": new[-1].cause if new else ""}
+    during = [i for i in new if trouble.start_s <= i.at_s < trouble.end_s]
+    return out | ({"found_s": during[0].at_s - trouble.start_s, "cause": during[-1].cause} if during else {})
 
 
 def bound_per_s(fleet: Fleet, trace: Trace, phase: Phase) -> float:

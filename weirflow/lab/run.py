@@ -63,6 +63,15 @@ class Weights:
     share: Floats  # (T, E) of traffic by weight; each row sums to 1
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An incident that the brain had open at a moment, asked once a second."""
+
+    at_s: float  # since the start of the run
+    id: str
+    cause: str  # the first: kind and place
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
     """A policy's run. `place` is its position within its seed's block: every other seed runs the block backwards."""
@@ -79,3 +88,4 @@ class Run:
     weights: Weights | None = None
     overhead: Mapping[str, float] = field(default_factory=dict)  # CPU shares, client lateness; by `weirflow.lab`
     refused: str = ""  # why these figures may not be reported, "" when they may
+    incidents: tuple[Seen, ...] | None = None  # None: nobody looked for any

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from dataplane.simulated.fleet import Fate, Fleet, Ints, Trace
-from weirflow.lab.brained import weirflow
+from weirflow.lab.brained import Brained, weirflow
 from weirflow.lab.client import Client
 from weirflow.lab.draw import draw, end_s
 from weirflow.lab.endpoints import Endpoints
 from weirflow.lab.overhead import LEAD_S, Watch, idle_run, refusal
 from weirflow.lab.peers import Proxies, World, stock
-from weirflow.lab.run import SHARE_PERCENT, WEIRFLOW, Run, Weights
+from weirflow.lab.run import SHARE_PERCENT, WEIRFLOW, Run, Seen, Weights
 from weirflow.lab.scenario import Scenario
 
 WEIGHTS_EVERY_S = 1.0
@@ -130,6 +130,7 @@ async def run_one(job: Job, idle: Mapping[str, float]) -> Run:
             async with _beside(_move(proxies, world, start), _weights(proxies, start, learned)):
                 seen = await client.seen()
             met = await endpoints.ended(len(job.trace))
+            incidents = _incidents(proxies, start)
             overhead = {**idle, **watch.end(), "client_late_s": seen.late_s, "timers_late_s": met.late_s}
     return Run(
         job.scenario,
@@ -144,7 +145,15 @@ async def run_one(job: Job, idle: Mapping[str, float]) -> Run:
         Weights(np.array([t for t, _ in learned]), np.array([w for _, w in learned])) if learned else None,
         overhead,
         refusal(overhead, float(np.median(job.trace.demand_s)) if len(job.trace) else 0.0),
+        incidents,
     )
+
+
+def _incidents(proxies: Proxies, start: float) -> tuple[Seen, ...] | None:
+    """What the brain told of; None where there is none."""
+    if not isinstance(proxies, Brained):
+        return None
+    return tuple(Seen(at - start, number, cause) for at, number, cause in proxies.incidents)
 
 
 def _located(fate: Fate, endpoint: Ints) -> Fate:

@@ -1,0 +1,48 @@
+"""What is found odd at a tick: one kind of trouble at one place, with what was seen and what would be usual."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as usual. Durations in seconds; `low` and `high` are the band that would be usual."""
+
+    kind: str  # CamelCase, of `KINDS`
+    service: str
+    since_s: float
+    value: float
+    low: float
+    high: float
+    times: float  # how far from usual, as a ratio above 1: ranks among findings of a kind
+    harm: float  # share of the service's requests that it touches, 0 to 1
+    said: str  # for people: what, and against what
+    endpoint: str = ""  # address; "": of the service as a whole
+    zone: str = ""  # of that endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What people can do about one kind of finding."""
+
+    rank: int  # as a cause: less is nearer to the root
+    advice: str
+    harmless: bool = False  # never critical
+
+
+KINDS = {
+    "EndpointHangs": Kind(1, "look at what the endpoint waits for; restart it if it does not come back"),
+    "EndpointFailing": Kind(3, "look at the endpoint's own log; compare its version and its host with its peers'"),
+    "EndpointSlow": Kind(5, "look at the endpoint's CPU, memory, disk and neighbours; restart or replace it"),
+    "ZoneHangs": Kind(0, "look at the zone's network and what its endpoints wait for; drain the zone if it stays"),
+    "ZoneFailing": Kind(2, "look at the zone's network and dependencies; drain the zone if it stays"),
+    "ZoneSlow": Kind(4, "look at the zone's network and hosts; drain the zone if it stays"),
+    "ServiceFailing": Kind(6, "look at what all its endpoints share: the last deploy, a dependency, the requests"),
+    "ServiceSlow": Kind(7, "look at what all its endpoints share: load, the last deploy, a dependency"),
+    "TrafficDrop": Kind(8, "look at those who call it and at the way to it: DNS, the gateway, the last deploy"),
+    "SaturationAhead": Kind(9, "add endpoints before traffic exceeds what they bear", harmless=True),
+    "TrafficSurge": Kind(10, "look at who calls; add endpoints if it stays", harmless=True),
+}
+"""By how near to the root of a trouble each is. A zone's are made of its endpoints' findings (`brain.incidents`) where
+most of the zone is odd, and go before them."""

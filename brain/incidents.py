@@ -1,0 +1,193 @@
+"""One incident for what belongs together: all findings about a service and about those who call it, one cause first.
+
+Findings of one service are one incident. A service that calls another one which is in trouble shows that trouble as its
+own, so what is found about a caller is put to the callee, hop by hop, as long as the callee's trouble was not found
+much later. Within an incident the causes are ranked: what is one endpoint's goes before what is a zone's, that before
+what is the service's; and where most endpoints are odd alike, it is not theirs.
+
+An incident keeps the name and the labels it was opened with, whatever is found out later: that goes into its words. It
+is over when nothing was found for `QUIET_S`. Its severity follows from harm, the share of the requests of its service
+that were touched at the worst moment.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from brain.alerts import Condition
+from brain.decision import IncidentView
+from brain.findings import KINDS, Finding
+
+SETTLES_S = 1.0
+"""From the first finding about a service as a whole to the incident: the next tick often names a better cause."""
+QUIET_S = 15.0
+FOLLOWS_S = 15.0
+"""A callee's trouble found up to this much later than its caller's is still taken for the cause."""
+MOST = 0.5
+"""Of a service's endpoints odd alike, above which it is the service; of a zone's, from which it is the zone."""
+HARMFUL = 0.05
+"""Share of a service's requests from which an incident is critical."""
+EVIDENCE = 6
+"""Findings that are told of one incident."""
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class _Open:
+    """An incident, or one that is about to be."""
+
+    number: int
+    since_s: float
+    kind: str = ""  # "": not opened yet
+    labels: Labels = ()
+    harm: float = 0.0
+    seen_s: float = 0.0
+    causes: tuple[Finding, ...] = field(default_factory=tuple)
+
+
+class Incidents:
+    """Which incidents there are."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, _Open] = {}  # by the service at the root
+        self._made = 0
+
+    @property
+    def services(self) -> frozenset[str]:
+        """Those with an incident, or with one about to be."""
+        return frozenset(self._open)
+
+    def judge(
+        self,
+        findings: Sequence[Finding],
+        calls: Mapping[str, Iterable[str]],
+        endpoints: Mapping[str, Mapping[str, int]],
+        done: Callable[[Finding], str],
+        now: float,
+    ) -> tuple[list[IncidentView], list[Condition]]:
+        """All that are open now, as people see them and as alerts want them.
+
+        `calls`: by caller, whom it called lately; `endpoints`: by service, how many it has in each zone; `done`: what
+        was done about a finding, in words.
+        """
+        for root, group in _grouped(findings, calls).items():
+            incident = self._of(root, {f.service for f in group}, min(f.since_s for f in group))
+            incident.causes = ranked(group, endpoints.get(root, {}), root)
+            incident.harm = max(incident.harm, *(f.harm for f in group if f.service == root or len(group) == 1), 0.0)
+            incident.seen_s = now
+            first = incident.causes[0]
+            if not incident.kind and (first.endpoint or now - incident.since_s >= SETTLES_S):
+                incident.kind, incident.labels = first.kind, _labels(first)
+        for root in [r for r, i in self._open.items() if now - i.seen_s > (QUIET_S if i.kind else 0.0)]:
+            del self._open[root]
+        views = [_view(i, done) for i in self._open.values() if i.kind]
+        return views, [_condition(v, i.labels) for v, i in zip(views, _opened(self._open), strict=True)]
+
+    def _of(self, root: str, services: set[str], since_s: float) -> _Open:
+        """The incident of this root, which may have been taken for another service's until now."""
+        known = [self._open[s] for s in sorted(services | {root}) if s in self._open]
+        if not known:
+            self._made += 1
+            self._open[root] = _Open(self._made, since_s)
+            return self._open[root]
+        first = min(known, key=lambda i: (not i.kind, i.number))
+        self._open = {s: i for s, i in self._open.items() if i not in known}
+        self._open[root] = first
+        return first
+
+
+def _opened(incidents: Mapping[str, _Open]) -> list[_Open]:
+    return [i for i in incidents.values() if i.kind]
+
+
+def _grouped(findings: Sequence[Finding], calls: Mapping[str, Iterable[str]]) -> dict[str, list[Finding]]:
+    """Findings by the service at the root of them."""
+    by_service: dict[str, list[Finding]] = defaultdict(list)
+    for f in findings:
+        by_service[f.service].append(f)
+    began = {s: min(f.since_s for f in some) for s, some in by_service.items()}
+    out: dict[str, list[Finding]] = defaultdict(list)
+    for service, some in by_service.items():
+        root, passed = service, {service}
+        while True:
+            below = [s for s in calls.get(root, ()) if s in began and s not in passed]
+            below = [s for s in below if began[s] <= began[root] + FOLLOWS_S]
+            if not below:
+                break
+            root = min(below, key=lambda s: (min(KINDS[f.kind].rank for f in by_service[s]), began[s], s))
+            passed.add(root)
+        out[root] += some
+    return out
+
+
+def ranked(group: Sequence[Finding], zones: Mapping[str, int], root: str) -> tuple[Finding, ...]:
+    """Causes, the likeliest first. `zones`: how many endpoints the root service has in each."""
+    out = [f for f in group if not f.endpoint or f.service != root]
+    for kind in ("EndpointHangs", "EndpointFailing", "EndpointSlow"):
+        mine = [f for f in group if f.endpoint and f.service == root and f.kind == kind]
+        out += _of_endpoints(mine, zones, kind)
+    return tuple(sorted(out, key=lambda f: (f.service != root, KINDS[f.kind].rank, -f.harm * f.times, f.endpoint)))
+
+
+def _of_endpoints(mine: list[Finding], zones: Mapping[str, int], kind: str) -> list[Finding]:
+    """These endpoints' findings, or what they are a part of: a zone's, or the service's."""
+    if not mine:
+        return []
+    odd: dict[str, int] = defaultdict(int)
+    for f in mine:
+        odd[f.zone] += 1
+    total, what = sum(zones.values()), kind.removeprefix("Endpoint")
+    whole = [z for z, n in odd.items() if z and n >= 2 and n > MOST * zones.get(z, n)]
+    if len(whole) == 1 and odd[whole[0]] > MOST * len(mine) and len(zones) > 1:
+        name = whole[0]
+        said = f"zone {name}: {odd[name]} of its {zones.get(name, odd[name])} endpoints are odd, as {mine[0].said}"
+        worst = max(mine, key=lambda f: f.times)
+        harm = sum(f.harm for f in mine)
+        return [replace(worst, kind=f"Zone{what}", endpoint="", zone=name, said=said, harm=min(1.0, harm)), *mine]
+    if len(mine) > MOST * total:
+        worst = max(mine, key=lambda f: f.times)
+        said = f"{len(mine)} of the {total} endpoints of {worst.service} are odd, as {worst.said}"
+        kind = "ServiceFailing" if what == "Failing" else "ServiceSlow"
+        return [replace(worst, kind=kind, endpoint="", zone="", said=said, harm=min(1.0, sum(f.harm for f in mine)))]
+    return mine
+
+
+def _labels(f: Finding) -> Labels:
+    out = [("service", f.service)]
+    if f.endpoint:
+        out.append(("endpoint", f.endpoint))
+    elif f.kind.startswith("Zone"):
+        out.append(("zone", f.zone))
+    return tuple(out)
+
+
+def _view(incident: _Open, done: Callable[[Finding], str]) -> IncidentView:
+    first = incident.causes[0]
+    harmless = KINDS[incident.kind].harmless
+    return IncidentView(
+        id=f"I-{incident.number}",
+        kind=incident.kind,
+        labels=dict(incident.labels),
+        severity="critical" if incident.harm >= HARMFUL and not harmless else "warning",
+        since_s=incident.since_s,
+        summary=first.said,
+        causes=tuple(f"{f.kind} {f.endpoint or f.zone or f.service}" for f in incident.causes),
+        evidence=tuple(incident.causes[:EVIDENCE]),
+        harm=incident.harm,
+        done=done(first),
+        advice=KINDS[first.kind].advice,
+    )
+
+
+def _condition(view: IncidentView, labels: Labels) -> Condition:
+    return Condition(view.kind, labels, view.summary, described(view), view.severity)
+
+
+def described(view: IncidentView) -> str:
+    """What people read beside the summary: evidence, harm, what was done and what may be."""
+    lines = [f.said for f in view.evidence]
+    lines += [f"touches {view.harm:.1%} of the requests at worst", f"done: {view.done}", f"to do: {view.advice}"]
+    return "\n".join(lines)

@@ -1,0 +1,196 @@
+"""What is odd about a service as a whole: slow, failing, asked for far less or far more, soon to be asked too much.
+
+All are tests of a change against what is usual of the service (`models.page`, `models.usual`), with an effect size that
+matters in each: half as slow again, failures in fifty, half or twice the traffic. Counts scatter more than Poisson's
+where traffic comes in bursts, and evidence is worth as much less. What was not in sight is unknown: it is no drop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brain.explain import duration, percent
+from brain.findings import Finding
+from models.page import Page, more_fail, other_mean, other_rate
+from models.usual import Usual
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dataplane.contract import Topology
+    from features.columns import EndpointFeatures, ServiceFeatures
+    from models.base import Floats
+
+Bools = NDArray[np.bool_]
+
+SLOWER = float(np.log(1.7))
+FAILING, TIMES = 0.02, 3.0
+LEAST_SHARE, PRIOR_REQUESTS = 0.002, 100.0
+HALF, TWICE = 0.5, 2.0
+LEAST_PER_S = 1.0
+"""With fewer requests a second nothing is told of a service's latency or traffic."""
+FAST_S, SLOW_S = 10.0, 60.0
+"""Half-lives between which a trend of traffic is seen."""
+AHEAD_S = 300.0
+"""A crossing of the capacity further ahead is no news yet."""
+BUSY = 0.6
+"""Of its capacity, below which no trend is believed to lead to saturation."""
+HELD_S = 5.0
+_EVIDENCE = 14.0
+
+
+class ServiceWatch:
+    """Of all service slots."""
+
+    def __init__(self, slots: int) -> None:
+        self._latency = Usual(slots, least_spread=0.1)
+        self._slow = Page(slots, _EVIDENCE, most=7.0)
+        self._failing = Page(slots, _EVIDENCE, most=_EVIDENCE)
+        self._usual_fails = np.zeros((2, slots))
+        self._lately_fails = np.zeros((2, slots))
+        self._rate = Usual(slots, least_spread=0.0)
+        self._drop, self._surge = Page(slots, _EVIDENCE, most=8.0), Page(slots, _EVIDENCE, most=8.0)
+        self._levels = np.full((2, slots), np.nan)  # of the rate, fast and slow
+        self._rises_since = np.full(slots, np.inf)
+        self._since: dict[tuple[str, int], float] = {}
+        self._at = -np.inf
+
+    def look(
+        self,
+        felt: ServiceFeatures,
+        endpoints: EndpointFeatures,
+        asked_per_s: Floats,
+        capacity: Floats,
+        topology: Topology,
+        now: float,
+    ) -> list[Finding]:
+        """What is odd at this tick. `asked_per_s` and `capacity` by service slot; NaN for unknown."""
+        self._resize(topology.service_slots)
+        since_s = max(1e-9, now - self._at) if self._at > -np.inf else 1.0
+        latency = self._slower(endpoints, topology, now)
+        share, usual_share = self._fails(felt, since_s)
+        rate, usual_rate = self._traffic(asked_per_s, since_s, now)
+        lead_s = self._saturation(asked_per_s, capacity, since_s, now)
+        self._at = now
+        odd = {
+            "ServiceFailing": self._failing.odd,
+            "ServiceSlow": self._slow.odd,
+            "TrafficDrop": self._drop.odd,
+            "SaturationAhead": now - self._rises_since >= HELD_S,
+            "TrafficSurge": self._surge.odd,
+        }
+        figures = {
+            "ServiceFailing": (share, usual_share),
+            "ServiceSlow": (latency, np.exp(self._latency.mean)),
+            "TrafficDrop": (rate, usual_rate),
+            "SaturationAhead": (lead_s, capacity),
+            "TrafficSurge": (rate, usual_rate),
+        }
+        out = list(self._found(odd, figures, topology, now))
+        self._since = {key: at for key, at in self._since.items() if odd[key[0]][key[1]]}
+        return out
+
+    def _slower(self, seen: EndpointFeatures, topology: Topology, now: float) -> Floats:
+        """Mean latency lately by service, seconds; NaN where unknown."""
+        known = np.isfinite(seen.latency_s) & (topology.service_of >= 0)
+        where = topology.service_of[known]
+        ok = seen.ok_per_s[known]
+        rate = np.bincount(where, ok, topology.service_slots)
+        took = np.bincount(where, ok * seen.latency_s[known], topology.service_slots)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            latency = np.where(rate >= LEAST_PER_S, took / rate, np.nan)
+            log = np.log(latency)
+        self._slow.learn_many(other_mean(log, self._latency.mean, np.maximum(self._latency.spread, 0.2), SLOWER))
+        lasting = self._latency.learn_many(log, self._slow.odd, now)
+        self._slow.forget(lasting)
+        return latency
+
+    def _fails(self, felt: ServiceFeatures, since_s: float) -> tuple[Floats, Floats]:
+        """The share of failures lately, refusals by limits left out, and the usual one."""
+        count = felt.tick_count.sum(axis=1)
+        refused = felt.tick_refused.sum(axis=1)
+        ended = np.stack([count - refused, felt.tick_failed.sum(axis=1) - refused])
+        size = self._usual_fails.shape[1]
+        ended = np.maximum(ended[:, :size], 0.0)
+        total, bad = self._usual_fails
+        usual = np.clip((bad + LEAST_SHARE * PRIOR_REQUESTS) / (total + PRIOR_REQUESTS), LEAST_SHARE, 0.5)
+        odd_share = np.minimum(np.maximum(FAILING, TIMES * usual), 0.9)
+        odd = self._failing.learn_many(np.where(ended[0] > 0, more_fail(ended[0], ended[1], usual, odd_share), np.nan))
+        self._usual_fails = self._usual_fails * 0.5 ** (since_s / 300.0) + np.where(odd, 0.0, ended)
+        self._lately_fails = self._lately_fails * 0.5 ** (since_s / 3.0) + ended
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self._lately_fails[0] > 0, self._lately_fails[1] / self._lately_fails[0], np.nan), usual
+
+    def _traffic(self, asked_per_s: Floats, since_s: float, now: float) -> tuple[Floats, Floats]:
+        """What is asked, and what is usual."""
+        usual, spread = self._rate.mean, self._rate.spread
+        expected, count = usual * since_s, asked_per_s * since_s
+        with np.errstate(divide="ignore", invalid="ignore"):
+            worth = 1.0 / np.maximum(1.0, np.square(spread) * since_s / usual)  # bursts: more than Poisson's variance
+        known = np.where(usual >= LEAST_PER_S, worth, np.nan)
+        self._drop.learn_many(known * other_rate(count, expected, HALF))
+        self._surge.learn_many(known * other_rate(count, expected, TWICE))
+        lasting = self._rate.learn_many(asked_per_s, self._drop.odd | self._surge.odd, now)
+        for page in (self._drop, self._surge):
+            page.forget(lasting)
+        return asked_per_s, usual
+
+    def _saturation(self, asked_per_s: Floats, capacity: Floats, since_s: float, now: float) -> Floats:
+        """In how many seconds the trend crosses the capacity; NaN where it does not."""
+        halves = np.array([[FAST_S], [SLOW_S]])
+        part = 1.0 - 0.5 ** (since_s / halves)
+        begun = np.isfinite(self._levels)
+        moved = self._levels + part * (asked_per_s - self._levels)
+        self._levels = np.where(np.isfinite(asked_per_s), np.where(begun, moved, asked_per_s), self._levels)
+        fast, slow = self._levels
+        slope = (fast - slow) * np.log(2.0) / (SLOW_S - FAST_S)  # a ramp is followed a half-life over ln 2 late
+        luck = 3.0 * np.sqrt(np.maximum(fast, 1.0) * np.log(2.0) / (2.0 * FAST_S))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lead = (capacity - fast) / slope
+        rises = (fast - slow > luck) & (fast > BUSY * capacity) & (lead < AHEAD_S)
+        self._rises_since = np.where(rises, np.minimum(self._rises_since, now), np.inf)
+        return np.where(rises, np.maximum(lead, 0.0), np.nan)
+
+    def _found(
+        self, odd: dict[str, Bools], figures: dict[str, tuple[Floats, Floats]], topology: Topology, now: float
+    ) -> Iterator[Finding]:
+        for kind, who in odd.items():
+            for s in topology.services:
+                if not who[s.id]:
+                    continue
+                since = self._since.setdefault((kind, s.id), now)
+                value, usual = (float(np.nan_to_num(figure[s.id])) for figure in figures[kind])
+                low, high, times, harm, said = _words(kind, value, usual)
+                yield Finding(kind, s.name, since, value, low, high, times, harm, f"{s.name} {said}")
+
+    def _resize(self, slots: int) -> None:
+        more = max(slots - self._rises_since.size, 0)
+        if not more:
+            return
+        for part in (self._latency, self._slow, self._failing, self._rate, self._drop, self._surge):
+            part.resize(slots)
+        wide = ((0, 0), (0, more))
+        self._usual_fails, self._lately_fails = np.pad(self._usual_fails, wide), np.pad(self._lately_fails, wide)
+        self._levels = np.pad(self._levels, wide, constant_values=np.nan)
+        self._rises_since = np.pad(self._rises_since, (0, more), constant_values=np.inf)
+
+
+def _words(kind: str, value: float, usual: float) -> tuple[float, float, float, float, str]:
+    """The usual band, times, harm and words."""
+    if kind == "ServiceFailing":
+        said = f"fails {percent(value)} of its requests, usually {percent(usual)}"
+        return 0.0, max(FAILING, TIMES * usual), max(value / usual, 1.0), value, said
+    if kind == "ServiceSlow":
+        times = max(value / usual, 1.0) if usual > 0 else 1.0
+        said = f"takes {duration(value)} a request, usually {duration(usual)}"
+        return usual / 1.7, usual * 1.7, times, 1.0, said
+    if kind == "SaturationAhead":
+        said = f"will be asked more than the {usual:.0f} a second that it bears, in {duration(value)} as traffic rises"
+        return 0.0, usual, 1.0, 0.0, said
+    said = f"is asked {value:.0f} times a second, usually {usual:.0f}"
+    if kind == "TrafficDrop":
+        return HALF * usual, TWICE * usual, usual / max(value, 1e-9), max(0.0, 1.0 - value / max(usual, 1e-9)), said
+    return HALF * usual, TWICE * usual, value / max(usual, 1e-9), 0.0, said

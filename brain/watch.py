@@ -1,0 +1,97 @@
+"""The watch over a mesh: what is odd at a tick, put together to incidents.
+
+It decides nothing about traffic: weights and limits have their own reasons. What it says is for people, and what the
+brain did about it meanwhile is told beside it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain.endpoint_watch import EndpointWatch
+from brain.incidents import Incidents
+from brain.service_watch import ServiceWatch
+
+if TYPE_CHECKING:
+    from brain.alerts import Condition
+    from brain.decision import IncidentView, ServiceView
+    from brain.findings import Finding
+    from dataplane.contract import Topology
+    from features.columns import Features
+    from models.base import Floats
+
+
+class Watch:
+    """Of one topology."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._endpoints = EndpointWatch(topology.endpoint_slots)
+        self._services = ServiceWatch(topology.service_slots)
+        self._incidents = Incidents()
+        self._topology = topology
+        self.moved(topology)
+
+    @property
+    def services(self) -> frozenset[str]:
+        """Those with an incident, or with one about to be."""
+        return self._incidents.services
+
+    def moved(self, topology: Topology) -> None:
+        """Other members. Slots are never used twice, so what is known of the others stands."""
+        self._topology = topology
+        self._zones = {s.name: Counter(e.zone for e in s.endpoints) for s in topology.services}
+
+    def look(
+        self,
+        features: Features,
+        services: Sequence[ServiceView],
+        asked_per_s: Floats,
+        carried: Callable[[int], Floats],
+        now: float,
+    ) -> tuple[list[IncidentView], list[Condition]]:
+        """All incidents now, as people see them and as alerts want them.
+
+        `asked_per_s` by service slot, NaN for unknown; `carried`: what each node sent to a service slot lately.
+        """
+        topology = self._topology
+        capacity = np.full(topology.service_slots, np.nan)
+        for view in services:
+            if view.capacity is not None:
+                capacity[view.id] = view.capacity
+        found = self._endpoints.look(features.endpoints, topology, now)
+        found += self._services.look(features.services, features.endpoints, asked_per_s, capacity, topology, now)
+        by_name = {view.name: view for view in services}
+        return self._incidents.judge(found, self._calls(carried), self._zones, lambda f: done(f, by_name), now)
+
+    def _calls(self, carried: Callable[[int], Floats]) -> Mapping[str, set[str]]:
+        """Whom each service called lately, by its own proxies."""
+        out: dict[str, set[str]] = defaultdict(set)
+        callers = [n for n in self._topology.nodes if n.service]
+        for s in self._topology.services if callers else ():
+            sent = carried(s.id)
+            for n in callers:
+                if n.service != s.name and n.id < len(sent) and sent[n.id] > 0:
+                    out[n.service].add(s.name)
+        return out
+
+
+def done(finding: Finding, services: Mapping[str, ServiceView]) -> str:
+    """What the brain has done about it, in words."""
+    view = services.get(finding.service)
+    if view is None:
+        return "nothing"
+    if view.limited:
+        return f"at most {view.limit} requests may be open, {view.refused_per_s:.0f} a second are refused"
+    if view.share_percent <= 0.0:
+        return f"nothing, the service is {view.state}"
+    cut = [e for e in view.endpoints if e.address == finding.endpoint or (finding.zone and e.zone == finding.zone)]
+    cut = [e for e in cut if finding.endpoint or finding.kind.startswith("Zone")]
+    if not cut:
+        return "nothing yet: no weight can mend it"
+    share = sum(e.share for e in cut)
+    even = sum(e.static_weight for e in cut) / sum(e.static_weight for e in view.endpoints)
+    return f"its share of the adaptive arm is {share:.1%}, by your weights it is {even:.1%}"

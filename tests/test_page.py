@@ -1,0 +1,60 @@
+"""Page's test, both ways: evidence adds up to a change, calm takes it away, and unknown is neither."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.page import Page, more_fail, other_mean, other_rate
+
+
+def states(*gains: float, evidence: float = 3.0, most: float = 2.0) -> list[bool]:
+    page = Page(1, evidence, most)
+    return [bool(page.learn_many(np.array([gain]))[0]) for gain in gains]
+
+
+def test_evidence_adds_up_and_the_way_back_is_as_long() -> None:
+    assert states(1, 1, 1, 1) == [False, False, True, True]
+    assert states(2, 2, -1, -1, -1) == [False, True, True, True, False]
+
+
+def test_calm_takes_evidence_away_but_lays_none_up() -> None:
+    assert states(-9, -9, 2, 2) == [False, False, False, True]
+    assert states(2, -2, 2, -2, 2, -2) == [False] * 6
+
+
+def test_one_step_counts_as_no_more_than_it_may() -> None:
+    assert states(1e9) == [False]
+    assert states(1e9, -1e9, 1e9) == [False] * 3
+
+
+def test_unknown_is_as_it_was() -> None:
+    assert states(2, float("nan"), float("nan"), 1) == [False, False, False, True]
+    assert states(2, 2, float("nan")) == [False, True, True]
+
+
+def test_streams_know_nothing_of_each_other_and_can_be_forgotten() -> None:
+    page = Page(2, 3.0, 2.0)
+    for _ in range(2):
+        odd = page.learn_many(np.array([2.0, -2.0]))
+    assert odd.tolist() == [True, False]
+    page.resize(3)
+    page.forget(np.array([0]))
+    assert page.learn_many(np.array([2.0, 2.0, 2.0])).tolist() == [False] * 3
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=50))
+def test_whatever_comes_a_state_is_a_state(gains: list[float]) -> None:
+    assert all(isinstance(s, bool) for s in states(*gains))
+
+
+def test_ratios_favour_what_was_seen() -> None:
+    count = np.array([100.0, 100.0])
+    fails = more_fail(count, np.array([0.0, 4.0]), np.full(2, 0.002), np.full(2, 0.02))
+    assert fails[0] < 0 < fails[1]
+    rate = other_rate(np.array([100.0, 50.0]), np.full(2, 100.0), 0.5)
+    assert rate[0] < 0 < rate[1]
+    mean = other_mean(np.array([0.0, 0.5]), np.zeros(2), np.full(2, 0.2), 0.5)
+    assert mean.tolist() == pytest.approx([-3.125, 3.125])

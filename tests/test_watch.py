@@ -1,0 +1,41 @@
+"""The watch in a mesh in virtual time: each trouble is one incident, found in seconds; calm is silent."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.incidents import CALM_S, ENDPOINTS, HEALTHY, RATE_PER_S, TROUBLES, live, suffer
+
+BY_NAME = {t.name: t for t in TROUBLES}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["slow_3", "slow_10", "fails_0.5", "all_fail_0.2", "hang", "all_slow_5", "zone_fails", "drop_0.1", "surge_2.5"],
+)
+def test_each_trouble_is_one_incident_with_its_cause_first_and_nothing_is_told_before(name: str) -> None:
+    told = suffer(BY_NAME[name], seed=11)
+    assert told.before == 0
+    assert told.incidents == 1
+    assert told.right
+    assert told.found_s is not None
+    assert told.found_s <= 12.0
+
+
+def test_a_calm_mesh_is_silent() -> None:
+    log = live([HEALTHY] * ENDPOINTS, lambda _: RATE_PER_S, 600.0, seed=12)
+    assert not any(incidents for _, incidents in log)
+
+
+def test_endpoints_that_are_unlike_for_good_are_no_news() -> None:
+    unlike = [HEALTHY] * 6 + [type(HEALTHY)(0.15, 4, 0.7)] * 3
+    log = live(unlike, lambda _: RATE_PER_S, 300.0, seed=13)
+    assert not any(incidents for _, incidents in log)
+
+
+def test_an_incident_is_over_when_its_trouble_is() -> None:
+    told = suffer(BY_NAME["hang"], seed=14)
+    assert told.incidents == 1
+    log = live([HEALTHY] * ENDPOINTS, lambda now: RATE_PER_S * (0.1 if CALM_S <= now < CALM_S + 30 else 1), 220.0, 15)
+    assert log[-1][1] == ()
+    assert any(i for _, i in log)
