@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from weirflow import __version__
-from weirflow.commands import alerts, forecast, lab, mesh, operate, recording
+from weirflow.commands import alerts, detect, forecast, lab, mesh, operate, recording
 from weirflow.commands.failing import Front
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command()(operate.mode)
 app.add_typer(alerts.alerts, name="alerts")
 app.command()(alerts.incident)
 app.command()(forecast.forecast)
+app.command()(detect.detect)
 app.add_typer(recording.record, name="record")
 app.add_typer(lab.lab, name="lab")
 

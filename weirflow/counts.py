@@ -65,11 +65,14 @@ class Counts:
         return Counts(self.start_s - lead * self.step_s, step_s, values, self.counter, self.resets)
 
 
-def read_counts(path: Path, *, counter: bool | None = None) -> Counts:
-    """Read a file. `counter` says whether it holds a counter; None finds out. CountsError for what cannot be read."""
+def read_counts(path: Path, *, counter: bool | None = None, negative: bool = False) -> Counts:
+    """Read a file. `counter` says whether it holds a counter; None finds out. CountsError for what cannot be read.
+
+    `negative`: values are any numbers, where what is read is no count.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(path, file))
+            rows = list(_rows(path, file, negative))
     except OSError as error:
         raise CountsError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -93,7 +96,7 @@ def read_counts(path: Path, *, counter: bool | None = None) -> Counts:
     return Counts(float(times[0]), step_s, values)
 
 
-def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[float, float]]:
+def _rows(path: Path, file: Iterator[str], negative: bool) -> Iterator[tuple[float, float]]:
     reader = csv.DictReader(file)
     missing = [name for name in ("timestamp", "value") if name not in (reader.fieldnames or ())]
     if missing:
@@ -109,7 +112,7 @@ def _rows(path: Path, file: Iterator[str]) -> Iterator[tuple[float, float]]:
                     "with their offset (+02:00) where the clock was put back"
                 )
             before = time
-            yield time, _value(where, row["value"] or "")
+            yield time, _value(where, row["value"] or "", negative)
     except csv.Error as error:
         raise CountsError(f"{path}:{reader.line_num}: {error}; save it as plain CSV") from error
 
@@ -133,13 +136,15 @@ def _time(where: str, text: str) -> float:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
-def _value(where: str, text: str) -> float:
+def _value(where: str, text: str, negative: bool) -> float:
     if text.strip().lower() in ("", "nan", "null", "none"):
         return math.nan
     try:
         value = float(text)
     except ValueError as error:
         raise CountsError(f"{where}: {text!r} is no count; write a number, or nothing where it is not known") from error
+    if negative and math.isfinite(value):
+        return value
     if not 0 <= value < math.inf:
         raise CountsError(f"{where}: {text} is no count; counts are 0 or more, and nothing where it is not known")
     return value

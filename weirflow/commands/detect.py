@@ -1,0 +1,121 @@
+"""`detect`: the detector of surprises over a file of values."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from weirflow.commands.failing import FAILED, USAGE
+from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
+from weirflow.config.units import format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from weirflow.counts import Counts
+    from weirflow.detected import Detected
+
+FOUND = 1
+
+
+def detect(
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Columns timestamp (ISO or epoch) and value.")],
+    output: FormOption = Form.TEXT,
+    step: Annotated[
+        str | None, typer.Option(metavar="1m", help="Add up by this step. [default: the file's, as it stands]")
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with a plot there.")] = None,
+    counter: Annotated[
+        bool | None, typer.Option("--counter/--counts", help="What the values are. [default: found out]")
+    ] = None,
+) -> None:
+    """Find what is surprising in your own series.
+
+    Each step is judged by what came before it alone: nothing is trained, and there is nothing to set. After an alarm
+    there is quiet for 200 steps. Exit 1 when there was any alarm, 0 when there was none.
+    """
+    from weirflow.counts import CountsError, read_counts
+    from weirflow.detected import detect as over
+    from weirflow.detected_page import page
+    from weirflow.files import write_whole
+
+    try:
+        counts = read_counts(file, counter=counter, negative=True)
+        if step is not None:
+            counts = counts.by(_duration(step))
+    except CountsError as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from error
+    except ValueError as error:
+        complain(f"--step {step}: {error}", "take a multiple of that")
+        raise typer.Exit(USAGE) from error
+    detected = over(counts)
+    if html is not None:
+        try:
+            write_whole(html, [page(file.name, counts, detected).encode()])
+        except OSError as error:
+            complain(f"{html}: {error.strerror or error}")
+            raise typer.Exit(FAILED) from error
+    if output is Form.JSON:
+        from weirflow.plain import plain
+
+        print_json(plain(to_dict(counts, detected)))
+    else:
+        for line in render(counts, detected):
+            show(text(line))
+    raise typer.Exit(FOUND if len(detected.alarms) else 0)
+
+
+def to_dict(counts: Counts, detected: Detected) -> dict[str, Any]:
+    """Everything that was found, for JSON."""
+    return {
+        "step_s": counts.step_s,
+        "steps": len(counts.values),
+        "missing": counts.missing,
+        "counter": counts.counter,
+        "resets": counts.resets,
+        "alarms": [
+            {
+                "at": moment(counts.start_s + i * counts.step_s),
+                "value": counts.values[i],
+                "low": detected.low[i],
+                "high": detected.high[i],
+                "score": detected.score[i],
+            }
+            for i in detected.alarms.tolist()
+        ],
+    }
+
+
+def render(counts: Counts, detected: Detected) -> list[str]:
+    """The same as lines for people."""
+    found = to_dict(counts, detected)
+    head = f"{found['steps']} steps of {format_duration(counts.step_s)}, {found['missing']} missing"
+    if counts.counter:
+        head += f"; a counter, differenced, {counts.resets} resets"
+    if not found["alarms"]:
+        return [head, "nothing surprising"]
+    lines = [head, "", f"{'step from (UTC)':20} {'value':>12} {'expected':>27} {'score':>6}"]
+    for row in found["alarms"]:
+        expected = "unknown" if math.isnan(row["low"]) else f"{row['low']:.5g} to {row['high']:.5g}"
+        lines.append(f"{row['at']:20} {row['value']:>12.6g} {expected:>27} {row['score']:>6.2f}")
+    return lines
+
+
+def moment(seconds: float) -> str:
+    """In UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _duration(given: str) -> float:
+    try:
+        seconds = parse_duration(given)
+    except ValueError as error:
+        complain(f"--step {given}: {error}")
+        raise typer.Exit(USAGE) from error
+    if seconds <= 0:
+        complain(f"--step {given}: must be more than nothing")
+        raise typer.Exit(USAGE)
+    return seconds

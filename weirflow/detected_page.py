@@ -1,0 +1,131 @@
+"""What was detected as one page that needs nothing else: the series, what was expected of it, and the alarms.
+
+A long series is drawn by columns, each from its least to its greatest value, so that no peak is lost between pixels.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weirflow.counts import Counts
+from weirflow.detected import Detected
+from weirflow.lab.markup import Markup, element
+
+Floats = NDArray[np.float64]
+
+WIDTH, HEIGHT = 1100.0, 340.0
+LEFT, RIGHT, TOP, BOTTOM = 64.0, 10.0, 10.0, 30.0
+COLUMNS = 1000
+TICKS = 5
+AROUND = 0.25
+"""The band is drawn so far beyond the values, in parts of their span; what it leaves open further out is cut."""
+
+_STYLE = Markup(
+    """
+:root { --text: #1a1a1a; --back: #ffffff; --faint: #d9d9d9; --band: #dbe9f4; --line: #0068a8; --alarm: #c43c00 }
+@media (prefers-color-scheme: dark) { :root { --text: #e8e8e8; --back: #16181a; --faint: #3c4043; --band: #223544;
+  --line: #56b4e9; --alarm: #ff7f45 } }
+body { color: var(--text); background: var(--back); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
+  max-width: 74rem; padding: 0 1rem }
+svg { width: 100%; height: auto; font-size: 12px }
+svg text { fill: var(--text) }
+.grid { stroke: var(--faint) }
+.band { fill: var(--band) }
+.line { fill: none; stroke: var(--line); stroke-width: 1.3 }
+.alarm { fill: none; stroke: var(--alarm); stroke-width: 2 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0 }
+th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--faint) }
+"""
+)
+_NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def page(name: str, counts: Counts, detected: Detected) -> str:
+    """The whole page."""
+    title = f"Weirflow: what is surprising in {name}"
+    head = element(
+        "head",
+        Markup('<meta charset="utf-8"><meta name="color-scheme" content="light dark">'),
+        Markup(f'<meta http-equiv="Content-Security-Policy" content="{_NOTHING_ELSE}">'),
+        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        element("title", title),
+        element("style", _STYLE),
+    )
+    told = f"{len(counts.values)} steps, {counts.missing} missing, {len(detected.alarms)} alarms. "
+    note = told + "Line: values. Shaded: what was expected of each step before it was seen. Rings: alarms."
+    body = element("body", element("h1", title), element("p", note), plot(counts, detected), _table(counts, detected))
+    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"
+
+
+def plot(counts: Counts, detected: Detected) -> Markup:
+    """The figure."""
+    values = counts.values
+    seen = values[np.isfinite(values)]
+    least, most = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 1.0)
+    margin = AROUND * (most - least) or max(abs(most), 1.0)
+    floor, roof = least - margin, most + margin
+    last = max(len(values) - 1, 1)
+
+    def x(step: float) -> float:
+        return LEFT + step / last * (WIDTH - LEFT - RIGHT)
+
+    def y(value: float) -> float:
+        held = min(max(value, floor), roof)
+        return TOP + (roof - held) / (roof - floor) * (HEIGHT - TOP - BOTTOM)
+
+    parts = [element("title", "values over time")]
+    # The band first, so that all else lies on it.
+    per = -(-len(values) // COLUMNS)
+    starts = range(0, len(values), per)
+    for i in starts:
+        low, high = _span(detected.low[i : i + per], detected.high[i : i + per])
+        if np.isfinite(low):
+            top, left = y(high), x(i)
+            width = min(x(i + per), WIDTH - RIGHT) - left
+            parts.append(element("rect", x=left, y=top, width=width + 0.1, height=y(low) - top, class_="band"))
+    for value in np.linspace(floor, roof, TICKS).tolist():
+        parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(value), y2=y(value), class_="grid"))
+        parts.append(element("text", f"{value:.4g}", x=LEFT - 6, y=y(value) + 4, text_anchor="end"))
+    for k, step in enumerate(np.linspace(0, last, TICKS).tolist()):
+        anchor = "start" if k == 0 else "end" if k == TICKS - 1 else "middle"
+        when = _moment(counts, round(step))
+        parts.append(element("text", when, x=x(step), y=HEIGHT - 8, text_anchor=anchor))
+    steps, pen = [], "M"
+    for i in starts:
+        low, high = _span(values[i : i + per], values[i : i + per])
+        if not np.isfinite(low):
+            pen = "M"
+            continue
+        steps.append(f"{pen}{x(i):.1f} {y(low):.1f}" + (f"L{x(i):.1f} {y(high):.1f}" if high > low else ""))
+        pen = "L"
+    parts.append(element("path", d=" ".join(steps), class_="line"))
+    for i in detected.alarms.tolist():
+        told = element("title", f"{_moment(counts, i)}: {values[i]:.6g}, score {detected.score[i]:.2f}")
+        parts.append(element("circle", told, cx=x(i), cy=y(float(values[i])), r=6, class_="alarm"))
+    return element("svg", *parts, viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}", role="img", aria_label="values over time")
+
+
+def _span(low: Floats, high: Floats) -> tuple[float, float]:
+    """The least and the greatest; NaN where nothing is known."""
+    if not (np.isfinite(low) & np.isfinite(high)).any():
+        return np.nan, np.nan
+    return float(np.nanmin(low)), float(np.nanmax(high))
+
+
+def _table(counts: Counts, detected: Detected) -> Markup:
+    head = element("tr", *(element("th", name, scope="col") for name in ("from (UTC)", "value", "expected", "score")))
+    rows = []
+    for i in detected.alarms.tolist():
+        low, high = detected.low[i], detected.high[i]
+        expected = f"{low:.5g} to {high:.5g}" if np.isfinite(low) else "unknown"
+        cells = (_moment(counts, i), f"{counts.values[i]:.6g}", expected, f"{detected.score[i]:.2f}")
+        rows.append(element("tr", *(element("td", cell) for cell in cells)))
+    return element("table", element("thead", head), element("tbody", *rows))
+
+
+def _moment(counts: Counts, step: int) -> str:
+    when = datetime.fromtimestamp(counts.start_s + step * counts.step_s, UTC)
+    return when.strftime("%Y-%m-%d %H:%M:%S" if counts.step_s < 60 else "%Y-%m-%d %H:%M")
