@@ -14,9 +14,12 @@ from brain.findings import Finding
 from dataplane.contract import Plan
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EndpointView:
-    """One endpoint at a tick. Durations in seconds, None for unknown."""
+    """One endpoint at a tick. Durations in seconds, None for unknown.
+
+    Not frozen, as the others here are: of thousands of them that would be a tenth of a tick.
+    """
 
     id: int
     address: str

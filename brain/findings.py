@@ -28,7 +28,6 @@ class Kind:
 
     rank: int  # as a cause: less is nearer to the root
     advice: str
-    harmless: bool = False  # never critical
 
 
 KINDS = {
@@ -39,10 +38,10 @@ KINDS = {
     "ZoneFailing": Kind(2, "look at the zone's network and dependencies; drain the zone if it stays"),
     "ZoneSlow": Kind(4, "look at the zone's network and hosts; drain the zone if it stays"),
     "ServiceFailing": Kind(6, "look at what all its endpoints share: the last deploy, a dependency, the requests"),
-    "ServiceSlow": Kind(7, "look at what all its endpoints share: load, the last deploy, a dependency"),
-    "TrafficDrop": Kind(8, "look at those who call it and at the way to it: DNS, the gateway, the last deploy"),
-    "SaturationAhead": Kind(9, "add endpoints before traffic exceeds what they bear", harmless=True),
-    "TrafficSurge": Kind(10, "look at who calls; add endpoints if it stays", harmless=True),
+    "ServiceSlow": Kind(9, "look at what all its endpoints share: load, the last deploy, a dependency"),
+    "TrafficDrop": Kind(10, "look at those who call it and at the way to it: DNS, the gateway, the last deploy"),
+    "SaturationAhead": Kind(8, "add endpoints before traffic exceeds what they bear"),
+    "TrafficSurge": Kind(7, "look at who calls; add endpoints if it stays"),
 }
 """By how near to the root of a trouble each is. A zone's are made of its endpoints' findings (`brain.incidents`) where
-most of the zone is odd, and go before them."""
+most of the zone is odd, and go before them. Traffic that surged goes before the slowness that follows from it."""

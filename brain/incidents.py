@@ -166,12 +166,11 @@ def _labels(f: Finding) -> Labels:
 
 def _view(incident: _Open, done: Callable[[Finding], str]) -> IncidentView:
     first = incident.causes[0]
-    harmless = KINDS[incident.kind].harmless
     return IncidentView(
         id=f"I-{incident.number}",
         kind=incident.kind,
         labels=dict(incident.labels),
-        severity="critical" if incident.harm >= HARMFUL and not harmless else "warning",
+        severity="critical" if incident.harm >= HARMFUL else "warning",
         since_s=incident.since_s,
         summary=first.said,
         causes=tuple(f"{f.kind} {f.endpoint or f.zone or f.service}" for f in incident.causes),

@@ -163,5 +163,11 @@ def test_severity_follows_the_harm_at_the_worst_moment() -> None:
     watched.of(found("EndpointFailing", endpoint="e", harm=0.3))
     (worst,) = watched.of(found("EndpointFailing", endpoint="e", harm=0.001))
     assert (worst.severity, worst.harm) == ("critical", 0.3)
-    (surge,) = Watched().of(found("TrafficSurge", harm=0.9), seconds=3)
+
+
+def test_traffic_that_surged_is_the_cause_of_the_slowness_that_follows_and_as_severe_as_that() -> None:
+    watched = Watched()
+    (surge,) = watched.of(found("TrafficSurge", harm=0.0), seconds=3)
     assert surge.severity == "warning", "nobody is harmed by being asked"
+    (slow,) = watched.of(found("TrafficSurge", harm=0.0), found("ServiceSlow", harm=1.0), seconds=3)
+    assert (slow.id, slow.causes[0], slow.severity) == (surge.id, "TrafficSurge shop", "critical")
