@@ -41,12 +41,14 @@ def program(name: str) -> str:
         if (found := shutil.which(known)) is not None:
             return found
     unpacked = FOLDER / "usr" / "bin" / name
-    if not unpacked.exists():
+    ready = FOLDER / f"{PACKAGES[name]}.ready"  # the program is there some time before it is whole
+    if not ready.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
         with (FOLDER / "lock").open("w") as lock:  # two test processes may want it at once
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not unpacked.exists():
+            if not ready.exists():
                 _fetch(PACKAGES[name])
+                ready.touch()
     if not unpacked.exists():
         raise NoServerError(f"the package {PACKAGES[name]} has no {name}; {HELP}")
     return str(unpacked)
@@ -74,7 +76,14 @@ def _fetch(package: str) -> None:
 
 
 def _read_its_own(file: Path) -> None:
-    if file.exists() and PLACE in (content := file.read_bytes()):
+    # In a process of its own: a file that another thread's new process holds open for writing cannot be started.
+    if file.exists():
+        subprocess.run([sys.executable, __file__, str(file)], check=True, timeout=60)
+
+
+def _patch(file: Path) -> None:
+    content = file.read_bytes()
+    if PLACE in content:
         whole = file.with_suffix(".new")
         whole.write_bytes(content.replace(PLACE, PLACE[1:].replace(b"usr/", b"usr//", 1)))
         whole.chmod(0o755)
@@ -192,5 +201,7 @@ class Prometheus(Server):
 
 
 if __name__ == "__main__":
-    for wanted in PACKAGES:
+    for path in sys.argv[1:]:
+        _patch(Path(path))
+    for wanted in PACKAGES if not sys.argv[1:] else ():
         sys.stdout.write(f"{program(wanted)}\n")

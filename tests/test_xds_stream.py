@@ -547,7 +547,8 @@ class AnyStory(RuleBasedStateMachine):
     """An Envoy as the page describes one, which answers when it likes, against snapshots that come when they like.
 
     It holds what it accepted, asks for the endpoints of its clusters and the routes of its listeners, answers clusters
-    once they are warm, refuses now and then, and may be started anew.
+    once they are warm, refuses now and then, and may be started anew. It reads its one stream in order: endpoints that
+    were sent after clusters are not taken before these.
     """
 
     def __init__(self):
@@ -565,6 +566,7 @@ class AnyStory(RuleBasedStateMachine):
         self.warm = set()  # clusters that had endpoints since they came
         self.cold = set()  # clusters that came or changed, and had none since
         self.open = {}
+        self.sent = {}  # by kind, when its newest response was
         self.taken = None  # the clusters that were applied last
         self.asked = set()
         self.refused = set()
@@ -651,7 +653,9 @@ class AnyStory(RuleBasedStateMachine):
 
     def answerable(self):
         waits = self.cold and "CDS" in self.open and self.taken == self.open["CDS"]
-        return [kind for kind in sorted(self.open) if not (kind == "CDS" and waits)]
+        unread = "CDS" in self.open and self.taken != self.open["CDS"]
+        behind = unread and self.sent.get("EDS", 0) > self.sent["CDS"]
+        return [kind for kind in sorted(self.open) if not (kind == "CDS" and waits) and not (kind == "EDS" and behind)]
 
     def accept_one(self, kind):
         if kind == "CDS" and self.taken != self.open[kind]:
@@ -687,6 +691,7 @@ class AnyStory(RuleBasedStateMachine):
                 assert output.kind not in self.open, "two responses of a kind are unanswered"
                 assert (output.kind, output.version, output.names) not in self.refused, "a refused one was sent again"
                 self.open[output.kind] = output
+                self.sent[output.kind] = 1 + max(self.sent.values(), default=0)
 
 
 TestAnyStory = AnyStory.TestCase
