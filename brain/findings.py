@@ -33,15 +33,16 @@ class Kind:
 KINDS = {
     "EndpointHangs": Kind(1, "look at what the endpoint waits for; restart it if it does not come back"),
     "EndpointFailing": Kind(3, "look at the endpoint's own log; compare its version and its host with its peers'"),
-    "EndpointSlow": Kind(5, "look at the endpoint's CPU, memory, disk and neighbours; restart or replace it"),
+    "EndpointSlow": Kind(6, "look at the endpoint's CPU, memory, disk and neighbours; restart or replace it"),
     "ZoneHangs": Kind(0, "look at the zone's network and what its endpoints wait for; drain the zone if it stays"),
     "ZoneFailing": Kind(2, "look at the zone's network and dependencies; drain the zone if it stays"),
-    "ZoneSlow": Kind(4, "look at the zone's network and hosts; drain the zone if it stays"),
-    "ServiceFailing": Kind(6, "look at what all its endpoints share: the last deploy, a dependency, the requests"),
-    "ServiceSlow": Kind(9, "look at what all its endpoints share: load, the last deploy, a dependency"),
-    "TrafficDrop": Kind(10, "look at those who call it and at the way to it: DNS, the gateway, the last deploy"),
-    "SaturationAhead": Kind(8, "add endpoints before traffic exceeds what they bear"),
-    "TrafficSurge": Kind(7, "look at who calls; add endpoints if it stays"),
+    "ZoneSlow": Kind(5, "look at the zone's network and hosts; drain the zone if it stays"),
+    "ServiceShort": Kind(4, "add endpoints, or send less: what is too much is refused, by priority"),
+    "ServiceFailing": Kind(7, "look at what all its endpoints share: the last deploy, a dependency, the requests"),
+    "ServiceSlow": Kind(10, "look at what all its endpoints share: load, the last deploy, a dependency"),
+    "TrafficDrop": Kind(11, "look at those who call it and at the way to it: DNS, the gateway, the last deploy"),
+    "SaturationAhead": Kind(9, "add endpoints before traffic exceeds what they bear"),
+    "TrafficSurge": Kind(8, "look at who calls; add endpoints if it stays"),
 }
 """By how near to the root of a trouble each is. A zone's are made of its endpoints' findings (`brain.incidents`) where
-most of the zone is odd, and go before them. Traffic that surged goes before the slowness that follows from it."""
+most of the zone is odd, and go before them. More traffic than is borne goes before the slowness that follows of it."""

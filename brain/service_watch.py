@@ -30,6 +30,8 @@ SLOWER = float(np.log(1.7))
 FAILING, TIMES = 0.02, 3.0
 LEAST_SHARE, PRIOR_REQUESTS = 0.002, 100.0
 HALF, TWICE = 0.5, 2.0
+MORE = 1.2
+"""Times what is usual asked of a short service: then it is short because of that, else for another reason."""
 LEAST_PER_S = 1.0
 """With fewer requests a second nothing is told of a service's latency or traffic."""
 FAST_S, SLOW_S = 10.0, 60.0
@@ -55,6 +57,7 @@ class ServiceWatch:
         self._drop, self._surge = Page(slots, _EVIDENCE, most=8.0), Page(slots, _EVIDENCE, most=8.0)
         self._levels = np.full((2, slots), np.nan)  # of the rate, fast and slow
         self._rises_since = np.full(slots, np.inf)
+        self._short: Bools = np.zeros(slots, dtype=np.bool_)
         self._since: dict[tuple[str, int], float] = {}
         self._at = -np.inf
 
@@ -64,18 +67,24 @@ class ServiceWatch:
         endpoints: EndpointFeatures,
         asked_per_s: Floats,
         capacity: Floats,
+        limited: Bools,
         topology: Topology,
         now: float,
     ) -> list[Finding]:
-        """What is odd at this tick. `asked_per_s` and `capacity` by service slot; NaN for unknown."""
+        """What is odd at this tick. `asked_per_s` and `capacity` by service slot; NaN for unknown.
+
+        `limited`: whether a learned limit is in force, because the service is short.
+        """
         self._resize(topology.service_slots)
         since_s = max(1e-9, now - self._at) if self._at > -np.inf else 1.0
         latency = self._slower(endpoints, topology, now)
         share, usual_share = self._fails(felt, since_s)
         rate, usual_rate = self._traffic(asked_per_s, since_s, now)
         lead_s = self._saturation(asked_per_s, capacity, since_s, now)
+        self._short = limited & (self._short | (asked_per_s > MORE * usual_rate))
         self._at = now
         odd = {
+            "ServiceShort": self._short,
             "ServiceFailing": self._failing.odd,
             "ServiceSlow": self._slow.odd,
             "TrafficDrop": self._drop.odd,
@@ -83,6 +92,7 @@ class ServiceWatch:
             "TrafficSurge": self._surge.odd,
         }
         figures = {
+            "ServiceShort": (asked_per_s, capacity),
             "ServiceFailing": (share, usual_share),
             "ServiceSlow": (latency, np.exp(self._latency.mean)),
             "TrafficDrop": (rate, usual_rate),
@@ -176,6 +186,7 @@ class ServiceWatch:
         self._usual_fails, self._lately_fails = np.pad(self._usual_fails, wide), np.pad(self._lately_fails, wide)
         self._levels = np.pad(self._levels, wide, constant_values=np.nan)
         self._rises_since = np.pad(self._rises_since, (0, more), constant_values=np.inf)
+        self._short = np.pad(self._short, (0, more))
 
 
 def _words(kind: str, value: float, usual: float) -> tuple[float, float, float, float, str]:
@@ -187,6 +198,9 @@ def _words(kind: str, value: float, usual: float) -> tuple[float, float, float, 
         times = max(value / usual, 1.0) if usual > 0 else 1.0
         said = f"takes {duration(value)} a request, usually {duration(usual)}"
         return usual / 1.7, usual * 1.7, times, 1.0, said
+    if kind == "ServiceShort":
+        said = f"is asked {value:.0f} times a second and bears {usual:.0f}"
+        return 0.0, usual, max(value / usual, 1.0) if usual > 0 else 1.0, max(0.0, 1.0 - usual / max(value, 1e-9)), said
     if kind == "SaturationAhead":
         said = f"will be asked more than the {usual:.0f} a second that it bears, in {duration(value)} as traffic rises"
         return 0.0, usual, 1.0, 0.0, said

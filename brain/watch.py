@@ -59,11 +59,14 @@ class Watch:
         """
         topology = self._topology
         capacity = np.full(topology.service_slots, np.nan)
+        limited = np.zeros(topology.service_slots, dtype=np.bool_)
         for view in services:
+            limited[view.id] = view.limited
             if view.capacity is not None:
                 capacity[view.id] = view.capacity
         found = self._endpoints.look(features.endpoints, topology, now)
-        found += self._services.look(features.services, features.endpoints, asked_per_s, capacity, topology, now)
+        felt, endpoints = features.services, features.endpoints
+        found += self._services.look(felt, endpoints, asked_per_s, capacity, limited, topology, now)
         by_name = {view.name: view for view in services}
         return self._incidents.judge(found, self._calls(carried), self._zones, lambda f: done(f, by_name), now)
 

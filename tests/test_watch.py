@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.incidents import CALM_S, ENDPOINTS, HEALTHY, RATE_PER_S, TROUBLES, live, suffer
+from dataplane.simulated.endpoint import Behaviour
 
 BY_NAME = {t.name: t for t in TROUBLES}
 
@@ -22,13 +23,22 @@ def test_each_trouble_is_one_incident_with_its_cause_first_and_nothing_is_told_b
     assert told.found_s <= 12.0
 
 
+def test_a_service_that_is_asked_for_more_than_it_bears_is_short_and_no_endpoint_is_to_blame() -> None:
+    small = Behaviour(service_s=0.2, workers=4, variation=1.0)  # 180 requests a second in all
+    log = live([small] * ENDPOINTS, lambda now: 270.0 if 90.0 <= now < 130.0 else 110.0, 130.0, seed=16)
+    during = [i for now, some in log if now > 100.0 for i in some]
+    assert {i.id for i in during} == {"I-1"}
+    assert during[-1].causes[0] == "ServiceShort shop"
+    assert not any(some for now, some in log if now <= 90.0)
+
+
 def test_a_calm_mesh_is_silent() -> None:
     log = live([HEALTHY] * ENDPOINTS, lambda _: RATE_PER_S, 600.0, seed=12)
     assert not any(incidents for _, incidents in log)
 
 
 def test_endpoints_that_are_unlike_for_good_are_no_news() -> None:
-    unlike = [HEALTHY] * 6 + [type(HEALTHY)(0.15, 4, 0.7)] * 3
+    unlike = [HEALTHY] * 6 + [Behaviour(0.15, 4, 0.7)] * 3
     log = live(unlike, lambda _: RATE_PER_S, 300.0, seed=13)
     assert not any(incidents for _, incidents in log)
 
