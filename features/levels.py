@@ -64,7 +64,7 @@ OPEN_HALF_LIFE_S = 1.0
 
 NOTED_SHIFT = float(np.log(2.0))
 """Of a change that people are told of, if it lasts: a smaller one than weights need to hear of at once."""
-NOTED_EVIDENCE = 18.0
+NOTED_EVIDENCE = 22.0
 """For that: by luck alone once in some millions of attempts, where weights bear with luck once an hour."""
 NOTED_AGAINST_S = 15.0
 """After a level started again from a change, how long the one before is what a change is noted against."""
