@@ -10,9 +10,8 @@ bit for bit: a recording of the calls is a recording of the brain.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from brain import checkpoint
 from brain.alerts import Alerts
@@ -208,8 +207,7 @@ class Brain:
         """What is odd, as incidents."""
         if self._watch is None:
             return [], []
-        unknown = np.full(self._topology.service_slots, np.nan)
-        asked = self._demand.now_per_s if self._demand is not None else unknown
+        asked = None if self._demand is None else self._demand.now_per_s
         return self._watch.look(features, services, asked, self._crossing.carried, now)
 
     def _prove(self, services: ServiceFeatures, now: float) -> list[GainView]:
@@ -331,11 +329,12 @@ class Brain:
                     forecast=None if self._demand is None else self._demand.view(i, capacity),
                 )
             )
-            reasons, reason = {e.id: e.reason for e in endpoints}, views[-1].reason
-            shed = course.shed_percent
-            new = ServicePlan(course.share, weights, limits, reason, reasons, tiers, node_limits, shed)
-            plans[i] = new if old is None or not same_numbers(old, new) else old
-            changed = changed or plans[i] is not old
+            new = ServicePlan(course.share, weights, limits, "", {}, tiers, node_limits, course.shed_percent)
+            if old is not None and same_numbers(old, new):
+                plans[i] = old
+                continue
+            changed = True
+            plans[i] = replace(new, reason=views[-1].reason, reasons={e.id: e.reason for e in endpoints})
         if not changed and self._plan is not None:
             return self._plan, tuple(views)
         self._version += 1

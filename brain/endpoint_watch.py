@@ -5,7 +5,7 @@ logarithm of an endpoint's latency over the middle of its service that is watche
 (`models.usual`). It is odd from when a change by about twice was found (`features.levels`, seconds), or when it has
 drifted so far that no uncertainty excuses it, and until it is near the usual again.
 
-**Failing.** Page's test of `FAILING` of failures, or three times what is usual, against what is usual.
+**Failing.** Two in a hundred, or three times what is usual (`models.failing`).
 
 **Hanging.** Requests are open and none has ended for so long that at its own rate a dozen should have, or far longer
 than one takes.
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from brain.explain import duration, percent
 from brain.findings import Finding
-from models.page import Page, more_fail
+from models.failing import Failing, limit
 from models.usual import Usual
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ QUIET_AFTER_S = 30.0
 """After an endpoint is well again a drift is not looked for: its level is still coming down."""
 HEALED = np.log(2.2)
 """When a change for the better was found, the rest of a level this high is what it was before."""
-FAILING, TIMES = 0.02, 3.0
-LEAST_SHARE, PRIOR_ATTEMPTS = 0.002, 100.0
-"""What is usual before anything was seen: as if so many attempts had failed at that share."""
 HANGS_S, HANGS_TIMES, HANGS_OPEN, HANGS_MISSING = 1.0, 20.0, 2.0, 12.0
 _EVIDENCE = 12.0
 
@@ -65,8 +62,7 @@ class EndpointWatch:
         self._hangs: Bools = np.zeros(slots, dtype=np.bool_)
         self._drifts_since = np.full(slots, np.inf)
         self._well_at = np.full(slots, -np.inf)
-        self._failing = Page(slots, _EVIDENCE, _EVIDENCE)
-        self._usual_fails = np.zeros((2, slots))  # attempts and failures, fading
+        self._failing = Failing(slots, _EVIDENCE)
         self._total = np.zeros((2, slots))  # at the tick before
         self._since: dict[tuple[str, int], float] = {}
         self._at = -np.inf
@@ -110,12 +106,7 @@ class EndpointWatch:
         total = np.stack([seen.total, seen.failed]).astype(np.float64)
         count, failed = np.maximum(total - self._total, 0.0) if self._at > -np.inf else np.zeros_like(total)
         self._total = total
-        ended, bad = self._usual_fails
-        usual = np.clip((bad + LEAST_SHARE * PRIOR_ATTEMPTS) / (ended + PRIOR_ATTEMPTS), LEAST_SHARE, 0.5)
-        odd_share = np.minimum(np.maximum(FAILING, TIMES * usual), 0.9)
-        odd = self._failing.learn_many(np.where(count > 0, more_fail(count, failed, usual, odd_share), np.nan))
-        keeps = 0.5 ** (max(0.0, now - self._at) / 300.0) if self._at > -np.inf else 1.0
-        self._usual_fails = self._usual_fails * keeps + np.where(odd, 0.0, np.stack([count, failed]))
+        usual = self._failing.learn_many(count, failed, max(0.0, now - self._at) if self._at > -np.inf else 0.0)
         return np.fmax(seen.error_share, seen.settled_error_share), usual
 
     def _found(
@@ -156,7 +147,7 @@ class EndpointWatch:
         if kind == "EndpointFailing":
             value, usual = float(np.nan_to_num(share[i])), float(usual_share[i])
             said = f"fails {percent(value)} of its attempts, usually {percent(usual)}"
-            return value, 0.0, max(FAILING, TIMES * usual), max(value / usual, 1.0), said
+            return value, 0.0, float(limit(usual_share[i])), max(value / usual, 1.0), said
         value, by = float(seen.level_s[i]), float(np.exp(np.nan_to_num(apart[i])))
         usual = value / by
         said = f"takes {duration(value)}, usually {duration(usual)} beside its peers as they are now"
@@ -173,7 +164,7 @@ class EndpointWatch:
         self._found_at = np.pad(self._found_at, (0, more), constant_values=-np.inf)
         self._drifts_since = np.pad(self._drifts_since, (0, more), constant_values=np.inf)
         self._well_at = np.pad(self._well_at, (0, more), constant_values=-np.inf)
-        self._usual_fails, self._total = (np.pad(a, ((0, 0), (0, more))) for a in (self._usual_fails, self._total))
+        self._total = np.pad(self._total, ((0, 0), (0, more)))
 
 
 def middles(values: Floats, group: Ints, fewest: int) -> Floats:

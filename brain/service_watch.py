@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from brain.explain import duration, percent
 from brain.findings import Finding
-from models.page import Page, more_fail, other_mean, other_rate
+from models.failing import Failing, limit
+from models.page import Page, other_mean, other_rate
 from models.usual import Usual
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 Bools = NDArray[np.bool_]
 
 SLOWER = float(np.log(1.7))
-FAILING, TIMES = 0.02, 3.0
-LEAST_SHARE, PRIOR_REQUESTS = 0.002, 100.0
 HALF, TWICE = 0.5, 2.0
 MORE = 1.2
 """Times what is usual asked of a short service: then it is short because of that, else for another reason."""
@@ -50,8 +49,7 @@ class ServiceWatch:
     def __init__(self, slots: int) -> None:
         self._latency = Usual(slots, least_spread=0.1)
         self._slow = Page(slots, _EVIDENCE, most=7.0)
-        self._failing = Page(slots, _EVIDENCE, most=_EVIDENCE)
-        self._usual_fails = np.zeros((2, slots))
+        self._failing = Failing(slots, _EVIDENCE)
         self._lately_fails = np.zeros((2, slots))
         self._rate = Usual(slots, least_spread=0.0)
         self._drop, self._surge = Page(slots, _EVIDENCE, most=8.0), Page(slots, _EVIDENCE, most=8.0)
@@ -123,13 +121,8 @@ class ServiceWatch:
         count = felt.tick_count.sum(axis=1)
         refused = felt.tick_refused.sum(axis=1)
         ended = np.stack([count - refused, felt.tick_failed.sum(axis=1) - refused])
-        size = self._usual_fails.shape[1]
-        ended = np.maximum(ended[:, :size], 0.0)
-        total, bad = self._usual_fails
-        usual = np.clip((bad + LEAST_SHARE * PRIOR_REQUESTS) / (total + PRIOR_REQUESTS), LEAST_SHARE, 0.5)
-        odd_share = np.minimum(np.maximum(FAILING, TIMES * usual), 0.9)
-        odd = self._failing.learn_many(np.where(ended[0] > 0, more_fail(ended[0], ended[1], usual, odd_share), np.nan))
-        self._usual_fails = self._usual_fails * 0.5 ** (since_s / 300.0) + np.where(odd, 0.0, ended)
+        ended = np.maximum(ended[:, : self._lately_fails.shape[1]], 0.0)
+        usual = self._failing.learn_many(ended[0], ended[1], since_s)
         self._lately_fails = self._lately_fails * 0.5 ** (since_s / 3.0) + ended
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self._lately_fails[0] > 0, self._lately_fails[1] / self._lately_fails[0], np.nan), usual
@@ -183,7 +176,7 @@ class ServiceWatch:
         for part in (self._latency, self._slow, self._failing, self._rate, self._drop, self._surge):
             part.resize(slots)
         wide = ((0, 0), (0, more))
-        self._usual_fails, self._lately_fails = np.pad(self._usual_fails, wide), np.pad(self._lately_fails, wide)
+        self._lately_fails = np.pad(self._lately_fails, wide)
         self._levels = np.pad(self._levels, wide, constant_values=np.nan)
         self._rises_since = np.pad(self._rises_since, (0, more), constant_values=np.inf)
         self._short = np.pad(self._short, (0, more))
@@ -193,7 +186,7 @@ def _words(kind: str, value: float, usual: float) -> tuple[float, float, float, 
     """The usual band, times, harm and words."""
     if kind == "ServiceFailing":
         said = f"fails {percent(value)} of its requests, usually {percent(usual)}"
-        return 0.0, max(FAILING, TIMES * usual), max(value / usual, 1.0), value, said
+        return 0.0, float(limit(np.array(usual))), max(value / usual, 1.0), value, said
     if kind == "ServiceSlow":
         times = max(value / usual, 1.0) if usual > 0 else 1.0
         said = f"takes {duration(value)} a request, usually {duration(usual)}"

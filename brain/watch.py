@@ -49,13 +49,14 @@ class Watch:
         self,
         features: Features,
         services: Sequence[ServiceView],
-        asked_per_s: Floats,
+        asked_per_s: Floats | None,
         carried: Callable[[int], Floats],
         now: float,
     ) -> tuple[list[IncidentView], list[Condition]]:
         """All incidents now, as people see them and as alerts want them.
 
-        `asked_per_s` by service slot, NaN for unknown; `carried`: what each node sent to a service slot lately.
+        `asked_per_s` by service slot, NaN for unknown; None where nobody counts it. `carried`: what each node sent to a
+        service slot lately.
         """
         topology = self._topology
         capacity = np.full(topology.service_slots, np.nan)
@@ -64,6 +65,8 @@ class Watch:
             limited[view.id] = view.limited
             if view.capacity is not None:
                 capacity[view.id] = view.capacity
+        if asked_per_s is None:
+            asked_per_s = np.full(topology.service_slots, np.nan)
         found = self._endpoints.look(features.endpoints, topology, now)
         felt, endpoints = features.services, features.endpoints
         found += self._services.look(felt, endpoints, asked_per_s, capacity, limited, topology, now)

@@ -355,9 +355,12 @@ class ServicePlan:
         return {**self.limits, **own} if own else self.limits
 
 
+_NUMBERS = tuple(f.name for f in fields(ServicePlan) if not f.name.startswith("reason"))
+
+
 def same_numbers(one: ServicePlan, other: ServicePlan) -> bool:
     """Whether two plans put the same in force; their reasons may differ."""
-    return replace(one, reason="", reasons={}) == replace(other, reason="", reasons={})
+    return all(getattr(one, name) == getattr(other, name) for name in _NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)

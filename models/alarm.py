@@ -6,7 +6,8 @@ of its `top` oddest latencies. How far a heavy tail is exceeded is worth its log
 likelihood ratio of a heavier one), so the gain of a step is log(odd / `bound`), and Page's test (`models.page`) adds it
 up: two steps far out or three a good way out. Below the bound evidence is lost at the same rate.
 
-Failures are counted: Page's test of `FAILING` or three times what is usual of the service (`models.usual`), as live.
+Failures are counted: Page's test of two in a hundred or three times what is usual of the service (`models.usual`). What
+lasts becomes usual there, unlike in `models.failing`: a day of many faults has no operator who mends them.
 
 A service that turns odd is an alarm, unless there was one within `quiet` steps: what follows belongs to it.
 """
@@ -20,13 +21,13 @@ from numpy.typing import NDArray
 
 from models.band import Band
 from models.base import Floats, Ints
+from models.failing import LEAST_SHARE, limit
 from models.page import Page, more_fail
 from models.streams import Kind, of_latency, tamed
 from models.usual import Usual
 
 Bools = NDArray[np.bool_]
 
-FAILING, TIMES, LEAST_SHARE = 0.02, 3.0, 0.002
 _EVIDENCE, _MOST = 12.0, 8.0
 _CALM = 0.05
 """No service is taken to be calmer than so many units."""
@@ -106,8 +107,7 @@ class MeshAlarm:
 
     def _failed(self, share: Floats, requests: Floats) -> Bools:
         usual = np.clip(np.nan_to_num(self._usual.mean, nan=LEAST_SHARE), LEAST_SHARE, 0.5)
-        odd_share = np.minimum(np.maximum(FAILING, TIMES * usual), 0.9)
-        gain = more_fail(requests, requests * share, usual, odd_share)
+        gain = more_fail(requests, requests * share, usual, np.minimum(limit(usual), 0.9))
         odd = self._failing.learn_many(np.where(requests > 0, gain, np.nan))
         lasting = self._usual.learn_many(share, odd, self._steps * self._step_s)
         self._failing.forget(lasting)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.base import Floats
-from models.demand_columns import Columns
+from models.columns import Columns
 
 LEAST_SEEN = 64
 SLOTS = 48

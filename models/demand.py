@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.base import Floats, State, check_state
-from models.demand_columns import Columns
+from models.columns import Columns
 from models.demand_steps import StepDemand
 from models.forecast import Forecast
 

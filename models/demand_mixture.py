@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.base import Floats, Ints
-from models.demand_columns import Columns
+from models.columns import Columns
 
 LEVELS = np.array([0.05, 0.5, 0.9, 0.95, 0.99])
 ERRORS_KEPT = 512

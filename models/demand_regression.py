@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.base import Floats, Ints
-from models.demand_columns import Columns
+from models.columns import Columns
 
 HALF_LIVES = (8000.0, 1000.0)
 """Steps: long enough for weeks at steps of minutes, and for a change of yesterday."""

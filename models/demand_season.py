@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from models.base import Floats, Ints
-from models.demand_columns import Columns
+from models.columns import Columns
 
 _DAY_S = 86400.0
 _DAYS_KEPT = 8

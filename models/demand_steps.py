@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.base import Floats, State, check_state
-from models.demand_columns import Columns
+from models.columns import Columns
 from models.demand_mixture import Mixture
 from models.demand_regression import Regression
 from models.demand_season import Season

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.base import Floats
-from models.demand_columns import Columns
+from models.columns import Columns
 
 BLOCK = 16
 LEAST_BLOCKS = 8

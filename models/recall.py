@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from models.base import Floats
-from models.demand_columns import Columns
+from models.columns import Columns
 
 Singles = NDArray[np.float32]
 

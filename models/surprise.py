@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Floats, State, check_state
+from models.columns import Columns
 from models.course import Course, Stand
-from models.demand_columns import Columns
 from models.extremes import Extremes
 from models.recall import Recall
 

@@ -1,4 +1,4 @@
-"""Columns that are kept a row per service: made empty, grown, handed out and taken up, alike for each part of demand.
+"""Columns that are kept a row per stream: made empty, grown, handed out and taken up, alike for each part of a model.
 
 Zero throughout is a row that knows nothing, so that a state whose rows were moved about (`models.base.put_rows`) is
 a sound one.
@@ -17,11 +17,11 @@ from models.base import State, check_state
 class Columns:
     """Named arrays with one first axis. A part of a model is made of one, and says what else its state holds."""
 
-    def __init__(self, services: int, **tails: tuple[int, ...]) -> None:
+    def __init__(self, rows: int, **tails: tuple[int, ...]) -> None:
         self._tails = tails
-        self.rows = services
+        self.rows = rows
         for name, tail in tails.items():
-            setattr(self, name, np.zeros((services, *tail), dtype=self.dtype(name)))
+            setattr(self, name, np.zeros((rows, *tail), dtype=self.dtype(name)))
 
     def dtype(self, name: str) -> DTypeLike:
         """Of a column: doubles, but where a part says that less will do."""
@@ -31,15 +31,15 @@ class Columns:
         """Every column by name, not copied."""
         return {name: getattr(self, name) for name in self._tails}
 
-    def resize(self, services: int) -> None:
+    def resize(self, rows: int) -> None:
         """Have room for this many rows; none is ever taken away."""
-        more = services - self.rows
+        more = rows - self.rows
         if more <= 0:
             return
         for name, tail in self._tails.items():
             empty = np.zeros((more, *tail), dtype=self.dtype(name))
             setattr(self, name, np.concatenate([getattr(self, name), empty]))
-        self.rows = services
+        self.rows = rows
 
     def state(self, prefix: str) -> State:
         """Copies of the columns, each name behind the prefix."""

@@ -1,0 +1,52 @@
+"""Does more fail than is usual? Page's test of counts and failures, for many streams at once.
+
+What is usual is the share of failures over minutes, drawn to `LEAST_SHARE` as if `PRIOR` more had failed at that share,
+and learned only while a stream is not odd: failures are never taken for usual while they stand out, however long. What
+is looked for is `FAILING`, or `TIMES` times the usual where that is more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.base import Floats
+from models.page import Page, more_fail
+
+FAILING, TIMES = 0.02, 3.0
+LEAST_SHARE, PRIOR = 0.002, 100.0
+FOLLOWS_S = 300.0
+_MOST_USUAL, _MOST_ODD = 0.5, 0.9
+
+
+class Failing:
+    """Of many streams. One step may bring all of the `evidence` that is asked for."""
+
+    def __init__(self, streams: int, evidence: float) -> None:
+        self._page = Page(streams, evidence, evidence)
+        self._sums = np.zeros((2, streams))  # what ended and what failed, fading
+
+    @property
+    def odd(self) -> NDArray[np.bool_]:
+        """Of whom more fails than is usual."""
+        return self._page.odd
+
+    def learn_many(self, count: Floats, failed: Floats, since_s: float) -> Floats:
+        """Take in what ended in the last `since_s`, and what of it failed. Returns the shares that were usual."""
+        total, bad = self._sums
+        usual = np.clip((bad + LEAST_SHARE * PRIOR) / (total + PRIOR), LEAST_SHARE, _MOST_USUAL)
+        gain = more_fail(count, failed, usual, np.minimum(limit(usual), _MOST_ODD))
+        odd = self._page.learn_many(np.where(count > 0, gain, np.nan))
+        keeps = 0.5 ** (since_s / FOLLOWS_S)
+        self._sums = self._sums * keeps + np.where(odd, 0.0, np.stack([count, failed]))
+        return np.asarray(usual)
+
+    def resize(self, streams: int) -> None:
+        """Have room for this many."""
+        self._page.resize(streams)
+        self._sums = np.pad(self._sums, ((0, 0), (0, max(streams - self._sums.shape[1], 0))))
+
+
+def limit(usual: Floats) -> Floats:
+    """The share that is looked for where this one is usual."""
+    return np.asarray(np.maximum(FAILING, TIMES * usual))
