@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from brain.commands import Rollback
 from brain.decision import Decision
 from brain.settings import Settings
 from dataplane.contract import Columns, Endpoint, Felt, InFlight, Node, Requests, Service, Topology
+from dataplane.mesh import EndpointSpec, ListenerSpec, Mesh, NodeSpec, RetrySpec, RouteSpec, ServiceSpec
 from weirflow.recording import Call, Recorder, RecordingError, Start, invented, newest, read, runs
 from weirflow.recording.calls import to_json
+from weirflow.recording.part import seal
 from weirflow.recording.schema import STREAMS, TELEMETRY, encodings, schema
 from weirflow.recording.tables import Names, batches_of, telemetry_table
 
@@ -270,3 +273,27 @@ def test_no_column_could_hold_a_path_a_header_or_a_client(tmp_path: Path) -> Non
     texts = {c.name for s in TELEMETRY for c in STREAMS[s] if pa.types.is_dictionary(c.type) or c.type == pa.string()}
     assert texts == {"service", "endpoint", "zone", "node", "route", "outcome", "arm"}
     assert {n for k in (Requests, Felt, InFlight) for n, d in k.dtypes().items() if d.kind not in "iuf"} == set()
+
+
+def test_a_recording_tells_the_static_rules_of_its_start_without_hosts_and_prefixes(tmp_path: Path) -> None:
+    route = RouteSpec("buy", "shop", hosts=("secret.example",), prefix="/secret", timeout_s=2.0, retry=RetrySpec())
+    service = ServiceSpec("shop", (EndpointSpec("10.0.0.1:80", 3, "a"),), policy="ROUND_ROBIN")
+    mesh = Mesh((NodeSpec("edge"),), (ListenerSpec("web", "0.0.0.0", 80),), (route,), (service,))
+    record(tmp_path / "with", invented.run(3), mesh=mesh)
+    record(tmp_path / "without", invented.run(3))
+
+    told = read(tmp_path / "with").mesh
+    assert told is not None
+    assert told.services == mesh.services
+    assert told.routes == (replace(route, hosts=("*",), prefix="/"),)
+    assert "secret" not in (tmp_path / "with" / "recording.json").read_text()
+    assert read(tmp_path / "without").mesh is None
+
+
+def test_static_rules_that_make_no_sense_are_said_to(tmp_path: Path) -> None:
+    record(tmp_path / "run", invented.run(3))
+    header = tmp_path / "run" / "recording.json"
+    content = json.loads(header.read_text()) | {"mesh": {"nodes": 7}}
+    header.write_bytes(seal({k: v for k, v in content.items() if k != "sha256"}))
+    with pytest.raises(RecordingError, match=r"static rules that make no sense: Mesh\.nodes"):
+        read(tmp_path / "run")

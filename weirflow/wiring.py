@@ -230,6 +230,7 @@ class Running:
             older=runs(folder),
             on_problem=self._recording_problem,
             run=self.epoch,
+            mesh=self.mesh,
         )
 
     def _recording_problem(self, message: str) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dataplane.simulated.rules import NO_LIMIT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -26,8 +28,6 @@ POOL = 16
 """Probes that a Prequal client keeps (NSDI'24, section 4)."""
 SEEN = 64
 """Probed queue lengths from which a Prequal client tells hot from cold."""
-NO_LIMIT = 1 << 62
-"""Of open requests, where none is refused."""
 SKIPS = 429_496_729
 """A new schedule begins up to this many picks on (`createWithPicks` in Envoy's `edf_scheduler.h`)."""
 

@@ -20,6 +20,7 @@ from dataplane.simulated import arrays, learning, picking
 from dataplane.simulated.fleet import Bools, Fate, Fleet, Floats, Ints, Trace
 from dataplane.simulated.kernel import advance, line_all_up, restart
 from dataplane.simulated.logs import Wire, fate_of, felt_of, report_of, requests_of
+from dataplane.simulated.rules import NO_LIMIT
 from dataplane.simulated.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class FleetMesh:
         wire: Wire | None = None,
         rhythm: Rhythm | None = None,
         good_body: bool = False,
-        limit: int = arrays.NO_LIMIT,
+        limit: int = NO_LIMIT,
     ) -> None:
         if policy not in WAYS:
             raise ValueError(f"the fast mesh picks by none but {', '.join(WAYS)}, not by {policy!r}")

@@ -7,7 +7,7 @@ through pydantic, which reads back the very dataclasses that were written, with 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from brain.commands import Freeze, PromoteModel, Rollback, SetMode
 from brain.settings import Settings
 from dataplane.contract import Dropped, InFlight, Presence, Topology, Verdict
+from dataplane.mesh import Mesh
 
 
 class Call(NamedTuple):
@@ -66,7 +67,20 @@ class ReportHead:
 
 _TYPES: dict[str, Any] = {
     t.__name__: t
-    for t in (Start, Failure, Topology, Settings, Dropped, Verdict, Presence, Freeze, Rollback, SetMode, PromoteModel)
+    for t in (
+        Start,
+        Failure,
+        Topology,
+        Settings,
+        Dropped,
+        Verdict,
+        Presence,
+        Freeze,
+        Rollback,
+        SetMode,
+        PromoteModel,
+        Mesh,
+    )
 } | {"InFlight": ReportHead, "int": int}
 
 
@@ -93,6 +107,13 @@ def revive(kind: str, value: Any) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{kind}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def without_addresses(mesh: Mesh | None) -> Mesh | None:
+    """The static rules as a recording keeps them: without the hosts and path prefixes that routes match on."""
+    if mesh is None:
+        return None
+    return replace(mesh, routes=tuple(replace(r, hosts=("*",), prefix="/") for r in mesh.routes))
 
 
 def to_json(value: Any) -> str:

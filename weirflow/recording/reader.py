@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataplane.contract import Columns, InFlight
+from dataplane.mesh import Mesh
 from weirflow import checkpoint
 from weirflow.recording import calls
 from weirflow.recording.calls import Call
@@ -42,6 +43,7 @@ class Recording:
     unfinished: tuple[str, ...]  # files of a part that was open: a recorder is at work, or was killed
     parts_from: int  # parts before this one were deleted to save space
     telemetry_from: int  # so was the telemetry of parts before this one
+    mesh: Mesh | None = None  # the static rules at the start; None: the recording does not tell
 
     def calls(self) -> Iterator[Call]:
         """Every call that the brain heard, as `(now, verb, argument)`, in order, batches bit for bit.
@@ -127,7 +129,18 @@ def read(folder: Path) -> Recording:
         unfinished=tuple(n for n in names if n.endswith(OPEN_SUFFIX)),
         parts_from=parts_from,
         telemetry_from=int(header.get("telemetry_from", 1)),
+        mesh=_mesh(folder, header.get("mesh")),
     )
+
+
+def _mesh(folder: Path, said: Any) -> Mesh | None:
+    if said is None:
+        return None
+    try:
+        mesh: Mesh = calls.revive("Mesh", said)
+    except ValueError as error:
+        raise RecordingError(folder.name, f"{HEADER} holds static rules that make no sense: {error}") from error
+    return mesh
 
 
 def _calls_of(part: ClosedPart) -> Iterator[Call]:

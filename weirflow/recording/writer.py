@@ -18,8 +18,10 @@ from brain.commands import Command
 from brain.decision import Decision
 from brain.settings import Settings
 from dataplane.contract import Columns, Event, Telemetry, Topology
+from dataplane.mesh import Mesh
 from weirflow import checkpoint
-from weirflow.recording.calls import Failure, Start
+from weirflow.recording import calls
+from weirflow.recording.calls import Failure, Start, without_addresses
 from weirflow.recording.schema import STREAM_OF, row_bytes
 from weirflow.recording.scribe import Scribe
 
@@ -35,8 +37,8 @@ class Recorder:
 
     `part_s` is in the time of the calls. `keep_bytes` bounds the closed parts of this run and of the `older` ones
     (folders, oldest first): the oldest telemetry goes first and decisions last. `backlog_bytes` bounds what may wait
-    for the disk. `on_problem` is called at most once, with why the recording stopped, perhaps from the recorder's own
-    thread. No method raises OSError.
+    for the disk. `mesh`: the static rules at the start, which no replay needs and what-if does. `on_problem` is called
+    at most once, with why the recording stopped, perhaps from the recorder's own thread. No method raises OSError.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Recorder:
         keep_bytes: int | None = None,
         on_problem: Callable[[str], None],
         run: str = "",
+        mesh: Mesh | None = None,
         older: Sequence[Path] = (),
         backlog_bytes: int = 1 << 28,
     ) -> None:
@@ -64,7 +67,7 @@ class Recorder:
         self._closed = False
         self._stopping = threading.Lock()
         self._scribe: Scribe | None = None
-        about = {"weirflow": weirflow.__version__, "run": run}
+        about = {"weirflow": weirflow.__version__, "run": run, "mesh": calls.plain(without_addresses(mesh))}
         form: dict[str, Any] = {"part_s": part_s, "part_rows": part_rows, "keep_bytes": keep_bytes, "older": older}
         try:
             self._scribe = Scribe(folder, Start(settings, topology), now, about, **form)

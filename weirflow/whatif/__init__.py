@@ -1,0 +1,1 @@
+"""What would have been: recorded traffic under other decisions."""
