@@ -7,7 +7,7 @@ through pydantic, which reads back the very dataclasses that were written, with 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -117,13 +117,24 @@ def without_addresses(mesh: Mesh | None) -> Mesh | None:
 
 
 def to_json(value: Any) -> str:
-    """Compact JSON. NumPy's numbers become Python's; NaN and infinities are written as Python writes them."""
+    """Compact JSON. NumPy's numbers become Python's; NaN and infinities are written as Python writes them.
+
+    A dataclass is an object of its fields, as `asdict` has it, without the copies that `asdict` makes.
+    """
     return json.dumps(value, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: Any) -> Any:
+    kind = type(value)
+    if is_dataclass(kind):
+        return {name: getattr(value, name) for name in _field_names(kind)}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+    raise TypeError(f"{kind.__name__} cannot be written as JSON")
+
+
+@cache
+def _field_names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
