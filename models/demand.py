@@ -11,12 +11,17 @@ import numpy as np
 
 from models.base import Floats, State, check_state
 from models.columns import Columns
+from models.demand_mixture import COUNT_VARIANCE
 from models.demand_steps import StepDemand
 from models.forecast import Forecast
 
 STEPS_S = (1, 10, 60)
 HORIZONS = ((1, 3, 10, 30), (4, 8, 15, 30), (6, 10, 18, 30))
 """In steps of each width: up to 30 s by seconds, 5 min by tens, 30 min by minutes."""
+
+LONGEST_S = np.array([width * steps[-1] for width, steps in zip(STEPS_S, HORIZONS, strict=True)])
+FIRST = np.cumsum([0, *map(len, HORIZONS)])
+"""Where each width's horizons begin among those of all."""
 
 _SEEN_SHARE = 0.5
 """Of a longer step, that must have been seen for the whole to be told from it."""
@@ -78,18 +83,12 @@ class Demand:
         ahead = np.asarray(ahead_s, dtype=np.float64)
         if not (ahead >= 1).all():
             raise ValueError(f"seconds ahead must be 1 or more, not {ahead.tolist()}")
-        out = np.full((4, self._sums.rows, len(ahead)), np.nan)
-        longest = np.array([width * steps[-1] for width, steps in zip(STEPS_S, HORIZONS, strict=True)])
-        chosen = np.minimum(np.searchsorted(longest, ahead), len(STEPS_S) - 1)
-        for k in np.unique(chosen).tolist():
-            model, mine = self._by_step[k], chosen == k
-            said = model.predict()
-            # A longer step foretells from the last one that is whole, which ended before now.
-            since_s = (self._second or 0) % STEPS_S[k] + 1 if k else 0
-            known_s = model.horizons * model.step_s - since_s
-            for row, column in enumerate((said.value, said.low, said.high, said.p99)):
-                out[row][:, mine] = _between(column, known_s, ahead[mine]) / model.step_s
-        value, low, high, p99 = out
+        known_s, table = self._known()
+        width = np.minimum(np.searchsorted(LONGEST_S, ahead), len(STEPS_S) - 1)
+        # Nothing is drawn from one width to another: the means of longer steps scatter less.
+        right = np.clip(np.searchsorted(known_s, ahead), FIRST[width] + 1, FIRST[width + 1] - 1)
+        share = np.clip((ahead - known_s[right - 1]) / (known_s[right] - known_s[right - 1]), 0.0, 1.0)
+        value, low, high, p99 = table[..., right - 1] * (1 - share) + table[..., right] * share
         return Forecast(ahead, value, low, high, p99, self._sums.learned.copy())
 
     def resize(self, services: int) -> None:
@@ -119,6 +118,20 @@ class Demand:
         self._sums.restore(state, "sums_")
         self._second = int(state["second"]) if state["second"] >= 0 else None
 
+    def _known(self) -> tuple[Floats, Floats]:
+        """Seconds ahead at which something is known, and what: value, low, high and p99, by service and horizon."""
+        seconds, table = [], []
+        for k, model in enumerate(self._by_step):
+            # A longer step foretells from the last one that is whole, which ended before now.
+            since_s = (self._second or 0) % STEPS_S[k] + 1 if k else 0
+            said = model.predict()
+            seconds.append(model.horizons * model.step_s - since_s)
+            table.append(np.stack([said.value, said.low, said.high, said.p99]) / model.step_s)
+            if k:
+                new = ~model.ready
+                table[k][:, new] = _widened(table[k - 1][:, new, -1:], seconds[k] / seconds[k - 1][-1])
+        return np.concatenate(seconds), np.concatenate(table, axis=-1)
+
     def _close(self, second: int) -> None:
         """Teach the longer steps that ended before this second."""
         for k, width in enumerate(STEPS_S[1:]):
@@ -126,15 +139,17 @@ class Demand:
             if second // width > last:
                 seconds = self._sums.seconds[:, k]
                 whole = self._sums.counted[:, k] / np.maximum(seconds, 1) * width
-                self._by_step[k + 1].learn(np.where(seconds >= _SEEN_SHARE * width, whole, np.nan), last)
+                shorter, longer = self._by_step[k : k + 2]
+                times = width / shorter.step_s
+                farther = longer.horizons[0] * times / shorter.horizons[-1]
+                # What counting scatters is the same in steps of any width; the rest grows with them.
+                beyond = np.maximum(shorter.variance()[:, -1] - COUNT_VARIANCE, 0.0)
+                longer.expect(COUNT_VARIANCE + beyond * times * np.sqrt(farther))
+                longer.learn(np.where(seconds >= _SEEN_SHARE * width, whole, np.nan), last)
                 self._sums.counted[:, k] = self._sums.seconds[:, k] = 0.0
 
 
-def _between(column: Floats, known_s: Floats, ahead_s: Floats) -> Floats:
-    """Values at these seconds, straight from one known horizon to the next; the nearest beyond the ends."""
-    right = np.clip(np.searchsorted(known_s, ahead_s), 1, len(known_s) - 1)
-    share = np.clip((ahead_s - known_s[right - 1]) / (known_s[right] - known_s[right - 1]), 0.0, 1.0)
-    near, far = column[:, right - 1], column[:, right]
-    # A horizon that is not ready must not spoil the one that is asked for exactly.
-    mixed = np.where(share == 0, near, np.where(share == 1, far, near * (1 - share) + far * share))
-    return np.asarray(mixed)
+def _widened(said: Floats, farther: Floats) -> Floats:
+    """Value, low, high and p99 of a horizon as if it were so many times farther: distances grow by the fourth root."""
+    roots = np.sqrt(said)
+    return np.maximum(roots[:1] + (roots - roots[:1]) * farther**0.25, 0.0) ** 2

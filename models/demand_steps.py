@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.base import Floats, State, check_state
 from models.columns import Columns
-from models.demand_mixture import Mixture
+from models.demand_mixture import COUNT_VARIANCE, Mixture
 from models.demand_regression import Regression
 from models.demand_season import Season
 
@@ -24,6 +25,9 @@ EXPERTS = ("last value", "ewma 0.3", "ewma 0.1", "slow regression", "fast regres
 
 MOST = 1e15
 """Counts beyond are taken as this: nobody serves more, and their squares stay finite."""
+
+LEAST_STEPS = 8
+"""Seen before anything is foretold."""
 
 _RATES = np.array([0.3, 0.1, 0.03])
 _LAGS = np.array([1, 2, 3, 6, 12])
@@ -91,7 +95,7 @@ class StepDemand:
         count, ring = len(horizons), self._ring
         self._season = Season(services, step_s) if season else None
         self._regression = Regression(services, count, features)
-        self._mixture = Mixture(services, count, len(self._asked))
+        self._mixture = Mixture(services, self.horizons, len(self._asked))
         self._recent = _Recent(
             services,
             roots=(int(_LAGS[-1]) + 1,),
@@ -115,6 +119,11 @@ class StepDemand:
         return self._recent.rows
 
     @property
+    def ready(self) -> NDArray[np.bool_]:
+        """Whose counts are foretold. Shape (services,)."""
+        return self._recent.seen >= LEAST_STEPS
+
+    @property
     def seen(self) -> Floats:
         """Steps that each service was learned from. Shape (services,)."""
         return self._recent.seen.copy()
@@ -136,15 +145,27 @@ class StepDemand:
         counts = np.where((counts >= 0) & (counts < np.inf), counts, np.nan)
         self._take(np.sqrt(np.minimum(counts, MOST)), step)
 
+    def expect(self, variance: Floats) -> None:
+        """What the variance of the nearest horizon is taken to be before it was lived through, by service.
+
+        Of square roots of counts, as `variance` of shorter steps tells it.
+        """
+        self._mixture.expected = np.maximum(variance - COUNT_VARIANCE, 0.0)
+
+    def variance(self) -> Floats:
+        """Of what comes around what is foretold, in square roots of counts. Shape (services, horizons)."""
+        return self._mixture.variance()
+
     def predict(self) -> Ahead:
         """From the last step that was learned."""
+        nothing = np.full((self.services, len(self.horizons)), np.nan)
         if self._step is None:
-            nothing = np.full((self.services, len(self.horizons)), np.nan)
             return Ahead(nothing, nothing, nothing, nothing, nothing)
-        spread = self._mixture.spread(self._recent.mixed[:, :, self._step % self._ring]) ** 2
-        spread[self._recent.seen == 0] = np.nan
-        low, value, p90, high, p99 = np.moveaxis(spread, -1, 0)
-        return Ahead(value, low, high, p90, p99)
+        mixed = np.where(self.ready[:, None], self._recent.mixed[:, :, self._step % self._ring], nothing)
+        low, p90, high, p99 = np.moveaxis(self._mixture.spread(mixed), -1, 0)
+        low, p90 = np.minimum(low, mixed), np.maximum(p90, mixed)
+        high = np.maximum(high, p90)
+        return Ahead(mixed**2, low**2, high**2, p90**2, np.maximum(p99, high) ** 2)
 
     def resize(self, services: int) -> None:
         """Have room for this many services; none is ever taken away."""
@@ -183,7 +204,6 @@ class StepDemand:
         self._step = step
         turn = np.arange(step % _SOLVE_EVERY, self.services, _SOLVE_EVERY)
         self._regression.solve(turn)
-        self._mixture.refresh(turn)
         self._foretell(np.isfinite(root), step)
 
     def _judge(self, root: Floats, step: int) -> None:
@@ -196,7 +216,7 @@ class StepDemand:
         self._regression.learn(
             recent.x[:, each, then], truth - recent.base[:, then], fitted - np.nan_to_num(truth)[..., None], usual
         )
-        self._mixture.learn(said[..., self._asked], recent.mixed[:, each, then], usual, truth)
+        self._mixture.learn(said[..., self._asked], recent.mixed[:, each, then], truth)
 
     def _remember(self, root: Floats) -> None:
         """Move the lags, averages and changes on."""
