@@ -20,7 +20,7 @@ from brain.decision import EndpointView, ForecastView
 from dataplane.contract import Requests
 from features.demand import Arrivals
 from models.base import take_rows
-from models.demand_plain import PlainDemand as Foretells  # the one place that says who does
+from models.demand import Demand as Foretells  # the one place that says who does
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 AHEAD_S = (1.0, 10.0, 60.0, 300.0, 900.0, 1800.0)
 STEP_S = 1.0
 """What is learned from in one go: faster ticks wait for it."""
+MOST_AT_ONCE_S = 60
+"""Seconds that one tick tells of: no tick is slower."""
 UNSEEN_S = 60.0
 KNOWN_SHARE = 0.5
 """Of a service's endpoints must have a known capacity before the service's is told."""
@@ -72,10 +74,13 @@ class Demand:
         """
         if now - self._learned_at < 0.95 * STEP_S:  # a tick that came a little early is a step all the same
             return
+        since_s = round(now) - round(self._learned_at) if np.isfinite(self._learned_at) else 1
         self._learned_at = now
         self._now_per_s = self._arrivals.freeze(nodes, expected, now)
         self._seen_at[~np.isnan(self._now_per_s)] = now
-        self._forecaster.learn_many(self._now_per_s, now)
+        # The forecaster counts seconds, and what was asked is the mean since the last time: of a slow tick, of each.
+        for before_s in reversed(range(min(max(since_s, 1), MOST_AT_ONCE_S))):
+            self._forecaster.learn_many(self._now_per_s, now - before_s)
         told = self._forecaster.predict_many(np.array(AHEAD_S))
         recent = (now - self._seen_at <= UNSEEN_S)[:, None, None]
         figures = np.stack([told.value, told.low, told.high, told.p99], axis=1)  # (services, 4, horizons)
@@ -149,9 +154,7 @@ def capacity_of(endpoints: Sequence[EndpointView]) -> float | None:
 
 
 def _forecaster(topology: Topology) -> Forecaster:
-    out: Forecaster = Foretells()
-    out.resize(topology.service_slots)
-    return out
+    return Foretells(topology.service_slots)
 
 
 def _known(figures: Floats) -> list[Said]:

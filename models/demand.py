@@ -27,6 +27,10 @@ _SEEN_SHARE = 0.5
 """Of a longer step, that must have been seen for the whole to be told from it."""
 
 
+_ANOTHER_CLOCK_S = 60
+"""Back."""
+
+
 class _Sums(Columns):
     """What was counted so far in the longer steps that are open, and in how many seconds of them."""
 
@@ -51,11 +55,13 @@ class Demand:
         self._by_step = [StepDemand(services, w, h) for w, h in zip(STEPS_S, HORIZONS, strict=True)]
         self._sums = _Sums(services, counted=(len(STEPS_S) - 1,), seconds=(len(STEPS_S) - 1,), learned=())
         self._second: int | None = None
+        self._forget_tables()
 
     def learn_many(self, arrivals: Floats, now: float) -> None:
         """Requests that arrived at each service in the second that ended at `now`; NaN where that was not seen.
 
-        A longer gap between calls is a gap in what was seen; a second that was learned already teaches nothing.
+        A longer gap between calls is a gap in what was seen; a second that was learned already teaches nothing, and one
+        of more than a minute before is by another clock, by which it goes on.
         ValueError when there are not as many as services.
         """
         counts = np.asarray(arrivals, dtype=np.float64)
@@ -63,12 +69,15 @@ class Demand:
             raise ValueError(f"arrivals have shape {counts.shape}, not ({self._sums.rows},)")
         second = round(now)
         if self._second is not None and second <= self._second:
-            return
+            if second > self._second - _ANOTHER_CLOCK_S:
+                return
+            self._rewind()
         counts = np.where((counts >= 0) & (counts < np.inf), counts, np.nan)
         if self._second is not None:
             self._close(second)
         self._second = second
         self._by_step[0].learn(counts, second)
+        self._tables[0] = None
         seen = np.isfinite(counts)
         self._sums.counted += np.nan_to_num(counts)[:, None]
         self._sums.seconds += seen[:, None]
@@ -96,6 +105,7 @@ class Demand:
         self._sums.resize(services)
         for model in self._by_step:
             model.resize(services)
+        self._forget_tables()
 
     def state(self) -> State:
         """Plain arrays and numbers, a row per service; zero rows know nothing."""
@@ -117,20 +127,35 @@ class Demand:
             model.restore(part)
         self._sums.restore(state, "sums_")
         self._second = int(state["second"]) if state["second"] >= 0 else None
+        self._forget_tables()
+
+    def _rewind(self) -> None:
+        for model in self._by_step:
+            model.rewind()
+        self._sums.counted[:] = self._sums.seconds[:] = 0.0
+        self._second = None
+        self._forget_tables()
 
     def _known(self) -> tuple[Floats, Floats]:
         """Seconds ahead at which something is known, and what: value, low, high and p99, by service and horizon."""
-        seconds, table = [], []
-        for k, model in enumerate(self._by_step):
+        seconds, tables = [], []
+        for k, (model, kept) in enumerate(zip(self._by_step, self._tables, strict=True)):
             # A longer step foretells from the last one that is whole, which ended before now.
             since_s = (self._second or 0) % STEPS_S[k] + 1 if k else 0
-            said = model.predict()
             seconds.append(model.horizons * model.step_s - since_s)
-            table.append(np.stack([said.value, said.low, said.high, said.p99]) / model.step_s)
-            if k:
-                new = ~model.ready
-                table[k][:, new] = _widened(table[k - 1][:, new, -1:], seconds[k] / seconds[k - 1][-1])
-        return np.concatenate(seconds), np.concatenate(table, axis=-1)
+            if kept is None:
+                said = model.predict()
+                kept = np.stack([said.value, said.low, said.high, said.p99]) / model.step_s
+                self._tables[k] = kept
+            new = ~(model.ready & model.up_to_date((self._second or 0) // STEPS_S[k]))
+            if k and new.any():
+                kept = kept.copy()
+                kept[:, new] = _widened(tables[-1][:, new, -1:], seconds[k] / seconds[k - 1][-1])
+            tables.append(kept)
+        return np.concatenate(seconds), np.concatenate(tables, axis=-1)
+
+    def _forget_tables(self) -> None:
+        self._tables: list[Floats | None] = [None] * len(STEPS_S)
 
     def _close(self, second: int) -> None:
         """Teach the longer steps that ended before this second."""
@@ -144,12 +169,13 @@ class Demand:
                 farther = longer.horizons[0] * times / shorter.horizons[-1]
                 # What counting scatters is the same in steps of any width; the rest grows with them.
                 beyond = np.maximum(shorter.variance()[:, -1] - COUNT_VARIANCE, 0.0)
-                longer.expect(COUNT_VARIANCE + beyond * times * np.sqrt(farther))
+                longer.expect(COUNT_VARIANCE + beyond * times * farther)
                 longer.learn(np.where(seconds >= _SEEN_SHARE * width, whole, np.nan), last)
+                self._tables[k + 1] = None
                 self._sums.counted[:, k] = self._sums.seconds[:, k] = 0.0
 
 
 def _widened(said: Floats, farther: Floats) -> Floats:
-    """Value, low, high and p99 of a horizon as if it were so many times farther: distances grow by the fourth root."""
+    """Value, low, high and p99 of a horizon as if it were so many times farther: its distances grow by the square root."""
     roots = np.sqrt(said)
-    return np.maximum(roots[:1] + (roots - roots[:1]) * farther**0.25, 0.0) ** 2
+    return np.maximum(roots[:1] + (roots - roots[:1]) * farther**0.5, 0.0) ** 2

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.base import Floats, Ints
+from models.base import Floats, Ints, State
 from models.columns import Columns
 
 LEVELS = np.array([0.05, 0.9, 0.95, 0.99])
@@ -59,7 +59,8 @@ class Mixture(Columns):
         )
         self._fade = 0.5 ** (1 / _LOSS_HALF_LIFE)
         self._keep = 1 - 1 / (_MEMORY + _MEMORY_OF_HORIZON * horizons)
-        self._wider = np.sqrt(horizons[1:] / horizons[:-1])
+        self._told: Floats | None = None
+        self._wider = horizons[1:] / horizons[:-1]
 
     def mix(self, said: Floats) -> Floats:
         """One forecast of each, (services, horizons), from (services, horizons, experts)."""
@@ -70,29 +71,44 @@ class Mixture(Columns):
     def learn(self, said: Floats, mixed: Floats, truth: Floats) -> None:
         """What became of forecasts made earlier; `truth` is (services, horizons), NaN where it is not known."""
         known = np.isfinite(truth)
-        came = np.nan_to_num(truth)
+        came = np.where(known, truth, 0.0)
         missed = np.where(known[..., None], np.abs(said - came[..., None]) / 2, 0.0)
         self.loss *= np.where(known, self._fade, 1.0)[..., None]
         self.loss += missed
         error = np.where(known, came - mixed, 0.0)
-        below = error[..., None] < self.variance()[..., None] ** 0.5 * (NORMAL + self.moved)
+        below = error[..., None] < self._ends()
         self.moved += np.where(known[..., None], _STEP * (LEVELS - below), 0.0)
         keep = np.where(known, self._keep, 1.0)
         self.square = self.square * keep + error**2
         self.weight = self.weight * keep + known
         rate = np.where(known, np.maximum(_USUAL_RATE, 1 / np.maximum(self.weight, 1)), 0.0)
         self.usual += rate * (np.abs(error) - self.usual)
+        self._told = None
 
     def variance(self) -> Floats:
         """The squared spread, (services, horizons)."""
-        expected = COUNT_VARIANCE + self.expected
-        out = np.empty_like(self.square)
-        for k in range(out.shape[1]):
-            if k:
-                expected = out[:, k - 1] * self._wider[k - 1]
+        out, expected = np.empty_like(self.square), COUNT_VARIANCE + self.expected
+        for k, wider in enumerate((*self._wider, 1.0)):
             out[:, k] = (self.square[:, k] + _PRIOR * expected) / (self.weight[:, k] + _PRIOR)
+            expected = out[:, k] * wider
         return out
 
     def spread(self, mixed: Floats) -> Floats:
         """The forecast at each of `LEVELS`, (services, horizons, levels)."""
-        return np.maximum(mixed[..., None] + self.variance()[..., None] ** 0.5 * (NORMAL + self.moved), 0.0)
+        return np.maximum(mixed[..., None] + self._ends(), 0.0)
+
+    def resize(self, rows: int) -> None:
+        """Have room for this many rows; none is ever taken away."""
+        super().resize(rows)
+        self._told = None
+
+    def restore(self, state: State, prefix: str) -> None:
+        """Take up columns that were checked."""
+        super().restore(state, prefix)
+        self._told = None
+
+    def _ends(self) -> Floats:
+        """How far each of `LEVELS` is from the forecast; kept until something is learned."""
+        if self._told is None:
+            self._told = np.sqrt(self.variance())[..., None] * (NORMAL + self.moved)
+        return self._told

@@ -42,13 +42,14 @@ class Regression(Columns):
         time, (services, horizons, half-lives); `usual`: how large such an error is, (services, horizons).
         """
         known = np.isfinite(y)
+        came = np.where(known, y, 0.0)
         far = np.abs(error) / np.maximum(usual, 1e-3)[..., None]
         weight = np.where(known[..., None], 1 / np.maximum(far, 1.0), 0.0).transpose(0, 2, 1)
         keep = np.where(known[:, None, :], self._decay, 1.0)
         self.gram *= keep[..., None, None]
         self.gram += (weight[..., None] * x[:, None])[..., None] * x[:, None, :, None, :]
         self.moment *= keep[..., None]
-        self.moment += (weight * np.nan_to_num(y)[:, None])[..., None] * x[:, None]
+        self.moment += (weight * came[:, None])[..., None] * x[:, None]
 
     def solve(self, rows: Ints) -> None:
         """Take the coefficients of these services anew from their sums."""

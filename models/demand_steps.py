@@ -57,6 +57,7 @@ class _Recent(Columns):
     held: Floats  # the last value, its distance from either held to twice what was usual before
     peak: Floats
     seen: Floats  # steps
+    unseen: Floats  # steps in a row
     x: Floats  # rings by step: what was known, said and mixed, for each horizon
     said: Floats
     mixed: Floats
@@ -104,6 +105,7 @@ class StepDemand:
             held=(2,),
             peak=(),
             seen=(),
+            unseen=(),
             x=(count, ring, features),
             said=(count, ring, len(EXPERTS) if season else len(EXPERTS) - 2),
             mixed=(count, ring),
@@ -121,7 +123,11 @@ class StepDemand:
     @property
     def ready(self) -> NDArray[np.bool_]:
         """Whose counts are foretold. Shape (services,)."""
-        return self._recent.seen >= LEAST_STEPS
+        return (self._recent.seen >= LEAST_STEPS) & (self._step is not None)
+
+    def up_to_date(self, step: int) -> bool:
+        """Whether what is foretold reaches beyond this step."""
+        return self._step is not None and step - self._step <= self.horizons[-1]
 
     @property
     def seen(self) -> Floats:
@@ -144,6 +150,11 @@ class StepDemand:
                 self._take(np.full(self.services, np.nan), missing)
         counts = np.where((counts >= 0) & (counts < np.inf), counts, np.nan)
         self._take(np.sqrt(np.minimum(counts, MOST)), step)
+
+    def rewind(self) -> None:
+        """Go on by another clock: nothing that was said is held against what comes now."""
+        self._step = None
+        self._recent.valid[:] = 0.0
 
     def expect(self, variance: Floats) -> None:
         """What the variance of the nearest horizon is taken to be before it was lived through, by service.
@@ -203,7 +214,8 @@ class StepDemand:
         self._remember(root)
         self._step = step
         turn = np.arange(step % _SOLVE_EVERY, self.services, _SOLVE_EVERY)
-        self._regression.solve(turn)
+        if turn.size:
+            self._regression.solve(turn)
         self._foretell(np.isfinite(root), step)
 
     def _judge(self, root: Floats, step: int) -> None:
@@ -214,14 +226,16 @@ class StepDemand:
         truth = np.where(recent.valid[:, then] > 0, root[:, None], np.nan)
         fitted = said[..., _FITTED]
         self._regression.learn(
-            recent.x[:, each, then], truth - recent.base[:, then], fitted - np.nan_to_num(truth)[..., None], usual
+            recent.x[:, each, then], truth - recent.base[:, then], fitted - truth[..., None], usual
         )
         self._mixture.learn(said[..., self._asked], recent.mixed[:, each, then], truth)
 
     def _remember(self, root: Floats) -> None:
         """Move the lags, averages and changes on."""
         recent = self._recent
-        seen, first = np.isfinite(root), recent.seen == 0
+        seen = np.isfinite(root)
+        # After so long what was near is not: the first step is believed at once, as the very first was.
+        first = (recent.seen == 0) | seen & (recent.unseen >= self._ring)
         known = np.where(seen, root, recent.roots[:, 0])
         from_level, from_last = known - recent.levels[:, 1], known - recent.roots[:, 0]
         held_level = np.clip(from_level, -2 * recent.changes[:, 0], 2 * recent.changes[:, 0])
@@ -238,6 +252,7 @@ class StepDemand:
         recent.levels += rates * (known[:, None] - recent.levels)
         recent.peak = np.maximum(recent.peak * _PEAK_FADE, known)
         recent.seen += seen
+        recent.unseen = np.where(seen, 0.0, recent.unseen + 1)
 
     def _foretell(self, seen: Floats, step: int) -> None:
         """Say what comes, and keep it until it can be judged."""
