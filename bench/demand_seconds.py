@@ -1,4 +1,4 @@
-"""Invented services by the second, for whoever foretells live: seven kinds of traffic, each seed with a size of its own.
+"""Invented services by the second, for whoever foretells live: seven kinds of traffic, each seed with its own size.
 
 What arrives is Poisson around a rate, so a service of few requests scatters as real ones do. Stretches of an archive of
 counts a second can stand beside them.

@@ -138,11 +138,12 @@ class Demand:
 
     def _known(self) -> tuple[Floats, Floats]:
         """Seconds ahead at which something is known, and what: value, low, high and p99, by service and horizon."""
-        seconds, tables = [], []
+        seconds: list[Floats] = []
+        tables: list[Floats] = []
         for k, (model, kept) in enumerate(zip(self._by_step, self._tables, strict=True)):
             # A longer step foretells from the last one that is whole, which ended before now.
             since_s = (self._second or 0) % STEPS_S[k] + 1 if k else 0
-            seconds.append(model.horizons * model.step_s - since_s)
+            seconds.append(np.asarray(model.horizons * model.step_s - since_s, dtype=np.float64))
             if kept is None:
                 said = model.predict()
                 kept = np.stack([said.value, said.low, said.high, said.p99]) / model.step_s
@@ -176,6 +177,6 @@ class Demand:
 
 
 def _widened(said: Floats, farther: Floats) -> Floats:
-    """Value, low, high and p99 of a horizon as if it were so many times farther: its distances grow by the square root."""
+    """Value, low, high and p99 of a horizon as if it were so many times farther: distances grow by the square root."""
     roots = np.sqrt(said)
     return np.maximum(roots[:1] + (roots - roots[:1]) * farther**0.5, 0.0) ** 2

@@ -225,9 +225,7 @@ class StepDemand:
         said, usual = recent.said[:, each, then], recent.usual[:, each, then]
         truth = np.where(recent.valid[:, then] > 0, root[:, None], np.nan)
         fitted = said[..., _FITTED]
-        self._regression.learn(
-            recent.x[:, each, then], truth - recent.base[:, then], fitted - truth[..., None], usual
-        )
+        self._regression.learn(recent.x[:, each, then], truth - recent.base[:, then], fitted - truth[..., None], usual)
         self._mixture.learn(said[..., self._asked], recent.mixed[:, each, then], truth)
 
     def _remember(self, root: Floats) -> None:

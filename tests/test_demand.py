@@ -157,8 +157,8 @@ def test_what_another_forecaster_learned_is_passed_over_and_what_is_odd_is_refus
     again = Brain(it.topology, ADAPTIVE)
     again.restore(other, it.mesh.now)
     assert told(again.tick(it.mesh.now + 1).services[0]).count == 0
-    odd = state | {"demand": state["demand"] | {"model": state["demand"]["model"] | {"level": np.zeros(7)}}}
-    with pytest.raises(ValueError, match="level"):
+    odd = state | {"demand": state["demand"] | {"model": state["demand"]["model"] | {"10s_recent_levels": np.zeros(7)}}}
+    with pytest.raises(ValueError, match="10s_recent_levels"):
         again.restore(odd, it.mesh.now)
 
 
@@ -175,6 +175,13 @@ def test_slow_ticks_tell_the_rate_and_not_the_count() -> None:
     it = Dialogue()
     last = list(run(it.mesh, it.brain, 200.0, tick_s=5.0))[-1].services[0]
     assert told(last).now_per_s == pytest.approx(120, rel=0.2)
+
+
+def test_slow_ticks_are_foretold_at_every_horizon_as_quick_ones_are() -> None:
+    it = Dialogue()
+    last = list(run(it.mesh, it.brain, 400.0, tick_s=5.0))[-1].services[0]
+    assert told(last).value == pytest.approx([120] * len(AHEAD_S), rel=0.25)
+    assert told(last).count == pytest.approx(400, abs=15)
 
 
 def test_a_forecast_is_plain_data() -> None:

@@ -212,6 +212,118 @@ def test_a_minute_half_unseen_is_told_from_the_other_half():
     assert demand.predict_many(np.array([600.0])).value[0] == pytest.approx(12.0, rel=0.01)
 
 
+AHEAD_S = np.array([1.0, 10.0, 60.0, 300.0, 900.0, 1800.0])
+
+
+def by_seconds(demand, rate, seconds, first=0, seed=11):
+    """Poisson arrivals at each service, second by second."""
+    counts = np.random.default_rng(seed).poisson(rate, (seconds, demand.predict_many(AHEAD_S).value.shape[0]))
+    for second, count in enumerate(counts.astype(float)):
+        demand.learn_many(count, float(first + second))
+    return demand
+
+
+def test_a_horizon_that_nobody_lived_through_is_told_from_nearer_ones_and_wider():
+    said = by_seconds(Demand(20), 100.0, 45).predict_many(AHEAD_S)
+    assert said.value == pytest.approx(np.full(said.value.shape, 100.0), rel=0.2)
+    apart = np.sqrt(np.stack([said.high, said.p99])) - np.sqrt(said.value)
+    assert (np.diff(apart[..., 1:], axis=-1) > 0).all()
+    assert (said.low >= 0).all()
+
+
+def test_a_service_that_joins_late_is_told_from_nearer_horizons_too():
+    demand = by_seconds(Demand(1), 100.0, 900)
+    demand.resize(2)
+    by_seconds(demand, 100.0, 45, first=900)
+    said = demand.predict_many(AHEAD_S)
+    assert np.isfinite(said.p99).all()
+    assert (said.high - said.low)[1, -1] > 2 * (said.high - said.low)[0, -1]
+
+
+def test_nine_in_ten_minutes_half_an_hour_ahead_are_within_the_interval_when_two_hours_were_seen():
+    """A random walk, which nobody can foretell: all that can be had is an honest interval."""
+    rng = np.random.default_rng(12)
+    counts = rng.poisson((30 + np.cumsum(rng.normal(0, 0.15, (300, 60)), axis=0)) ** 2).astype(float)
+    model, low, high = StepDemand(60, 60.0, (6, 30), season=False), [], []
+    for i, count in enumerate(counts):
+        model.learn(count, i)
+        said = model.predict()
+        low.append(said.low)
+        high.append(said.high)
+    for k, ahead in enumerate((6, 30)):
+        asked = np.arange(120, 300 - ahead)
+        truth = counts[asked + ahead]
+        within = (np.array(low)[asked, :, k] <= truth) & (truth <= np.array(high)[asked, :, k])
+        assert 0.8 < within.mean() < 0.97
+
+
+def test_after_a_night_away_the_morning_is_foretold_at_every_horizon_and_not_the_evening():
+    demand = by_seconds(Demand(5), 240.0, 1200)
+    by_seconds(demand, 60.0, 5, first=8 * 3600)
+    assert demand.predict_many(AHEAD_S).value == pytest.approx(np.full((5, 6), 60.0), rel=0.4)
+    by_seconds(demand, 60.0, 120, first=8 * 3600 + 5)
+    assert demand.predict_many(AHEAD_S).value == pytest.approx(np.full((5, 6), 60.0), rel=0.25)
+
+
+def test_after_a_clock_went_back_it_goes_on_by_the_other_clock():
+    demand = by_seconds(Demand(5), 100.0, 300, first=80_000)
+    by_seconds(demand, 25.0, 300, first=1000)
+    said = demand.predict_many(AHEAD_S)
+    assert said.count.tolist() == [600.0] * 5
+    assert said.value[:, :4] == pytest.approx(np.full((5, 4), 25.0), rel=0.4)
+    assert np.isfinite(said.p99).all()
+
+
+def test_a_clock_that_went_back_by_a_second_teaches_nothing_twice():
+    demand = by_seconds(Demand(1), 100.0, 300)
+    demand.learn_many(np.array([5000.0]), 298.0)
+    assert demand.predict_many(AHEAD_S).count.tolist() == [300.0]
+
+
+def odd_week(rng, holiday):
+    """Five weeks of hours; on the second day of the fourth next to nothing was asked, if that was a holiday."""
+    counts = day_of_hours(35, rng)
+    if holiday:
+        counts[22 * DAY : 23 * DAY] = rng.poisson(60.0, DAY)
+    return counts
+
+
+def test_a_holiday_is_not_foretold_again_a_week_after():
+    kept = {}
+    for holiday in (False, True):
+        model = taught(StepDemand(1, 3600.0, (1,)), odd_week(np.random.default_rng(13), holiday)[: 25 * DAY])
+        at = (np.arange(22 * DAY, 23 * DAY)) % model._season.kept
+        kept[holiday] = model._season.history[0, at].astype(float) - 1
+    # At noon a root of 30 is usual, and 8 was seen.
+    assert kept[True][8:18].mean() > 0.6 * kept[False][8:18].mean()
+
+
+def test_yesterday_is_kept_as_it_was_however_odd():
+    model = taught(StepDemand(1, 3600.0, (1,)), odd_week(np.random.default_rng(13), True)[: 23 * DAY])
+    at = np.arange(22 * DAY, 23 * DAY) % model._season.kept
+    assert (model._season.history[0, at] - 1).mean() == pytest.approx(np.sqrt(60), rel=0.05)
+
+
+def test_a_change_for_good_is_the_season_within_weeks():
+    counts = day_of_hours(50, np.random.default_rng(14))
+    counts[22 * DAY :] *= 4
+    model = taught(StepDemand(1, 3600.0, (1,)), counts)
+    at = np.arange(46 * DAY, 47 * DAY) % model._season.kept
+    assert model._season.history[0, at].max() > 0.9 * np.sqrt(3600)
+
+
+def test_a_gap_over_days_settles_them_as_missing_steps_do():
+    """The day before a gap is held against the week before it, whether the gap is told or not."""
+    counts = odd_week(np.random.default_rng(15), True)[: 23 * DAY]
+    gap, told = (taught(StepDemand(1, 3600.0, (1, 3)), counts) for _ in range(2))
+    for step in range(23 * DAY, 26 * DAY):
+        told.learn(np.array([np.nan]), step)
+    for model in (gap, told):
+        taught(model, [500.0], first=26 * DAY)
+    np.testing.assert_array_equal(gap._season.history, told._season.history)
+    assert gap._season.usual_distance == told._season.usual_distance
+
+
 @pytest.mark.parametrize("ahead", [0.0, -1.0, np.nan])
 def test_the_past_is_not_foretold(ahead):
     with pytest.raises(ValueError, match="seconds ahead"):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.demand_plain import LEAST_STEPS, PlainDemand
+from bench.demand_plain import LEAST_STEPS, PlainDemand
 from models.forecast import Forecast
 
 AHEAD_S = np.array([1.0, 10.0, 60.0, 300.0, 900.0, 1800.0])

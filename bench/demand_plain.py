@@ -10,7 +10,8 @@ Candes, NeurIPS 2021), from where a normal distribution has them.
 Of a horizon that nobody has lived through yet, the spread is that of the one before, wider by the fourth root of how
 much farther it is: between noise, which does not grow, and a random walk, whose spread grows by the square root.
 
-It knows no trend and no season, and is here to be beaten.
+It knows no trend and no season. The brain foretold by it once, and it is here to be beaten. What it says of any horizon
+is meant of a single second; `PlainOfSteps` means the means of seconds, ten and a minute that the brain tells now.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from models.forecast import Forecast
 NEAR_S, FAR_S = (1, 10, 60), (300, 900, 1800)
 HORIZONS_S = np.array(NEAR_S + FAR_S, dtype=np.float64)
 BLOCK_S = 30
+STEP_S = (1, 1, 10, 10, 60, 60)
+"""Whose mean the brain tells at each horizon."""
 KEPT = 64  # levels kept at each resolution: more than the farthest horizon needs
 QUANTILES = np.array([0.05, 0.95, 0.99])
 NORMAL = np.array([-1.645, 1.645, 2.326])
@@ -73,9 +76,9 @@ class PlainDemand:
         with np.errstate(invalid="ignore"):
             came = np.where((arrivals >= 0) & (arrivals < np.inf), arrivals, np.nan)
         block_ends = self._turn(now)
-        self._score(came, NEAR_S, self._near, math.floor(now), 1)
+        self._score(came[:, None], NEAR_S, self._near, math.floor(now), 1)
         if block_ends:
-            self._score(came, FAR_S, self._far, math.floor(now / BLOCK_S), BLOCK_S)
+            self._score(came[:, None], FAR_S, self._far, math.floor(now / BLOCK_S), BLOCK_S)
         self._follow(came, now)
         self._near[:, math.floor(now) % KEPT] = self._level
         self._far[:, math.floor(now / BLOCK_S) % KEPT] = self._level
@@ -137,10 +140,10 @@ class PlainDemand:
         return math.floor(before / BLOCK_S) != math.floor(now / BLOCK_S)
 
     def _score(self, came: Floats, ahead_s: tuple[int, ...], levels: Floats, now: int, length_s: int) -> None:
-        """Hold what came against the levels of these times ago."""
+        """Hold what came, (services, 1 or horizons), against the levels of these times ago."""
         k = slice(0, len(NEAR_S)) if levels is self._near else slice(len(NEAR_S), None)
         said = levels[:, (now - np.array(ahead_s) // length_s) % KEPT]
-        error = np.sqrt(came)[:, None] - np.sqrt(said)
+        error = np.sqrt(came) - np.sqrt(said)
         known = ~np.isnan(error)
         below = error[..., None] < self._spread()[:, k, None] * self._steps[:, k]
         self._steps[:, k] += np.where(known[..., None], STEP * (QUANTILES - below), 0.0)
@@ -197,3 +200,27 @@ class PlainDemand:
             "weight": self._weight,
             "steps": self._steps,
         }
+
+
+class PlainOfSteps(PlainDemand):
+    """The same, with intervals for the mean of the step that ends so far ahead: of `STEP_S`."""
+
+    def __init__(self, services: int = 0) -> None:
+        self._last = np.full((services, STEP_S[-1]), np.nan)
+        super().__init__(services)
+
+    def learn_many(self, arrivals: Floats, now: float) -> None:
+        """As the plain one."""
+        self._last = np.concatenate([self._last[:, 1:], arrivals[:, None]], axis=1)
+        super().learn_many(arrivals, now)
+
+    def resize(self, services: int) -> None:
+        """As the plain one."""
+        more = services - len(self._last)
+        self._last = np.pad(self._last, ((0, max(more, 0)), (0, 0)), constant_values=np.nan)
+        super().resize(services)
+
+    def _score(self, came: Floats, ahead_s: tuple[int, ...], levels: Floats, now: int, length_s: int) -> None:
+        steps = STEP_S[: len(NEAR_S)] if ahead_s == NEAR_S else STEP_S[len(NEAR_S) :]
+        means = np.stack([self._last[:, -step:].mean(axis=1) for step in steps], axis=1)
+        super()._score(means, ahead_s, levels, now, length_s)
