@@ -68,11 +68,13 @@ def ours(series: dict[str, Counts], experts: Sequence[str] = EXPERTS) -> dict[st
     return out
 
 
-def measure(series: dict[str, Counts]) -> dict[str, Any]:
-    """All models on all series: scores by series, then model."""
+def measure(series: dict[str, Counts], river: bool = True) -> dict[str, Any]:
+    """All models on all series: scores by series, then model. Without `river` the plain ways alone beside ours."""
     table: dict[str, Any] = {name: {OURS: scored} for name, scored in ours(series).items()}
     for name, counts in series.items():
         for rival, make in rivals(day(counts.step_s)).items():
+            if not river and rival.startswith("river"):
+                continue
             said = follow(make(), counts.values, origins(len(counts.values)))
             table[name][rival] = score(counts.values, counts.step_s, said)
         for model, scored in table[name].items():
@@ -140,6 +142,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--data", type=Path, nargs="+", metavar="FILE", help="CSV files, or .tbz2 of counts a second")
     parser.add_argument("--step", nargs="+", default=["5m"], metavar="STEP", help="of .tbz2 files: 10s, 1m, 5m")
     parser.add_argument("--ablation", action="store_true", help="our model alone, without each expert in turn")
+    parser.add_argument("--no-river", action="store_true", help="leave river's out: they take long at fine steps")
     parser.add_argument("--cost", action="store_true", help="only time the ticks; needs no data")
     asked = parser.parse_args(arguments)
     result = Result("demand")
@@ -156,7 +159,7 @@ def main(arguments: Sequence[str]) -> int:
     if series and asked.ablation:
         result.detail["without"] = ablate(series)
     elif series:
-        table = measure(series)
+        table = measure(series, river=not asked.no_river)
         result.figures += figures(table, series)
         result.detail |= {"over_last_value": relative(table), "series": table}
     if not asked.ablation:

@@ -218,3 +218,13 @@ async def test_a_disk_that_refuses_the_checkpoint_costs_the_checkpoint_and_nothi
     await ticks(made, clock, 1004.5)
     assert made.counters.ticks >= 3
     assert any("checkpoint not written" in p for p in made.counters.problems)
+
+
+async def test_a_state_too_large_for_a_checkpoint_costs_the_checkpoint_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "MAX_BYTES", 100)
+    made, _, clock = driver(checkpoint_path=tmp_path / "checkpoint", checkpoint_every_s=1.0)
+    await ticks(made, clock, 1004.5)
+    assert made.counters.ticks >= 3
+    assert any("more than the 100" in p for p in made.counters.problems)

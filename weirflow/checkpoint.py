@@ -27,7 +27,7 @@ import numpy as np
 from weirflow.files import read_bounded, write_whole
 
 FORMAT = 1
-MAX_BYTES = 1 << 28  # a mesh of 100,000 endpoints needs a tenth of it
+MAX_BYTES = 1 << 28  # 100,000 endpoints need a tenth of it, and the demand of 1,000 services two thirds
 MAX_DEPTH = 64
 
 _MAGIC = b"WEIRFLOW"

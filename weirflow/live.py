@@ -198,6 +198,6 @@ class Driver:
         state = self.brain.state()
         try:
             await asyncio.to_thread(checkpoint.save, self._checkpoint_path, state)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the disk refuses, or there is more than a file may have
             self.counters.problem(f"checkpoint not written: {error}")
             log.warning("checkpoint not written", error=str(error))
