@@ -11,7 +11,6 @@ import numpy as np
 
 from models.base import Floats, State, check_state
 from models.columns import Columns
-from models.demand_mixture import COUNT_VARIANCE
 from models.demand_steps import StepDemand
 from models.forecast import Forecast
 
@@ -165,13 +164,7 @@ class Demand:
             if second // width > last:
                 seconds = self._sums.seconds[:, k]
                 whole = self._sums.counted[:, k] / np.maximum(seconds, 1) * width
-                shorter, longer = self._by_step[k : k + 2]
-                times = width / shorter.step_s
-                farther = longer.horizons[0] * times / shorter.horizons[-1]
-                # What counting scatters is the same in steps of any width; the rest grows with them.
-                beyond = np.maximum(shorter.variance()[:, -1] - COUNT_VARIANCE, 0.0)
-                longer.expect(COUNT_VARIANCE + beyond * times * farther)
-                longer.learn(np.where(seconds >= _SEEN_SHARE * width, whole, np.nan), last)
+                self._by_step[k + 1].learn(np.where(seconds >= _SEEN_SHARE * width, whole, np.nan), last)
                 self._tables[k + 1] = None
                 self._sums.counted[:, k] = self._sums.seconds[:, k] = 0.0
 

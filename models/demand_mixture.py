@@ -7,9 +7,8 @@ The interval is a spread (the decayed root mean square of the mixture's own erro
 units of it: from where a normal distribution has them, moved by each error as adaptive conformal intervals are (Gibbs
 and Candes, NeurIPS 2021). They hold whatever the errors are like. Errors at a far horizon hang together, for each was
 made of much the same future: a hundred of them half an hour ahead are a few. So a horizon remembers the longer the
-farther it is, and of one that nobody has lived through yet, the spread is that of the one before, wider by the fourth
-root of how much farther it is: between noise, which does not grow, and a random walk, whose spread grows by the square
-root.
+farther it is, and of one that nobody has lived through yet, the spread is that of the one before, wider by the square
+root of how much farther it is, as that of a random walk.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from models.columns import Columns
 LEVELS = np.array([0.05, 0.9, 0.95, 0.99])
 NORMAL = np.array([-1.645, 1.282, 1.645, 2.326])
 
-COUNT_VARIANCE = 0.25
+_COUNT_VARIANCE = 0.25
 """Of the square root of a Poisson count, whatever its mean: what is expected of the nearest horizon."""
 _PRIOR = 5.0
 """Errors that what is expected of a spread is worth."""
@@ -44,7 +43,6 @@ class Mixture(Columns):
     square: Floats  # decayed sum of squared errors, and the weight in it
     weight: Floats
     moved: Floats  # quantiles, in spreads, from where a normal distribution has them
-    expected: Floats  # variance of the nearest horizon before it was lived through, beyond that of counting
 
     def __init__(self, services: int, horizons: Ints, experts: int) -> None:
         count = len(horizons)
@@ -55,7 +53,6 @@ class Mixture(Columns):
             square=(count,),
             weight=(count,),
             moved=(count, len(LEVELS)),
-            expected=(),
         )
         self._fade = 0.5 ** (1 / _LOSS_HALF_LIFE)
         self._keep = 1 - 1 / (_MEMORY + _MEMORY_OF_HORIZON * horizons)
@@ -85,14 +82,6 @@ class Mixture(Columns):
         self.usual += rate * (np.abs(error) - self.usual)
         self._told = None
 
-    def variance(self) -> Floats:
-        """The squared spread, (services, horizons)."""
-        out, expected = np.empty_like(self.square), COUNT_VARIANCE + self.expected
-        for k, wider in enumerate((*self._wider, 1.0)):
-            out[:, k] = (self.square[:, k] + _PRIOR * expected) / (self.weight[:, k] + _PRIOR)
-            expected = out[:, k] * wider
-        return out
-
     def spread(self, mixed: Floats) -> Floats:
         """The forecast at each of `LEVELS`, (services, horizons, levels)."""
         return np.maximum(mixed[..., None] + self._ends(), 0.0)
@@ -110,5 +99,13 @@ class Mixture(Columns):
     def _ends(self) -> Floats:
         """How far each of `LEVELS` is from the forecast; kept until something is learned."""
         if self._told is None:
-            self._told = np.sqrt(self.variance())[..., None] * (NORMAL + self.moved)
+            self._told = np.sqrt(self._variance())[..., None] * (NORMAL + self.moved)
         return self._told
+
+    def _variance(self) -> Floats:
+        """The squared spread, (services, horizons)."""
+        out, expected = np.empty_like(self.square), np.full(self.rows, _COUNT_VARIANCE)
+        for k, wider in enumerate((*self._wider, 1.0)):
+            out[:, k] = (self.square[:, k] + _PRIOR * expected) / (self.weight[:, k] + _PRIOR)
+            expected = out[:, k] * wider
+        return out

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.base import Floats, State, check_state
 from models.columns import Columns
-from models.demand_mixture import COUNT_VARIANCE, Mixture
+from models.demand_mixture import Mixture
 from models.demand_regression import Regression
 from models.demand_season import Season
 
@@ -155,17 +155,6 @@ class StepDemand:
         """Go on by another clock: nothing that was said is held against what comes now."""
         self._step = None
         self._recent.valid[:] = 0.0
-
-    def expect(self, variance: Floats) -> None:
-        """What the variance of the nearest horizon is taken to be before it was lived through, by service.
-
-        Of square roots of counts, as `variance` of shorter steps tells it.
-        """
-        self._mixture.expected = np.maximum(variance - COUNT_VARIANCE, 0.0)
-
-    def variance(self) -> Floats:
-        """Of what comes around what is foretold, in square roots of counts. Shape (services, horizons)."""
-        return self._mixture.variance()
 
     def predict(self) -> Ahead:
         """From the last step that was learned."""
