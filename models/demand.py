@@ -39,7 +39,7 @@ class _Sums(Columns):
 
 
 class Demand:
-    """Arrivals of `services`. It forgets nobody and knows no clock; 0.3 MB a service, most of it eight days of minutes.
+    """Arrivals of `services`. It forgets nobody and knows no clock; 0.17 MB a service, a third of it nine days of minutes.
 
     >>> demand = Demand(2)
     >>> for second in range(60):
