@@ -39,7 +39,7 @@ class _Sums(Columns):
 
 
 class Demand:
-    """Arrivals of `services`. It forgets nobody and knows no clock; 0.17 MB a service, a third of it nine days.
+    """Arrivals of `services`. It forgets nobody and knows no clock; 0.17 MB a service.
 
     >>> demand = Demand(2)
     >>> for second in range(60):
@@ -86,7 +86,7 @@ class Demand:
         """Arrivals so far ahead of the last `learn_many`, in requests a second. Shape (horizons,), in seconds.
 
         Up to 30 s it is the mean of a second, to 5 min of ten, beyond that of a minute: single seconds scatter more.
-        What longer steps do not know yet is told from the nearest that is known, wider; NaN before anything is. Beyond the
+        What longer steps do not know yet is told from the nearest that do, wider; NaN before any does. Beyond the
         longest it is the longest. ValueError when below 1 s or no number.
         """
         ahead = np.asarray(ahead_s, dtype=np.float64)
