@@ -1,0 +1,95 @@
+"""What is cried for nothing: hours of a busy service in which no one need be woken, in virtual time.
+
+    python -m bench.calm --seeds 4 --hours 48 --first-seed 2000     # JSON lines; a line a false incident on stderr
+
+`ENDPOINTS` endpoints that are unlike for good and wander a little, with queues now and then. Traffic has its season of a
+day, wanders by the minute and comes in bursts by the second. One endpoint after another starts anew and is slow for ten
+seconds. And all slow down together by a tenth to a fifth for some minutes, several times a day (`--without-together`
+leaves that out). Whatever is told of such a mesh is told for nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+from bench.result import Figure, Result, say, show
+from bench.watched import Floats, World, live
+from brain.decision import IncidentView
+from dataplane.simulated.endpoint import Behaviour, Fault
+
+ENDPOINTS = 20
+PER_S = 10.0
+"""Requests a second and endpoint, in the mean over a day."""
+WORK_S, WORKERS, VARIATION = 0.08, 2, 0.7
+UNLIKE, WANDERS, WANDERS_S = 0.15, 0.04, 1200.0
+SEASON, BY_MINUTE, BY_SECOND = 0.5, 0.08, 0.2
+DEPLOYS_A_DAY, DEPLOYED_S, COLD = 12, 10.0, 1.5
+TOGETHER_A_DAY = 16
+TOGETHER_S, TOGETHER = (120.0, 600.0), (1.1, 1.2)
+WEEK_H = 168.0
+
+
+def world(seed: int, hours: float, *, together: bool = True) -> World:
+    """So many hours of it."""
+    rng, until_s = np.random.default_rng((seed, 1)), hours * 3600.0
+    shared = []
+    for begin in np.sort(rng.uniform(600.0, until_s, int(TOGETHER_A_DAY * hours / 24))).tolist() if together else ():
+        shared.append(Fault("slow", begin, begin + rng.uniform(*TOGETHER_S), factor=rng.uniform(*TOGETHER)))
+    deploys = np.sort(rng.uniform(600.0, until_s, max(1, int(DEPLOYS_A_DAY * hours / 24))))
+    behaviours = []
+    for e in range(ENDPOINTS):
+        mine = [Fault("slow", t, t + DEPLOYED_S, factor=COLD) for t in deploys[e::ENDPOINTS].tolist()]
+        for begin in np.arange(rng.uniform(0.0, WANDERS_S), until_s, WANDERS_S).tolist():
+            mine.append(Fault("slow", begin, begin + WANDERS_S, factor=float(np.exp(rng.normal(0.0, WANDERS)))))
+        work_s = WORK_S * float(np.exp(rng.normal(0.0, UNLIKE)))
+        behaviours.append(Behaviour(work_s, WORKERS, VARIATION, faults=(*mine, *shared)))
+    noise = rng.normal(0.0, BY_MINUTE, int(until_s / 60.0) + 2)
+    bursts = rng.gamma(BY_SECOND**-2, BY_SECOND**2, int(until_s) + 2)
+
+    def rate(at_s: Floats) -> Floats:
+        season = 1.0 + SEASON * np.sin(2.0 * np.pi * at_s / 86400.0)
+        minute = np.interp(at_s, 60.0 * np.arange(len(noise)), noise)
+        return np.asarray(ENDPOINTS * PER_S * season * np.exp(minute) * bursts[at_s.astype(np.int64)])
+
+    return World(behaviours, rate, seed, flush_s=0.25)
+
+
+def cries(seed: int, hours: float, *, together: bool = True) -> Iterator[tuple[float, IncidentView]]:
+    """Each incident of those hours, and when it was first told."""
+    known = set()
+    for decision in live(world(seed, hours, together=together), hours * 3600.0):
+        for incident in decision.incidents:
+            if incident.id not in known:
+                known.add(incident.id)
+                yield decision.now, incident
+
+
+def main() -> int:
+    """Measure and print. Exit status 0 when it could run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--hours", type=float, default=48.0, help="for each seed")
+    parser.add_argument("--without-together", action="store_true", help="never slow all down together")
+    asked = parser.parse_args()
+    result, false = Result("calm"), 0
+    for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
+        for at_s, incident in cries(seed, asked.hours, together=not asked.without_together):
+            say(f"calm: seed {seed}, {at_s / 3600.0:.2f} h: {'; '.join(incident.causes)}: {incident.summary}")
+            false += 1
+        say(f"calm: seed {seed} done, {false} so far")
+    weeks = asked.seeds * asked.hours / WEEK_H
+    result.figures.append(Figure("false_a_week", false / weeks, bar=1.0))
+    result.figures.append(Figure("false", float(false)))
+    result.figures.append(Figure("weeks", weeks))
+    result.detail |= {"endpoints": ENDPOINTS, "first_seed": asked.first_seed, "hours_a_seed": asked.hours}
+    show(result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
