@@ -1,8 +1,9 @@
 """What is odd about a service as a whole: slow, failing, asked for far less or far more, soon to be asked too much.
 
 All are tests of a change against what is usual of the service (`models.page`, `models.usual`), with an effect size that
-matters in each: half as slow again, failures in fifty, half or twice the traffic. Counts scatter more than Poisson's
-where traffic comes in bursts, and evidence is worth as much less. What was not in sight is unknown: it is no drop.
+matters in each: twice as slow, failures in fifty, half or twice the traffic. Each tick is looked at by itself, for
+figures that fade are no new evidence, and its scatter is what is usual of such ticks and at least what so few requests
+must have: traffic comes in bursts. What was not in sight is unknown: it is no drop.
 """
 
 from __future__ import annotations
@@ -15,20 +16,25 @@ from numpy.typing import NDArray
 from brain.explain import duration, percent
 from brain.findings import Finding
 from models.failing import Failing, limit
-from models.page import Page, other_mean, other_rate
+from models.page import Page, other_mean
 from models.usual import Usual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dataplane.contract import Topology
-    from features.columns import EndpointFeatures, ServiceFeatures
+    from features.columns import ServiceFeatures
     from models.base import Floats
 
 Bools = NDArray[np.bool_]
 
-SLOWER = float(np.log(1.7))
+SLOWER = float(np.log(2.4))
+"""What is looked for. Less than the square root of it, half as slow again, never adds up."""
 HALF, TWICE = 0.5, 2.0
+LEAST_SPREAD = 0.2
+"""Of the logarithm of a tick's mean latency."""
+YOUNG_S = 30.0
+"""For so long what a service usually does is hardly known, and a change from it may be none."""
 MORE = 1.2
 """Times what is usual asked of a short service: then it is short because of that, else for another reason."""
 LEAST_PER_S = 1.0
@@ -40,7 +46,7 @@ AHEAD_S = 300.0
 BUSY = 0.6
 """Of its capacity, below which no trend is believed to lead to saturation."""
 HELD_S = 5.0
-_EVIDENCE = 14.0
+_EVIDENCE = 16.0
 
 
 class ServiceWatch:
@@ -62,7 +68,6 @@ class ServiceWatch:
     def look(
         self,
         felt: ServiceFeatures,
-        endpoints: EndpointFeatures,
         asked_per_s: Floats,
         capacity: Floats,
         limited: Bools,
@@ -75,7 +80,7 @@ class ServiceWatch:
         """
         self._resize(topology.service_slots)
         since_s = max(1e-9, now - self._at) if self._at > -np.inf else 1.0
-        latency = self._slower(endpoints, topology, now)
+        latency = self._slower(felt, topology, now)
         share, usual_share = self._fails(felt, since_s)
         rate, usual_rate = self._traffic(asked_per_s, since_s, now)
         lead_s = self._saturation(asked_per_s, capacity, since_s, now)
@@ -101,17 +106,16 @@ class ServiceWatch:
         self._since = {key: at for key, at in self._since.items() if odd[key[0]][key[1]]}
         return out
 
-    def _slower(self, seen: EndpointFeatures, topology: Topology, now: float) -> Floats:
-        """Mean latency lately by service, seconds; NaN where unknown."""
-        known = np.isfinite(seen.latency_s) & (topology.service_of >= 0)
-        where = topology.service_of[known]
-        ok = seen.ok_per_s[known]
-        rate = np.bincount(where, ok, topology.service_slots)
-        took = np.bincount(where, ok * seen.latency_s[known], topology.service_slots)
+    def _slower(self, felt: ServiceFeatures, topology: Topology, now: float) -> Floats:
+        """Mean latency of what ended well in this tick by service, seconds; NaN where next to nothing did."""
+        count = felt.tick_good.sum(axis=1)[: topology.service_slots]
+        took = felt.tick_good_s.sum(axis=1)[: topology.service_slots]
         with np.errstate(divide="ignore", invalid="ignore"):
-            latency = np.where(rate >= LEAST_PER_S, took / rate, np.nan)
+            latency = np.where(count >= LEAST_PER_S, took / count, np.nan)
             log = np.log(latency)
-        self._slow.learn_many(other_mean(log, self._latency.mean, np.maximum(self._latency.spread, 0.2), SLOWER))
+            scatter = np.maximum(np.maximum(self._latency.spread, LEAST_SPREAD), count**-0.5)
+        gain = other_mean(log, self._latency.mean, scatter, SLOWER)
+        self._slow.learn_many(np.where(self._latency.known_s(now) >= YOUNG_S, gain, np.nan))
         lasting = self._latency.learn_many(log, self._slow.odd, now)
         self._slow.forget(lasting)
         return latency
@@ -129,13 +133,11 @@ class ServiceWatch:
 
     def _traffic(self, asked_per_s: Floats, since_s: float, now: float) -> tuple[Floats, Floats]:
         """What is asked, and what is usual."""
-        usual, spread = self._rate.mean, self._rate.spread
-        expected, count = usual * since_s, asked_per_s * since_s
-        with np.errstate(divide="ignore", invalid="ignore"):
-            worth = 1.0 / np.maximum(1.0, np.square(spread) * since_s / usual)  # bursts: more than Poisson's variance
-        known = np.where(usual >= LEAST_PER_S, worth, np.nan)
-        self._drop.learn_many(known * other_rate(count, expected, HALF))
-        self._surge.learn_many(known * other_rate(count, expected, TWICE))
+        usual = self._rate.mean
+        scatter = np.sqrt(np.square(self._rate.spread) + np.maximum(usual, 1.0) / since_s)  # bursts, and Poisson's
+        known = (usual >= LEAST_PER_S) & (self._rate.known_s(now) >= YOUNG_S)
+        for page, times in ((self._drop, HALF), (self._surge, TWICE)):
+            page.learn_many(np.where(known, other_mean(asked_per_s, usual, scatter, (times - 1.0) * usual), np.nan))
         lasting = self._rate.learn_many(asked_per_s, self._drop.odd | self._surge.odd, now)
         for page in (self._drop, self._surge):
             page.forget(lasting)

@@ -68,8 +68,7 @@ class Watch:
         if asked_per_s is None:
             asked_per_s = np.full(topology.service_slots, np.nan)
         found = self._endpoints.look(features.endpoints, topology, now)
-        felt, endpoints = features.services, features.endpoints
-        found += self._services.look(felt, endpoints, asked_per_s, capacity, limited, topology, now)
+        found += self._services.look(features.services, asked_per_s, capacity, limited, topology, now)
         by_name = {view.name: view for view in services}
         return self._incidents.judge(found, self._calls(carried), self._zones, lambda f: done(f, by_name), now)
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from features.noting import Noting
 from models.base import Floats, Ints, State, check_state
 from models.change import Changes
 from models.decay import DecayedSums, ForwardDecay
@@ -61,13 +62,6 @@ SHARED_LUCK = 2.0
 
 OPEN_HALF_LIFE_S = 1.0
 """Over which what is open is told from what ended."""
-
-NOTED_SHIFT = float(np.log(2.0))
-"""Of a change that people are told of, if it lasts: a smaller one than weights need to hear of at once."""
-NOTED_EVIDENCE = 22.0
-"""For that: by luck alone once in some millions of attempts, where weights bear with luck once an hour."""
-NOTED_AGAINST_S = 15.0
-"""After a level started again from a change, how long the one before is what a change is noted against."""
 
 QUICK_HALF_LIFE_S = 4.0
 """Witnesses are judged over this time as well: a great lie must be found before it has moved anything."""
@@ -117,10 +111,7 @@ class Levels:
         self._quick_decay = ForwardDecay(QUICK_HALF_LIFE_S)
         self._quick = np.zeros((slots, nodes + 1, 3))  # none counts as less than it is here
         self._changes = Changes(slots)
-        self._noting = Changes(slots, NOTED_SHIFT, NOTED_EVIDENCE)
-        self._noted = np.zeros(slots, dtype=np.int8)
-        self._jumped = np.zeros(slots)  # by how much the base did lately
-        self._jumped_at = np.full(slots, -np.inf)
+        self._noting = Noting(slots)
         self._spread = DecayedSums(3, services, half_life_s)  # attempts, squared distance of logs, squared ratio
         self._ended = DecayedSums(1, slots, OPEN_HALF_LIFE_S)  # latency that ended
         self._base = np.full(slots, np.nan)  # mean logarithm, without waiting
@@ -180,8 +171,9 @@ class Levels:
         unlike = self.unlike[service_of]
         counts_for = 1.0 / np.maximum(unlike, count / MOST_A_PORTION)
         before = self._changes.leaning()
-        verdict = self._changes.learn_many(count * counts_for, total * counts_for, deviation**2)
-        self._note(count * counts_for, total * counts_for, deviation, now)
+        worth, apart_by = count * counts_for, total * counts_for
+        verdict = self._changes.learn_many(worth, apart_by, deviation**2)
+        self._noting.learn_many(worth, apart_by, self._base, FAR * deviation, deviation**2, now)
         turned = (before == 0) | (self._changes.leaning() != before)
         self._run[turned & (count > 0)] = 0.0  # what came before says nothing of this change
         farthest = np.exp(self._base[endpoint] + FARTHER * deviation[endpoint])
@@ -196,18 +188,6 @@ class Levels:
             elif stands is False:
                 self._changes.forget(np.array([e]))
                 self._run[e] = 0.0
-
-    def _note(self, count: Floats, total: Floats, deviation: Floats, now: float) -> None:
-        """Look for changes that people are told of, and keep the verdicts for the next tick."""
-        recent = now - self._jumped_at < NOTED_AGAINST_S
-        if recent.any():
-            most = FAR * deviation * count
-            total = np.where(recent, np.clip(total + count * self._jumped, -most, most), total)
-        verdict = self._noting.learn_many(count, total, deviation**2)
-        found = verdict != 0
-        if found.any():
-            self._noted[found] = verdict[found]
-            self._noting.forget(found)
 
     def _add_slow(
         self,
@@ -280,13 +260,10 @@ class Levels:
             self._doubted[e, shows] = now + DOUBT_S
             self._believed[e, shows] = False
             self._noting.forget(np.array([e]))
-            self._noted[e] = 0
         elif k.sum() > 0:
             self._slow[e] = self._run[e] * self._decay.weight(now)
-            before, stood = self._base[e], now - self._jumped_at[e] >= NOTED_AGAINST_S
+            self._noting.began(e, float(self._base[e]), now)
             self._mean[e], self._base[e] = took.sum() / k.sum(), logs.sum() / k.sum()
-            self._jumped[e] = self._base[e] - before + (0.0 if stood else self._jumped[e])
-            self._jumped_at[e] = now
             self._changed[e], self._work_share[e] = True, work.sum() / took.sum()
         self._run[e] = 0.0
 
@@ -318,14 +295,12 @@ class Levels:
             self._run[anew] = 0.0
             self._changes.forget(anew)
             self._noting.forget(anew)
-            self._noted[anew] = 0
         k, total, log = count.sum(axis=1), took.sum(axis=1), logs.sum(axis=1)
         live = (service_of >= 0) & (k > 0.01)
         mean = np.divide(total, k, out=np.full_like(k, np.nan), where=live)
         self._mean = mean
         self._base = np.divide(log, k, out=np.full_like(k, np.nan), where=live & (k >= FEWEST))
         changed, self._changed = self._changed, np.zeros_like(self._changed)
-        noted, self._noted = self._noted, np.zeros_like(self._noted)
         lies = ~believed[:, 1:]
         ratio = np.maximum(judged.ratio, hasty.ratio)
         ratio = np.where(doubted[:, 1:], np.maximum(ratio, 2.0), ratio)
@@ -334,7 +309,7 @@ class Levels:
             error=np.sqrt(relative * SHARED_LUCK * self.unlike[service_of] / np.maximum(k, 1.0)),
             count=np.where(live, k, 0.0),
             changed=changed,
-            noted=noted,
+            noted=self._noting.take(),
             work_share=np.where(changed | anew, self._work_share, np.nan),
             disputed=judged.disputed | hasty.disputed,
             contradicts=lies.sum(axis=0),
@@ -349,8 +324,7 @@ class Levels:
         self._quick[endpoints] = 0.0
         self._doubted[endpoints] = -np.inf
         self._changes.forget(endpoints)
-        self._noting.forget(endpoints)
-        self._jumped_at[endpoints] = -np.inf
+        self._noting.begin(endpoints)
 
     def resize(self, slots: int, nodes: int, services: int) -> None:
         """Have room for this many."""
@@ -366,8 +340,6 @@ class Levels:
         self._ended.resize(slots)
         self._changes.resize(slots)
         self._noting.resize(slots)
-        self._noted, self._jumped = np.pad(self._noted, (0, more)), np.pad(self._jumped, (0, more))
-        self._jumped_at = np.pad(self._jumped_at, (0, more), constant_values=-np.inf)
         self._spread.resize(services)
         self.unlike = np.pad(self.unlike, (0, max(services - self.unlike.size, 0)), constant_values=1.0)
 

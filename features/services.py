@@ -27,7 +27,7 @@ FAILS = np.array([o in (Outcome.ERROR, Outcome.TIMEOUT, Outcome.REJECTED, Outcom
 FAILURE_COST_P99S = 3.0
 
 _ENDED, _FAILED = range(2)
-_COUNT, _BAD, _REFUSED, _COST, _COST_SQ, _RETRIES, _RETRIES_OK = range(7)
+_COUNT, _BAD, _REFUSED, _COST, _COST_SQ, _RETRIES, _RETRIES_OK, _GOOD, _GOOD_S = range(9)
 
 
 class ServiceTally:
@@ -37,7 +37,7 @@ class ServiceTally:
         self._sums = DecayedSums(2, 2 * slots, half_life_s)
         self._sketch = QuantileSketch(2 * slots, half_life_s)
         self._total = np.zeros(2 * slots, dtype=np.int64)
-        self._tick = np.zeros((7, 2 * slots))
+        self._tick = np.zeros((9, 2 * slots))
         self._failure_cost_s = np.full(slots, np.nan)
 
     def begin(self, services: Ints, now: float) -> None:
@@ -65,6 +65,8 @@ class ServiceTally:
             stream, felt = stream[good], felt[good]
         cost = felt.astype(np.float64)
         self._ended(stream, cost, now)
+        np.add.at(self._tick[_GOOD], stream, 1.0)
+        np.add.at(self._tick[_GOOD_S], stream, cost)
         self._sketch.add(stream, cost, now)
 
     def felt(self, batch: Felt, now: float) -> None:
@@ -110,6 +112,8 @@ class ServiceTally:
             tick_refused=tick[_REFUSED].reshape(-1, 2),
             tick_retries=tick[_RETRIES].reshape(-1, 2),
             tick_retries_ok=tick[_RETRIES_OK].reshape(-1, 2),
+            tick_good=tick[_GOOD].reshape(-1, 2),
+            tick_good_s=tick[_GOOD_S].reshape(-1, 2),
             tick_cost_s=tick[_COST].reshape(-1, 2),
             tick_cost_sq=tick[_COST_SQ].reshape(-1, 2),
             failure_cost_s=charged,

@@ -55,11 +55,6 @@ def more_fail(count: Floats, failed: Floats, usual: Floats, odd: Floats) -> Floa
         return np.asarray(failed * np.log(odd / usual) + (count - failed) * np.log((1.0 - odd) / (1.0 - usual)))
 
 
-def other_rate(count: Floats, expected: Floats, times: float) -> Floats:
-    """Log likelihood ratio of a Poisson count of `times` as many over one of `expected`."""
-    return np.asarray(count * np.log(times) - expected * (times - 1.0))
-
-
 def other_mean(value: Floats, usual: Floats, spread: Floats, shift: float) -> Floats:
     """Log likelihood ratio of a mean that lies `shift` higher over the `usual` one, of a normal distribution."""
     return np.asarray(shift / np.square(spread) * (value - usual - shift / 2.0))

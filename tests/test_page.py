@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.page import Page, more_fail, other_mean, other_rate
+from models.page import Page, more_fail, other_mean
 
 
 def states(*gains: float, evidence: float = 3.0, most: float = 2.0) -> list[bool]:
@@ -54,7 +54,5 @@ def test_ratios_favour_what_was_seen() -> None:
     count = np.array([100.0, 100.0])
     fails = more_fail(count, np.array([0.0, 4.0]), np.full(2, 0.002), np.full(2, 0.02))
     assert fails[0] < 0 < fails[1]
-    rate = other_rate(np.array([100.0, 50.0]), np.full(2, 100.0), 0.5)
-    assert rate[0] < 0 < rate[1]
     mean = other_mean(np.array([0.0, 0.5]), np.zeros(2), np.full(2, 0.2), 0.5)
     assert mean.tolist() == pytest.approx([-3.125, 3.125])
