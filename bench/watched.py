@@ -28,7 +28,7 @@ Rate = Callable[[Floats], Floats]
 
 SETTINGS = Settings(mode=Mode.ADAPTIVE)
 NODES, ZONES = 2, 3
-STRETCH_S = 7200.0
+STRETCH_S = 1800.0
 QUANTUM_S = 1.0
 """The rate is the same within so much time."""
 

@@ -111,7 +111,7 @@ class Levels:
         self._quick_decay = ForwardDecay(QUICK_HALF_LIFE_S)
         self._quick = np.zeros((slots, nodes + 1, 3))  # none counts as less than it is here
         self._changes = Changes(slots)
-        self._noting = Noting(slots)
+        self._noting = Noting(slots, services)
         self._spread = DecayedSums(3, services, half_life_s)  # attempts, squared distance of logs, squared ratio
         self._ended = DecayedSums(1, slots, OPEN_HALF_LIFE_S)  # latency that ended
         self._base = np.full(slots, np.nan)  # mean logarithm, without waiting
@@ -153,7 +153,8 @@ class Levels:
         heard = self._believed.reshape(-1)[cell]
         self._ended.add(0, endpoint[heard], np.fmin(took, _MOST_OPEN * self._mean[endpoint])[heard], now)
         open_now = self._ended.at(now)[0] / self._ended.window_s(now)
-        waiting = growth(np.nan_to_num(open_now), lanes[service_of])[endpoint]
+        queue = growth(np.nan_to_num(open_now), lanes[service_of])
+        waiting = queue[endpoint]
         work = np.maximum(took, 1e-6) / waiting
         log = np.log(work)
         variance, relative = self._spreads(now)
@@ -167,13 +168,14 @@ class Levels:
         apart = self._weigh(endpoint, log, took, deviation, service_of, now)
         count = np.bincount(endpoint, minlength=self._base.size).astype(np.float64)
         total: Floats = np.bincount(endpoint, apart, self._base.size).astype(np.float64)
-        total = total - count * self._peers(count, total, service_of)
+        peers = self._peers(count, total, service_of)
+        total = total - count * peers
         unlike = self.unlike[service_of]
         counts_for = 1.0 / np.maximum(unlike, count / MOST_A_PORTION)
         before = self._changes.leaning()
-        worth, apart_by = count * counts_for, total * counts_for
-        verdict = self._changes.learn_many(worth, apart_by, deviation**2)
-        self._noting.learn_many(worth, apart_by, self._base, FAR * deviation, deviation**2, now)
+        verdict = self._changes.learn_many(count * counts_for, total * counts_for, deviation**2)
+        worth = np.where(queue > 1.0, counts_for, 1.0 / unlike)  # without a queue they share nothing
+        self._noting.learn_many(endpoint, log, self._base, peers, worth, service_of, now)
         turned = (before == 0) | (self._changes.leaning() != before)
         self._run[turned & (count > 0)] = 0.0  # what came before says nothing of this change
         farthest = np.exp(self._base[endpoint] + FARTHER * deviation[endpoint])
@@ -262,7 +264,7 @@ class Levels:
             self._noting.forget(np.array([e]))
         elif k.sum() > 0:
             self._slow[e] = self._run[e] * self._decay.weight(now)
-            self._noting.began(e, float(self._base[e]), now)
+            self._noting.began(e, now)
             self._mean[e], self._base[e] = took.sum() / k.sum(), logs.sum() / k.sum()
             self._changed[e], self._work_share[e] = True, work.sum() / took.sum()
         self._run[e] = 0.0
@@ -339,7 +341,7 @@ class Levels:
         self._work_share = np.pad(self._work_share, (0, more), constant_values=np.nan)
         self._ended.resize(slots)
         self._changes.resize(slots)
-        self._noting.resize(slots)
+        self._noting.resize(slots, services)
         self._spread.resize(services)
         self.unlike = np.pad(self.unlike, (0, max(services - self.unlike.size, 0)), constant_values=1.0)
 

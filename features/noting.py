@@ -1,12 +1,14 @@
 """Changes of an endpoint's latency that people are told of: later than weights hear of one, and surely.
 
-Weights bear with luck once an hour, people do not, so evidence is gathered on its own, against the level that the
-endpoint had before (`stood`): where the level started again lately, because of a change that may have been luck, that
-is the level before. So what was gathered up to such a start is kept, and a level that started again by luck from a
-handful of quick answers makes no slowness of what follows.
+Page's test (`models.page`) of each attempt, with what is known of its service: how the logarithms of latency lie about
+their endpoint's level is learned as a histogram, and an attempt is evidence of a change by so many times as often as
+the histogram, shifted by that, has such attempts more often than as it is (`models.residuals`). Two sizes of slowness
+are looked for at once, twice and six times: by the smaller alone a great one needs as many attempts as a doubling, and
+of an endpoint whose traffic was cut few come.
 
-Two sizes are looked for at once, twice and six times (`models.change`): by the smaller alone a great change needs as
-many attempts as a doubling, and of an endpoint whose traffic was cut few come.
+Evidence is held against the level at which its endpoint stood when there was none, and what is gathered is kept when
+the level starts again (`features.levels`): the change by which the brain cut an endpoint is a part of it. A level that
+started again by luck from a handful of attempts is believed only after `AGAINST_S`.
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Floats, Ints
-from models.change import SHIFT, Changes
+from models.residuals import Residuals
 
-SHIFTS = (float(np.log(2.0)), SHIFT)
-"""Of changes that people are told of: a smaller one than weights need to hear of at once, and the same."""
+TWICE, SIX = 7, 18
+"""Shifts of the logarithm in `models.residuals.BIN`."""
 EVIDENCE = 22.0
-"""For that: by luck alone once in some thousands of millions of attempts."""
+"""By luck alone once in some thousands of millions of attempts, where weights bear with luck once an hour."""
+MOST_AN_ATTEMPT, MOST_A_PORTION = 4.0, 6.0
+"""Of evidence: one attempt of a minute is no slowness, nor is a pause of which a hundred attempts tell at once."""
 AGAINST_S = 15.0
-"""After a level started again from a change, how long the one before is what a change is noted against."""
+
+_TESTS = (TWICE, SIX, -TWICE)
 
 Bools = NDArray[np.bool_]
 
@@ -30,59 +35,60 @@ Bools = NDArray[np.bool_]
 class Noting:
     """Of all endpoint slots."""
 
-    def __init__(self, slots: int) -> None:
-        self._tests = [Changes(slots, shift, EVIDENCE) for shift in SHIFTS]
-        self._stood = np.full(slots, np.nan)  # the level before, a mean logarithm
-        self._stood_at = np.full(slots, -np.inf)  # when another began
+    def __init__(self, slots: int, services: int) -> None:
+        self._residuals = Residuals(services, _TESTS)
+        self._sums = np.zeros((len(_TESTS), slots))
+        self._stood = np.full(slots, np.nan)  # the level that evidence is held against, a mean logarithm
+        self._began_at = np.full(slots, -np.inf)  # when the level started again
         self._noted = np.zeros(slots, dtype=np.int8)
 
-    def learn_many(self, count: Floats, total: Floats, base: Floats, most: Floats, variance: Floats, now: float) -> None:
-        """Take in, by endpoint, how many attempts came and the sum of how far their logarithms lie from `base`.
+    def learn_many(
+        self, endpoint: Ints, log: Floats, base: Floats, peers: Floats, worth: Floats, service_of: Ints, now: float
+    ) -> None:
+        """Take in a portion: attempts of endpoints whose level is known, and the logarithms of their latencies.
 
-        None counts as further than `most` from the level that it is held against.
+        By endpoint slot: `base`, the level; `peers`, how far the others lie from theirs; `worth`, as how many an attempt
+        counts.
         """
-        recent = now - self._stood_at < AGAINST_S
-        if recent.any():
-            moved = np.where(recent, np.clip(total + count * (base - self._stood), -most * count, most * count), total)
-            total = np.where(count > 0, moved, total)
-        for test in self._tests:
-            verdict = test.learn_many(count, total, variance)
-            found = verdict != 0
-            if found.any():
-                self._noted[found] = verdict[found]
-                self.passed(found)
+        follows = (now - self._began_at >= AGAINST_S) & ~self._sums.any(axis=0) | np.isnan(self._stood)
+        self._stood = np.where(follows, base, self._stood)
+        service = service_of[endpoint]
+        gains = self._residuals.gains(service, log - (self._stood + peers)[endpoint], now)
+        for row, gain in enumerate(gains):
+            total = np.bincount(endpoint, np.minimum(gain, MOST_AN_ATTEMPT), self._stood.size) * worth
+            self._sums[row] = np.maximum(self._sums[row] + np.minimum(total, MOST_A_PORTION), 0.0)
+        self._residuals.learn_many(service, log - base[endpoint], now)
+        slower, faster = self._sums[:-1].max(axis=0), self._sums[-1]
+        found = np.maximum(slower, faster) >= EVIDENCE
+        if found.any():
+            self._noted[found] = np.where(slower >= faster, 1, -1)[found]
+            self._sums[:, found] = 0.0
 
-    def began(self, endpoint: int, before: float, now: float) -> None:
-        """The level of this endpoint starts again. `before`: where it was."""
-        if now - self._stood_at[endpoint] >= AGAINST_S:
-            self._stood[endpoint] = before
-        self._stood_at[endpoint] = now
+    def began(self, endpoint: int, now: float) -> None:
+        """The level of this endpoint starts again."""
+        self._began_at[endpoint] = now
 
     def take(self) -> NDArray[np.int8]:
         """Whose change was noted since the last time: 1 slower, -1 faster."""
         noted, self._noted = self._noted, np.zeros_like(self._noted)
         return noted
 
-    def passed(self, endpoints: Ints | Bools) -> None:
-        """Gather evidence anew, against what it was gathered against."""
-        for test in self._tests:
-            test.forget(endpoints)
-
     def forget(self, endpoints: Ints | Bools) -> None:
         """What was said of these was not true: nothing is noted of them."""
-        self.passed(endpoints)
+        self._sums[:, endpoints] = 0.0
         self._noted[endpoints] = 0
 
     def begin(self, endpoints: Ints) -> None:
         """These endpoints are new."""
         self.forget(endpoints)
-        self._stood_at[endpoints] = -np.inf
+        self._stood[endpoints] = np.nan
+        self._began_at[endpoints] = -np.inf
 
-    def resize(self, slots: int) -> None:
+    def resize(self, slots: int, services: int) -> None:
         """Have room for this many."""
         more = max(slots - self._noted.size, 0)
-        for test in self._tests:
-            test.resize(slots)
+        self._residuals.resize(services)
+        self._sums = np.pad(self._sums, ((0, 0), (0, more)))
         self._stood = np.pad(self._stood, (0, more), constant_values=np.nan)
-        self._stood_at = np.pad(self._stood_at, (0, more), constant_values=-np.inf)
+        self._began_at = np.pad(self._began_at, (0, more), constant_values=-np.inf)
         self._noted = np.pad(self._noted, (0, more))
