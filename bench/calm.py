@@ -4,7 +4,7 @@
 
 `ENDPOINTS` endpoints that are unlike for good and wander a little, with queues now and then. Traffic has its season of a
 day, wanders by the minute and comes in bursts by the second. One endpoint after another starts anew and is slow for ten
-seconds. And all slow down together by a tenth to a fifth for some minutes, several times a day (`--without-together`
+seconds. Two in a thousand attempts fail. And all slow down together by a tenth to a fifth for some minutes, several times a day (`--without-together`
 leaves that out). Whatever is told of such a mesh is told for nothing.
 """
 
@@ -12,22 +12,27 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
+from bench.incident_rivals import Bools, told, watched
 from bench.result import Figure, Result, say, show
 from bench.watched import Floats, World, live
 from brain.decision import IncidentView
+from brain.incidents import QUIET_S
 from dataplane.simulated.endpoint import Behaviour, Fault
 
-ENDPOINTS = 20
-PER_S = 10.0
+ENDPOINTS = 40
+PER_S = 8.0
 """Requests a second and endpoint, in the mean over a day."""
 WORK_S, WORKERS, VARIATION = 0.08, 2, 0.7
 UNLIKE, WANDERS, WANDERS_S = 0.15, 0.04, 1200.0
 SEASON, BY_MINUTE, BY_SECOND = 0.5, 0.08, 0.2
 DEPLOYS_A_DAY, DEPLOYED_S, COLD = 12, 10.0, 1.5
+FAIL = 0.002
+"""Of all attempts, always."""
 TOGETHER_A_DAY = 16
 TOGETHER_S, TOGETHER = (120.0, 600.0), (1.1, 1.2)
 WEEK_H = 168.0
@@ -45,6 +50,7 @@ def world(seed: int, hours: float, *, together: bool = True) -> World:
         mine = [Fault("slow", t, t + DEPLOYED_S, factor=COLD) for t in deploys[e::ENDPOINTS].tolist()]
         for begin in np.arange(rng.uniform(0.0, WANDERS_S), until_s, WANDERS_S).tolist():
             mine.append(Fault("slow", begin, begin + WANDERS_S, factor=float(np.exp(rng.normal(0.0, WANDERS)))))
+        mine.append(Fault("error", 0.0, np.inf, share=FAIL))
         work_s = WORK_S * float(np.exp(rng.normal(0.0, UNLIKE)))
         behaviours.append(Behaviour(work_s, WORKERS, VARIATION, faults=(*mine, *shared)))
     noise = rng.normal(0.0, BY_MINUTE, int(until_s / 60.0) + 2)
@@ -68,6 +74,12 @@ def cries(seed: int, hours: float, *, together: bool = True) -> Iterator[tuple[f
                 yield decision.now, incident
 
 
+def episodes(fires: Bools) -> int:
+    """How often something began to fire that had not for `QUIET_S`."""
+    at = np.flatnonzero(fires)
+    return int((np.diff(at, prepend=-np.inf) > QUIET_S).sum())
+
+
 def main() -> int:
     """Measure and print. Exit status 0 when it could run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -75,16 +87,25 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--hours", type=float, default=48.0, help="for each seed")
     parser.add_argument("--without-together", action="store_true", help="never slow all down together")
+    parser.add_argument("--rivals", action="store_true", help="what others would have told, and nobody else")
     asked = parser.parse_args()
     result, false = Result("calm"), 0
-    for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
+    seeds, others = range(asked.first_seed, asked.first_seed + asked.seeds), Counter[str]()
+    for seed in seeds if asked.rivals else ():
+        seen = watched(world(seed, asked.hours, together=not asked.without_together), asked.hours * 3600.0)
+        others.update({name: episodes(said.fires) for name, said in told(seen).items()})
+        say(f"calm: seed {seed} done, {dict(others)}")
+    for seed in seeds if not asked.rivals else ():
         for at_s, incident in cries(seed, asked.hours, together=not asked.without_together):
             say(f"calm: seed {seed}, {at_s / 3600.0:.2f} h: {'; '.join(incident.causes)}: {incident.summary}")
             false += 1
         say(f"calm: seed {seed} done, {false} so far")
     weeks = asked.seeds * asked.hours / WEEK_H
-    result.figures.append(Figure("false_a_week", false / weeks, bar=1.0))
-    result.figures.append(Figure("false", float(false)))
+    if asked.rivals:
+        result.figures += [Figure(f"{name}_false_a_week", count / weeks) for name, count in others.items()]
+    else:
+        result.figures.append(Figure("false_a_week", false / weeks, bar=1.0))
+        result.figures.append(Figure("false", float(false)))
     result.figures.append(Figure("weeks", weeks))
     result.detail |= {"endpoints": ENDPOINTS, "first_seed": asked.first_seed, "hours_a_seed": asked.hours}
     show(result)

@@ -13,7 +13,9 @@ something goes wrong for `FAULT_S`, and is well again for `AFTER_S`. Told of eac
 * `incidents`: how many there were in a run, at most; more than one is one too many;
 * `before`: incidents before the fault, over all runs; all of them are false.
 
-What is told of calm is `bench.calm`.
+With `--rivals` what others would have told of the same worlds stands beside it (`bench.incident_rivals`): `right` is
+the share in which it was found and who was blamed at the end of the fault were the culprits and nobody else, or, by a
+rival that speaks of services only, in which the trouble was the whole service's. What is told of calm is `bench.calm`.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
 
+from bench.incident_rivals import told, watched
 from bench.result import Figure, Result, say, show
 from bench.watched import ZONES, Floats, World, address, live
 from brain.decision import IncidentView
@@ -126,25 +130,51 @@ def suffer(trouble: Trouble, seed: int) -> Told:
     return Told(meanwhile[0][0] - start, kind in trouble.causes and where in places, len(after), len(before))
 
 
+def rivals(trouble: Trouble, seeds: Sequence[int]) -> dict[str, dict[str, float | None]]:
+    """By rival: recall, the median time to detect, how often it was right, and runs in which it fired before."""
+    start, end = int(CALM_S), int(CALM_S + FAULT_S)
+    out: dict[str, dict[str, float | None]] = {}
+    bad = culprits(trouble) if trouble.fault is not None and trouble.bad < ENDPOINTS else set()
+    by_rival: dict[str, list[tuple[int | None, bool, bool]]] = defaultdict(list)
+    for seed in seeds:
+        for name, said in told(watched(troubled(trouble, seed), end + AFTER_S)).items():
+            during = np.flatnonzero(said.fires[start:end])
+            blamed = set() if said.at is None else set(np.flatnonzero(said.at[end - 5 : end].any(axis=0)).tolist())
+            right = blamed == bad if said.at is not None and bad else not bad
+            by_rival[name].append((int(during[0]) + 1 if during.size else None, right, bool(said.fires[:start].any())))
+    for name, runs in by_rival.items():
+        found = [at for at, _, _ in runs if at is not None]
+        out[name] = {
+            "recall": len(found) / len(runs),
+            "detect_s": median(found) if found else None,
+            "right": sum(right for at, right, _ in runs if at is not None) / len(runs),
+            "before": sum(early for _, _, early in runs),
+        }
+    return out
+
+
 def main() -> int:
     """Measure and print. Exit status 0 when it could run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--rivals", action="store_true", help="what others would have told as well")
     parser.add_argument("--fault", default="", help="only those whose name has this in it")
     asked = parser.parse_args()
     result = Result("incidents")
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     for trouble in (t for t in TROUBLES if asked.fault in t.name):
-        told = [suffer(trouble, seed) for seed in seeds]
-        found = [t.found_s for t in told if t.found_s is not None]
-        say(f"incidents: {trouble.name}: found {len(found)} of {len(told)}")
+        runs = [suffer(trouble, seed) for seed in seeds]
+        found = [t.found_s for t in runs if t.found_s is not None]
+        say(f"incidents: {trouble.name}: found {len(found)} of {len(runs)}")
         n = trouble.name
-        result.figures.append(Figure(f"{n}_recall", len(found) / len(told), bar=0.95, at_most=False))
+        result.figures.append(Figure(f"{n}_recall", len(found) / len(runs), bar=0.95, at_most=False))
         result.figures.append(Figure(f"{n}_detect_s", median(found) if found else math.nan, "s", bar=3.0))
-        result.figures.append(Figure(f"{n}_cause", sum(t.right for t in told) / len(told), bar=0.9, at_most=False))
-        result.figures.append(Figure(f"{n}_incidents", float(max(t.incidents for t in told)), bar=1.0))
-        result.figures.append(Figure(f"{n}_before", float(sum(t.before for t in told)), bar=0.0))
+        result.figures.append(Figure(f"{n}_cause", sum(t.right for t in runs) / len(runs), bar=0.9, at_most=False))
+        result.figures.append(Figure(f"{n}_incidents", float(max(t.incidents for t in runs)), bar=1.0))
+        result.figures.append(Figure(f"{n}_before", float(sum(t.before for t in runs)), bar=0.0))
+        if asked.rivals:
+            result.detail[n] = rivals(trouble, seeds)
     show(result)
     return 0
 

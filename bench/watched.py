@@ -1,4 +1,4 @@
-"""One service in virtual time for the watch to look at: what goes wrong with whom, what is asked, and the brain over it.
+"""One service in virtual time for the watch to look at: what goes wrong with whom, what is asked, and a brain over it.
 
 The world is drawn by NumPy and lived by the compiled mesh, a stretch of some hours after another, so that memory does
 not grow with the weeks. The brain lives through all of them. Between two stretches the requests that are open are lost,

@@ -46,7 +46,7 @@ AHEAD_S = 300.0
 BUSY = 0.6
 """Of its capacity, below which no trend is believed to lead to saturation."""
 HELD_S = 5.0
-_EVIDENCE = 16.0
+_EVIDENCE, _FAILS = 16.0, 14.0
 
 
 class ServiceWatch:
@@ -55,7 +55,7 @@ class ServiceWatch:
     def __init__(self, slots: int) -> None:
         self._latency = Usual(slots, least_spread=0.1)
         self._slow = Page(slots, _EVIDENCE, most=7.0)
-        self._failing = Failing(slots, _EVIDENCE)
+        self._failing = Failing(slots, _FAILS)
         self._lately_fails = np.zeros((2, slots))
         self._rate = Usual(slots, least_spread=0.0)
         self._drop, self._surge = Page(slots, _EVIDENCE, most=8.0), Page(slots, _EVIDENCE, most=8.0)
@@ -152,7 +152,8 @@ class ServiceWatch:
         self._levels = np.where(np.isfinite(asked_per_s), np.where(begun, moved, asked_per_s), self._levels)
         fast, slow = self._levels
         slope = (fast - slow) * np.log(2.0) / (SLOW_S - FAST_S)  # a ramp is followed a half-life over ln 2 late
-        luck = 3.0 * np.sqrt(np.maximum(fast, 1.0) * np.log(2.0) / (2.0 * FAST_S))
+        scatter = np.fmax(np.sqrt(np.maximum(fast, 1.0)), self._rate.spread)
+        luck = 3.0 * scatter * np.sqrt(np.log(2.0) / (2.0 * FAST_S))
         with np.errstate(divide="ignore", invalid="ignore"):
             lead = (capacity - fast) / slope
         rises = (fast - slow > luck) & (fast > BUSY * capacity) & (lead < AHEAD_S)

@@ -47,8 +47,8 @@ class Noting:
     ) -> None:
         """Take in a portion: attempts of endpoints whose level is known, and the logarithms of their latencies.
 
-        By endpoint slot: `base`, the level; `peers`, how far the others lie from theirs; `worth`, as how many an attempt
-        counts.
+        By endpoint slot: `base`, the level; `peers`, how far the others lie from theirs; `worth`, as how many an
+        attempt counts.
         """
         follows = (now - self._began_at >= AGAINST_S) & ~self._sums.any(axis=0) | np.isnan(self._stood)
         self._stood = np.where(follows, base, self._stood)

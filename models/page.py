@@ -55,6 +55,6 @@ def more_fail(count: Floats, failed: Floats, usual: Floats, odd: Floats) -> Floa
         return np.asarray(failed * np.log(odd / usual) + (count - failed) * np.log((1.0 - odd) / (1.0 - usual)))
 
 
-def other_mean(value: Floats, usual: Floats, spread: Floats, shift: float) -> Floats:
+def other_mean(value: Floats, usual: Floats, spread: Floats, shift: Floats | float) -> Floats:
     """Log likelihood ratio of a mean that lies `shift` higher over the `usual` one, of a normal distribution."""
     return np.asarray(shift / np.square(spread) * (value - usual - shift / 2.0))
