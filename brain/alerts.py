@@ -7,8 +7,9 @@ its kind and labels; no number is ever in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from brain.decision import Alert
 from brain.findings import KINDS
@@ -55,6 +56,22 @@ class Alerts:
         self._since: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}  # holding, without a break
         self._last: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}  # when an open one last held
         self._opened: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[float, str]] = {}  # since when, how severe
+
+    def state(self) -> list[dict[str, Any]]:
+        """The incidents that people were told of. All else opens again by itself."""
+        return [
+            {"kind": kind, "labels": [list(label) for label in labels], "since_s": since, "severity": severity}
+            for (kind, labels), (since, severity) in self._opened.items()
+            if kind in KINDS
+        ]
+
+    def restore(self, state: Iterable[Mapping[str, Any]], now: float) -> None:
+        """Take up a state: what is still so is not told again, what is not is over at the next tick."""
+        for kept in state:
+            key = str(kept["kind"]), tuple((str(name), str(value)) for name, value in kept["labels"])
+            if kept["kind"] in KINDS:
+                self._since[key], self._last[key] = float(kept["since_s"]), now
+                self._opened[key] = float(kept["since_s"]), str(kept["severity"])
 
     def judge(self, conditions: Iterable[Condition], now: float) -> tuple[Alert, ...]:
         """What opened and what closed, given all that holds now."""

@@ -24,6 +24,7 @@ from brain.crossing import Crossing
 from brain.decision import Decision, GainView, ServiceView
 from brain.demand import Demand, capacity_of
 from brain.explain import Move, arm_views, endpoint_views, rows_of
+from brain.learners import quantiles_of
 from brain.nodes import Nodes
 from brain.persistence import Persistence
 from brain.proof import Evidence
@@ -53,7 +54,7 @@ class Brain:
         self._settings = settings
         self._store = FeatureStore(topology, settings.learning.half_life_s, settings.learning.stale_after_s)
         self._learners = Champion(topology, settings)
-        self._quantiles = _quantiles(topology, settings)
+        self._quantiles = quantiles_of(topology, settings)
         self._demand = Demand(topology) if settings.models.demand else None
         self._evidence = Evidence(topology.service_slots, settings.proof.window_s)
         self._courses = {s.id: Course(s, settings) for s in topology.services}
@@ -128,7 +129,7 @@ class Brain:
             self._learners = Champion(self._topology, settings)
         self._learners.configured(settings)
         if settings.models.quantiles != before.models.quantiles:
-            self._quantiles = _quantiles(self._topology, settings)
+            self._quantiles = quantiles_of(self._topology, settings)
         if settings.models.demand != before.models.demand:
             self._demand = Demand(self._topology) if settings.models.demand else None
         if settings.models.anomalies != before.models.anomalies:
@@ -354,6 +355,8 @@ class Brain:
             "learners": self._learners.state(self._topology),
             "quantiles": None if self._quantiles is None else self._quantiles.state(),
             "demand": None if self._demand is None else self._demand.state(),
+            "watch": None if self._watch is None else self._watch.state(),
+            "alerts": self._alerts.state(),
             "services": checkpoint.keep_services(self._courses, self._evidence, self._settings),
         }
 
@@ -362,7 +365,7 @@ class Brain:
         checkpoint.open_state(state)
         store = FeatureStore(self._topology, self._settings.learning.half_life_s, self._settings.learning.stale_after_s)
         learners = Champion(self._topology, self._settings)
-        quantiles = _quantiles(self._topology, self._settings)
+        quantiles = quantiles_of(self._topology, self._settings)
         demand = Demand(self._topology) if self._settings.models.demand else None
         evidence = Evidence(self._topology.service_slots, self._settings.proof.window_s)
         try:
@@ -372,6 +375,7 @@ class Brain:
                 quantiles.restore(state["quantiles"])
             if demand is not None and state.get("demand") is not None:
                 demand.restore(state["demand"])
+            watch, alerts = checkpoint.watching(state, self._topology, self._settings, now)
             services = checkpoint.check_services(state["services"])
             version, frozen = int(state["plan_version"]), bool(state["frozen"])
             away_s = 0.0 if state["now"] is None else max(0.0, now - float(state["now"]))
@@ -383,17 +387,9 @@ class Brain:
             raise ValueError(f"this state of a brain cannot be read: {error!r}") from error
         self._store, self._learners, self._evidence = store, learners, evidence
         self._quantiles, self._demand = quantiles, demand
+        self._watch, self._alerts = watch, alerts
         self._version, self._frozen, self._plan = max(self._version, version), frozen, None
         self._courses = {s.id: Course(s, self._settings) for s in self._topology.services}
         for course in self._courses.values():
             if course.service.name in services:
                 checkpoint.resume(course, services[course.service.name], self._settings, now)
-
-
-def _quantiles(topology: Topology, settings: Settings) -> Quantiles | None:
-    """What learns them, when it is asked for. Imported here: whoever does not ask should not wait for a compiler."""
-    if not settings.models.quantiles:
-        return None
-    from brain.quantiles import Quantiles
-
-    return Quantiles(topology)

@@ -1,6 +1,6 @@
 """What the brain keeps over a restart, and what it does not.
 
-Kept, by name and address: the features, the capacities, each service's evidence for its gain, how far its share was
+Kept, by name and address: the features, the capacities, what is usual, what is odd and what people were told of it, each service's evidence for its gain, how far its share was
 stepped back, the operator's commands, and the plan's version, so that no version is ever used twice. Not kept: the
 weights in force. After a restart every lease has ended, and the brain comes back from the operator's weights in
 bounded steps.
@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brain.alerts import Alerts
 from brain.fading import FadingMean
 from brain.settings import Mode
+from brain.watch import Watch
 
 if TYPE_CHECKING:
     from brain.course import Course
     from brain.proof import Evidence
     from brain.settings import Settings
+    from dataplane.contract import Topology
     from models.base import State
 
 KIND = "weirflow.brain"
@@ -52,6 +55,15 @@ def keep_services(courses: dict[int, Course], evidence: Evidence, settings: Sett
         }
         for i, c in courses.items()
     }
+
+
+def watching(state: State, topology: Topology, settings: Settings, now: float) -> tuple[Watch | None, Alerts]:
+    """What is usual, what is odd and what people were told of it. States from before the watch was kept have none."""
+    watch, alerts = Watch(topology) if settings.models.anomalies else None, Alerts()
+    if watch is not None and state.get("watch") is not None:
+        watch.restore(state["watch"], now)
+        alerts.restore(state["alerts"], now)
+    return watch, alerts
 
 
 def check_services(state: State) -> dict[str, dict[str, Any]]:

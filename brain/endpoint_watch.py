@@ -21,16 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brain.explain import duration, percent
-from brain.findings import Finding
+from brain.findings import Finding, since_of
+from models.base import check_state
 from models.failing import Failing, limit
 from models.usual import Usual
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dataplane.contract import Topology
     from features.columns import EndpointFeatures
-    from models.base import Floats, Ints
+    from models.base import Floats, Ints, State
 
 Bools = NDArray[np.bool_]
 
@@ -49,7 +50,10 @@ QUIET_AFTER_S = 30.0
 HEALED = np.log(2.2)
 """When a change for the better was found, the rest of a level this high is what it was before."""
 HANGS_S, HANGS_TIMES, HANGS_OPEN, HANGS_MISSING = 1.0, 20.0, 2.0, 12.0
-_EVIDENCE = 12.0
+_EVIDENCE = 15.0
+
+
+FOUND = ("EndpointHangs", "EndpointFailing", "EndpointSlow")
 
 
 class EndpointWatch:
@@ -152,6 +156,32 @@ class EndpointWatch:
         usual = value / by
         said = f"takes {duration(value)}, usually {duration(usual)} beside its peers as they are now"
         return value, usual / 1.4, usual * 1.4, max(by, 1.0), said
+
+    def state(self) -> dict[str, State]:
+        """Each part's state by endpoint; the first axis of every array is endpoints. Who hangs is seen anew."""
+        own: State = {f"since_{kind}": np.full(self._slow.size, np.inf) for kind in FOUND}
+        for (kind, endpoint), at in self._since.items():
+            own[f"since_{kind}"][endpoint] = at
+        own |= {name: getattr(self, f"_{name}").copy() for name in ("slow", "found_at", "drifts_since", "well_at")}
+        own["total"] = self._total.T.copy()
+        return {"ratio": self._ratio.state(), "failing": self._failing.state(), "own": own}
+
+    def restore(self, state: Mapping[str, State], strangers: Ints, now: float) -> None:
+        """Take up a state, but of `strangers` nothing is known. ValueError when it is of another shape."""
+        one, own = np.zeros(self._slow.size), state["own"]
+        names = ("slow", "found_at", "drifts_since", "well_at", *(f"since_{kind}" for kind in FOUND))
+        check_state(own, {name: one for name in names} | {"total": np.zeros((one.size, 2))})
+        for part, kept in ((self._ratio, state["ratio"]), (self._failing, state["failing"])):
+            part.restore(kept, now)
+            part.forget(strangers)
+        self._slow, self._total = own["slow"].astype(np.bool_), own["total"].T.copy()
+        self._found_at, self._drifts_since = own["found_at"].copy(), own["drifts_since"].copy()
+        self._well_at = own["well_at"].copy()
+        self._slow[strangers], self._total[:, strangers] = False, 0.0
+        self._found_at[strangers] = self._well_at[strangers] = -np.inf
+        self._drifts_since[strangers] = np.inf
+        self._since = since_of(own, FOUND, strangers)
+        self._at = now
 
     def _resize(self, slots: int) -> None:
         more = max(slots - self._slow.size, 0)

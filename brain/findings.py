@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.base import Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +52,13 @@ KINDS = {
 }
 """By how near to the root of a trouble each is. A zone's are made of its endpoints' findings (`brain.incidents`) where
 most of the zone is odd, and go before them. More traffic than is borne goes before the slowness that follows of it."""
+
+
+def since_of(state: Mapping[str, Any], kinds: Sequence[str], strangers: Ints) -> dict[tuple[str, int], float]:
+    """Since when each kind has been found at each slot, out of the columns `since_KIND` of a state; inf is not found."""
+    out: dict[tuple[str, int], float] = {}
+    for kind in kinds:
+        since = np.array(state[f"since_{kind}"], dtype=np.float64)
+        since[strangers] = np.inf
+        out |= {(kind, slot): float(since[slot]) for slot in np.flatnonzero(np.isfinite(since)).tolist()}
+    return out

@@ -13,12 +13,14 @@ that were touched at the worst moment.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from brain.alerts import Condition
 from brain.decision import IncidentView
 from brain.findings import KINDS, Finding
+from models.base import State
 
 SETTLES_S = 1.0
 """From the first finding about a service as a whole to the incident: the next tick often names a better cause."""
@@ -85,6 +87,31 @@ class Incidents:
             del self._open[root]
         views = [_view(i, done) for i in self._open.values() if i.kind]
         return views, [_condition(v, i.labels) for v, i in zip(views, _opened(self._open), strict=True)]
+
+    def state(self) -> State:
+        """What is open, and how many there were."""
+        return {
+            "made": self._made,
+            "open": [
+                {"root": root}
+                | {name: getattr(i, name) for name in ("number", "since_s", "kind", "harm")}
+                | {"labels": [list(label) for label in i.labels], "causes": [asdict(f) for f in i.causes]}
+                for root, i in self._open.items()
+            ],
+        }
+
+    def restore(self, state: Mapping[str, Any], services: Container[str], now: float) -> None:
+        """Take up a state, of these services: each has `QUIET_S` to be found again, and is the incident that it was."""
+        found = {}
+        for kept in state["open"]:
+            causes = tuple(Finding(**cause) for cause in kept["causes"])
+            if kept["root"] not in services or not causes or not all(f.kind in KINDS for f in causes):
+                continue
+            labels = tuple((str(name), str(value)) for name, value in kept["labels"])
+            found[str(kept["root"])] = _Open(
+                int(kept["number"]), float(kept["since_s"]), str(kept["kind"]), labels, float(kept["harm"]), now, causes
+            )
+        self._open, self._made = found, max(self._made, int(state["made"]))
 
     def _of(self, root: str, services: set[str], since_s: float) -> _Open:
         """The incident of this root, which may have been taken for another service's until now."""

@@ -13,6 +13,7 @@ from brain.rows import named_rows, numbered_rows
 from models.capacity import Capacity
 
 if TYPE_CHECKING:
+    from brain.quantiles import Quantiles
     from brain.settings import Settings
     from dataplane.contract import Topology
     from features.columns import Features
@@ -64,3 +65,12 @@ class Learners:
     def restore(self, state: State, topology: Topology) -> None:
         """Take the kept rows up under this run's integers; who has left is left out, who is new is not ready."""
         self._capacity.restore(numbered_rows("capacity", state, topology))
+
+
+def quantiles_of(topology: Topology, settings: Settings) -> Quantiles | None:
+    """What learns them, when it is asked for. Imported here: whoever does not ask should not wait for a compiler."""
+    if not settings.models.quantiles:
+        return None
+    from brain.quantiles import Quantiles
+
+    return Quantiles(topology)

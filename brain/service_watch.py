@@ -14,17 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brain.explain import duration, percent
-from brain.findings import Finding
+from brain.findings import Finding, since_of
+from models.base import check_state
 from models.failing import Failing, limit
 from models.page import Page, other_mean
 from models.usual import Usual
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dataplane.contract import Topology
     from features.columns import ServiceFeatures
-    from models.base import Floats
+    from models.base import Floats, Ints, State
 
 Bools = NDArray[np.bool_]
 
@@ -49,6 +50,9 @@ HELD_S = 5.0
 _EVIDENCE, _FAILS = 16.0, 14.0
 
 
+FOUND = ("ServiceShort", "ServiceFailing", "ServiceSlow", "TrafficDrop", "SaturationAhead", "TrafficSurge")
+
+
 class ServiceWatch:
     """Of all service slots."""
 
@@ -57,7 +61,7 @@ class ServiceWatch:
         self._slow = Page(slots, _EVIDENCE, most=7.0)
         self._failing = Failing(slots, _FAILS)
         self._lately_fails = np.zeros((2, slots))
-        self._rate = Usual(slots, least_spread=0.0)
+        self._rate = Usual(slots, least_spread=0.05)  # of its logarithm, for bursts multiply
         self._drop, self._surge = Page(slots, _EVIDENCE, most=8.0), Page(slots, _EVIDENCE, most=8.0)
         self._levels = np.full((2, slots), np.nan)  # of the rate, fast and slow
         self._rises_since = np.full(slots, np.inf)
@@ -133,12 +137,14 @@ class ServiceWatch:
 
     def _traffic(self, asked_per_s: Floats, since_s: float, now: float) -> tuple[Floats, Floats]:
         """What is asked, and what is usual."""
-        usual = self._rate.mean
-        scatter = np.sqrt(np.square(self._rate.spread) + np.maximum(usual, 1.0) / since_s)  # bursts, and Poisson's
+        usual = np.exp(self._rate.mean)
+        log = np.log(np.maximum(asked_per_s, 0.5 / since_s))
+        scatter = np.maximum(self._rate.spread, np.maximum(usual * since_s, 1.0) ** -0.5)  # bursts, or Poisson's
         known = (usual >= LEAST_PER_S) & (self._rate.known_s(now) >= YOUNG_S)
         for page, times in ((self._drop, HALF), (self._surge, TWICE)):
-            page.learn_many(np.where(known, other_mean(asked_per_s, usual, scatter, (times - 1.0) * usual), np.nan))
-        lasting = self._rate.learn_many(asked_per_s, self._drop.odd | self._surge.odd, now)
+            gain = other_mean(log, self._rate.mean, scatter, float(np.log(times)))
+            page.learn_many(np.where(known, gain, np.nan))
+        lasting = self._rate.learn_many(log, self._drop.odd | self._surge.odd, now)
         for page in (self._drop, self._surge):
             page.forget(lasting)
         return asked_per_s, usual
@@ -152,7 +158,7 @@ class ServiceWatch:
         self._levels = np.where(np.isfinite(asked_per_s), np.where(begun, moved, asked_per_s), self._levels)
         fast, slow = self._levels
         slope = (fast - slow) * np.log(2.0) / (SLOW_S - FAST_S)  # a ramp is followed a half-life over ln 2 late
-        scatter = np.fmax(np.sqrt(np.maximum(fast, 1.0)), self._rate.spread)
+        scatter = np.maximum(np.sqrt(np.maximum(fast, 1.0)), self._rate.spread * fast)
         luck = 3.0 * scatter * np.sqrt(np.log(2.0) / (2.0 * FAST_S))
         with np.errstate(divide="ignore", invalid="ignore"):
             lead = (capacity - fast) / slope
@@ -172,11 +178,47 @@ class ServiceWatch:
                 low, high, times, harm, said = _words(kind, value, usual)
                 yield Finding(kind, s.name, since, value, low, high, times, harm, f"{s.name} {said}")
 
+    def state(self) -> dict[str, State]:
+        """Each part's state by service; the first axis of every array is services."""
+        own: State = {f"since_{kind}": np.full(self._short.size, np.inf) for kind in FOUND}
+        for (kind, service), at in self._since.items():
+            own[f"since_{kind}"][service] = at
+        own |= {"lately_fails": self._lately_fails.T.copy(), "levels": self._levels.T.copy()}
+        own |= {"rises_since": self._rises_since.copy(), "short": self._short.copy()}
+        return {name: part.state() for name, part in self._parts().items()} | {"own": own}
+
+    def restore(self, state: Mapping[str, State], strangers: Ints, now: float) -> None:
+        """Take up a state, but of `strangers` nothing is known. ValueError when it is of another shape."""
+        one = np.zeros(self._short.size)
+        pairs = {name: np.zeros((one.size, 2)) for name in ("lately_fails", "levels")}
+        like = {f"since_{kind}": one for kind in FOUND} | {"rises_since": one, "short": one} | pairs
+        own = state["own"]
+        check_state(own, like)
+        for name, part in self._parts().items():
+            part.restore(state[name], now)
+            part.forget(strangers)
+        self._lately_fails, self._levels = own["lately_fails"].T.copy(), own["levels"].T.copy()
+        self._lately_fails[:, strangers], self._levels[:, strangers] = 0.0, np.nan
+        self._rises_since, self._short = own["rises_since"].copy(), own["short"].astype(np.bool_)
+        self._rises_since[strangers], self._short[strangers] = np.inf, False
+        self._since = since_of(own, FOUND, strangers)
+        self._at = now
+
+    def _parts(self) -> dict[str, Usual | Page | Failing]:
+        return {
+            "latency": self._latency,
+            "slow": self._slow,
+            "failing": self._failing,
+            "rate": self._rate,
+            "drop": self._drop,
+            "surge": self._surge,
+        }
+
     def _resize(self, slots: int) -> None:
         more = max(slots - self._rises_since.size, 0)
         if not more:
             return
-        for part in (self._latency, self._slow, self._failing, self._rate, self._drop, self._surge):
+        for part in self._parts().values():
             part.resize(slots)
         wide = ((0, 0), (0, more))
         self._lately_fails = np.pad(self._lately_fails, wide)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brain.endpoint_watch import EndpointWatch
 from brain.incidents import Incidents
 from brain.service_watch import ServiceWatch
+from models.base import put_rows, take_rows
 
 if TYPE_CHECKING:
     from brain.alerts import Condition
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from brain.findings import Finding
     from dataplane.contract import Topology
     from features.columns import Features
-    from models.base import Floats
+    from models.base import Floats, Ints, State
 
 
 class Watch:
@@ -72,6 +73,30 @@ class Watch:
         by_name = {view.name: view for view in services}
         return self._incidents.judge(found, self._calls(carried), self._zones, lambda f: done(f, by_name), now)
 
+    def state(self) -> State:
+        """What is usual, what is odd and which incidents are open, by name and address."""
+        topology = self._topology
+        members = [e.id for s in topology.services for e in s.endpoints]
+        services = [s.id for s in topology.services]
+        return {
+            "endpoint_names": [[s.name, e.address] for s in topology.services for e in s.endpoints],
+            "service_names": [s.name for s in topology.services],
+            "endpoints": _rows(self._endpoints.state(), members),
+            "services": _rows(self._services.state(), services),
+            "incidents": self._incidents.state(),
+        }
+
+    def restore(self, state: State, now: float) -> None:
+        """Take up a state: who left is left out, who came is new. ValueError when it is of another watch."""
+        topology = self._topology
+        ids: dict[Any, int] = {(s.name, e.address): e.id for s in topology.services for e in s.endpoints}
+        names: dict[Any, int] = {s.name: s.id for s in topology.services}
+        kept = [ids.get((service, address)) for service, address in state["endpoint_names"]]
+        self._endpoints.restore(*_placed(state["endpoints"], kept, topology.endpoint_slots), now)
+        kept = [names.get(name) for name in state["service_names"]]
+        self._services.restore(*_placed(state["services"], kept, topology.service_slots), now)
+        self._incidents.restore(state["incidents"], names, now)
+
     def _calls(self, carried: Callable[[int], Floats]) -> Mapping[str, set[str]]:
         """Whom each service called lately, by its own proxies."""
         out: dict[str, set[str]] = defaultdict(set)
@@ -82,6 +107,19 @@ class Watch:
                 if n.service != s.name and n.id < len(sent) and sent[n.id] > 0:
                     out[n.service].add(s.name)
         return out
+
+
+def _rows(parts: Mapping[str, State], rows: Sequence[int]) -> dict[str, State]:
+    """These rows of each part."""
+    return {name: take_rows(part, np.array(rows, dtype=np.int64)) for name, part in parts.items()}
+
+
+def _placed(parts: Mapping[str, State], ids: Sequence[int | None], slots: int) -> tuple[dict[str, State], Ints]:
+    """Each part with its rows at these slots, None for none; and the slots of which there is no row."""
+    rows = [row for row, slot in enumerate(ids) if slot is not None]
+    here = np.array([slot for slot in ids if slot is not None], dtype=np.int64)
+    placed = {name: put_rows(part, here, slots) for name, part in _rows(parts, rows).items()}
+    return placed, np.setdiff1d(np.arange(slots), here)
 
 
 def done(finding: Finding, services: Mapping[str, ServiceView]) -> str:

@@ -21,11 +21,13 @@ from models.residuals import Residuals
 
 TWICE, SIX = 7, 18
 """Shifts of the logarithm in `models.residuals.BIN`."""
-EVIDENCE = 22.0
-"""By luck alone once in some thousands of millions of attempts, where weights bear with luck once an hour."""
+EVIDENCE = 18.0
+"""By luck alone once in some tens of millions of attempts, where weights bear with luck once an hour."""
 MOST_AN_ATTEMPT, MOST_A_PORTION = 4.0, 6.0
 """Of evidence: one attempt of a minute is no slowness, nor is a pause of which a hundred attempts tell at once."""
 AGAINST_S = 15.0
+FEWEST = 100.0
+"""Attempts of an endpoint before anything is held against its level: the first handful may say anything."""
 
 _TESTS = (TWICE, SIX, -TWICE)
 
@@ -40,6 +42,7 @@ class Noting:
         self._sums = np.zeros((len(_TESTS), slots))
         self._stood = np.full(slots, np.nan)  # the level that evidence is held against, a mean logarithm
         self._began_at = np.full(slots, -np.inf)  # when the level started again
+        self._seen = np.zeros(slots)  # attempts
         self._noted = np.zeros(slots, dtype=np.int8)
 
     def learn_many(
@@ -50,7 +53,9 @@ class Noting:
         By endpoint slot: `base`, the level; `peers`, how far the others lie from theirs; `worth`, as how many an
         attempt counts.
         """
-        follows = (now - self._began_at >= AGAINST_S) & ~self._sums.any(axis=0) | np.isnan(self._stood)
+        self._seen += np.bincount(endpoint, minlength=self._seen.size)
+        young = self._seen < FEWEST
+        follows = (now - self._began_at >= AGAINST_S) & ~self._sums.any(axis=0) | young
         self._stood = np.where(follows, base, self._stood)
         service = service_of[endpoint]
         gains = self._residuals.gains(service, log - (self._stood + peers)[endpoint], now)
@@ -58,6 +63,7 @@ class Noting:
             total = np.bincount(endpoint, np.minimum(gain, MOST_AN_ATTEMPT), self._stood.size) * worth
             self._sums[row] = np.maximum(self._sums[row] + np.minimum(total, MOST_A_PORTION), 0.0)
         self._residuals.learn_many(service, log - base[endpoint], now)
+        self._sums[:, young] = 0.0
         slower, faster = self._sums[:-1].max(axis=0), self._sums[-1]
         found = np.maximum(slower, faster) >= EVIDENCE
         if found.any():
@@ -82,6 +88,7 @@ class Noting:
         """These endpoints are new."""
         self.forget(endpoints)
         self._stood[endpoints] = np.nan
+        self._seen[endpoints] = 0.0
         self._began_at[endpoints] = -np.inf
 
     def resize(self, slots: int, services: int) -> None:
@@ -91,4 +98,5 @@ class Noting:
         self._sums = np.pad(self._sums, ((0, 0), (0, more)))
         self._stood = np.pad(self._stood, (0, more), constant_values=np.nan)
         self._began_at = np.pad(self._began_at, (0, more), constant_values=-np.inf)
+        self._seen = np.pad(self._seen, (0, more))
         self._noted = np.pad(self._noted, (0, more))

@@ -2,18 +2,21 @@
 
 What is usual is the share of failures over minutes, drawn to `LEAST_SHARE` as if `PRIOR` more had failed at that share,
 and learned only while a stream is not odd: failures are never taken for usual while they stand out, however long. What
-is looked for is `FAILING`, or `TIMES` times the usual where that is more.
+is looked for is `FAILING`, or `TIMES` times the usual where that is more, and `MORE` times that, which few failures tell.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Floats
+from models.base import Floats, Ints, State, check_state
 from models.page import Page, more_fail
 
-FAILING, TIMES = 0.02, 3.0
+FAILING, TIMES, MORE = 0.02, 3.0, 6.0
 LEAST_SHARE, PRIOR = 0.002, 100.0
 FOLLOWS_S = 300.0
 _MOST_USUAL, _MOST_ODD = 0.5, 0.9
@@ -23,27 +26,47 @@ class Failing:
     """Of many streams. One step may bring all of the `evidence` that is asked for."""
 
     def __init__(self, streams: int, evidence: float) -> None:
-        self._page = Page(streams, evidence, evidence)
+        self._pages = tuple(Page(streams, evidence, evidence) for _ in (1.0, MORE))
         self._sums = np.zeros((2, streams))  # what ended and what failed, fading
 
     @property
     def odd(self) -> NDArray[np.bool_]:
         """Of whom more fails than is usual."""
-        return self._page.odd
+        return self._pages[0].odd | self._pages[1].odd
 
     def learn_many(self, count: Floats, failed: Floats, since_s: float) -> Floats:
         """Take in what ended in the last `since_s`, and what of it failed. Returns the shares that were usual."""
         total, bad = self._sums
         usual = np.clip((bad + LEAST_SHARE * PRIOR) / (total + PRIOR), LEAST_SHARE, _MOST_USUAL)
-        gain = more_fail(count, failed, usual, np.minimum(limit(usual), _MOST_ODD))
-        odd = self._page.learn_many(np.where(count > 0, gain, np.nan))
+        for page, times in zip(self._pages, (1.0, MORE), strict=True):
+            gain = more_fail(count, failed, usual, np.minimum(times * limit(usual), _MOST_ODD))
+            page.learn_many(np.where(count > 0, gain, np.nan))
         keeps = 0.5 ** (since_s / FOLLOWS_S)
-        self._sums = self._sums * keeps + np.where(odd, 0.0, np.stack([count, failed]))
+        self._sums = self._sums * keeps + np.where(self.odd, 0.0, np.stack([count, failed]))
         return np.asarray(usual)
+
+    def forget(self, streams: Ints) -> None:
+        """These are new."""
+        for page in self._pages:
+            page.forget(streams)
+        self._sums[:, streams] = 0.0
+
+    def state(self) -> State:
+        """A row per stream."""
+        kept = {f"{name}_{i}": array for i, page in enumerate(self._pages) for name, array in page.state().items()}
+        return kept | {"sums": self._sums.T.copy()}
+
+    def restore(self, state: Mapping[str, Any], now: float) -> None:
+        """Take up a state: the time away fades nothing. ValueError, and unchanged, when it is of another shape."""
+        check_state(state, {"sums": self._sums.T})
+        for i, page in enumerate(self._pages):
+            page.restore({name: state[f"{name}_{i}"] for name in ("sum", "odd")}, now)
+        self._sums = np.array(state["sums"], dtype=np.float64).T.copy()
 
     def resize(self, streams: int) -> None:
         """Have room for this many."""
-        self._page.resize(streams)
+        for page in self._pages:
+            page.resize(streams)
         self._sums = np.pad(self._sums, ((0, 0), (0, max(streams - self._sums.shape[1], 0))))
 
 

@@ -13,10 +13,13 @@ wires. A stream of which nothing was seen (NaN) is as it was: unknown is neither
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Floats, Ints
+from models.base import Floats, Ints, State, check_state
 
 Bools = NDArray[np.bool_]
 
@@ -42,6 +45,15 @@ class Page:
         """These are usual, and nothing speaks against it."""
         self._sum[streams] = 0.0
         self.odd[streams] = False
+
+    def state(self) -> State:
+        """A row per stream."""
+        return {"sum": self._sum.copy(), "odd": self.odd.copy()}
+
+    def restore(self, state: Mapping[str, Any], now: float) -> None:
+        """Take up a state; no time enters. ValueError, and unchanged, when it is of another shape."""
+        check_state(state, {"sum": self._sum, "odd": self.odd})
+        self._sum, self.odd = np.array(state["sum"], dtype=np.float64), np.array(state["odd"], dtype=np.bool_)
 
     def resize(self, streams: int) -> None:
         """Have room for this many."""

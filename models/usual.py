@@ -7,10 +7,13 @@ what has lasted `most_s` is the new usual.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Floats, Ints
+from models.base import Floats, Ints, State, check_state
 
 Bools = NDArray[np.bool_]
 
@@ -80,6 +83,19 @@ class Usual:
         """These are new."""
         self._seen[streams] = self._mean[streams] = self._square[streams] = 0.0
         self._first[streams] = self._odd_since[streams] = np.inf
+
+    def state(self) -> State:
+        """A row per stream."""
+        names = ("seen", "mean", "square", "first", "odd_since")
+        return {name: getattr(self, f"_{name}").copy() for name in names}
+
+    def restore(self, state: Mapping[str, Any], now: float) -> None:
+        """Take up a state: the time away teaches nothing. ValueError, and unchanged, when it is of another shape."""
+        names = ("seen", "mean", "square", "first", "odd_since")
+        check_state(state, dict.fromkeys(names, self._seen))
+        self._seen, self._mean, self._square = (np.array(state[name], dtype=np.float64) for name in names[:3])
+        self._first, self._odd_since = (np.array(state[name], dtype=np.float64) for name in names[3:])
+        self._at = now
 
     def resize(self, streams: int) -> None:
         """Have room for this many."""

@@ -4,8 +4,9 @@ The identity of an alert is its kind and labels. To the world outside its severi
 routed by; an alert that becomes more severe is therefore one that ends there, and another that began when it did. The
 words beside it follow what is known: they are annotations and change freely.
 
-Nothing here survives a restart. What is still true then opens again by itself, under the same labels, and whoever was
-told before takes it for the same alert.
+Nothing here survives a restart. An incident that the brain still knows is taken up from its decisions, and told again
+to nobody but those who want to hear it over and over; what else is still true opens again by itself, under the same
+labels, and whoever was told before takes it for the same alert.
 """
 
 from __future__ import annotations
@@ -83,7 +84,16 @@ class OpenAlerts:
         out = [self._opened(a, incidents, at, wall) if a.opened else self._closed(a, at, wall) for a in decision.alerts]
         for identity, incident in incidents.items():
             standing = self._open.get(identity)
-            if standing is None:
+            if standing is None:  # it was told before a restart
+                self._open[identity] = Notice(
+                    incident.kind,
+                    identity[1],
+                    incident.severity,
+                    incident.summary,
+                    described(incident),
+                    starts_at=wall(incident.since_s),
+                    incident=incident.id,
+                )
                 continue
             said = replace(standing, summary=incident.summary, description=described(incident), incident=incident.id)
             self._open[identity] = said
