@@ -1,0 +1,142 @@
+"""Changes that people are told of: how much evidence they take, what is no evidence, and what a restarted level keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.noting import AGAINST_S, FEWEST, Noting
+from models.residuals import BIN, FAR, Residuals
+
+BASE = float(np.log(0.05))
+
+
+class Told:
+    """One endpoint of one service, in portions of a quarter of a second."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.noting, self.now, self.base = Noting(1, 1), 0.0, BASE
+        self._rng = np.random.default_rng(seed)
+        self.calm(400)
+
+    def portion(self, logs: list[float]) -> None:
+        self.now += 0.25
+        every, none = np.zeros(len(logs), dtype=np.int64), np.zeros(1)
+        self.noting.learn_many(every, np.array(logs), np.full(1, self.base), none, np.ones(1), every[:1], self.now)
+
+    def attempts(self, portions: int, each: int, times: float) -> int | None:
+        """As many attempts that take `times` as long; how many there were when something was noted."""
+        for portion in range(portions):
+            self.portion((BASE + np.log(times) + self._rng.normal(-0.3, 0.6, each)).tolist())
+            if self.noting.take()[0] > 0:
+                return (portion + 1) * each
+        return None
+
+    def calm(self, portions: int) -> None:
+        assert self.attempts(portions, 4, 1.0) is None
+        self.base = BASE - 0.3  # by now it is known
+
+
+def test_a_doubling_is_noted_within_dozens_of_attempts_and_calm_is_not() -> None:
+    told = Told()
+    told.calm(2000)
+    assert (told.attempts(40, 4, 2.0) or 999) <= 80
+
+
+def test_a_great_change_takes_a_handful() -> None:
+    assert (Told().attempts(40, 1, 10.0) or 999) <= 8
+
+
+def test_a_fifth_slower_is_no_news_however_long() -> None:
+    assert Told().attempts(400, 4, 1.2) is None
+
+
+def test_one_attempt_of_a_minute_is_no_slowness() -> None:
+    told = Told()
+    told.portion([float(np.log(60.0))])
+    assert told.attempts(40, 4, 1.0) is None
+
+
+def test_a_pause_of_which_a_hundred_attempts_tell_at_once_is_none_either() -> None:
+    told = Told()
+    told.portion([BASE + 3.0] * 100)
+    told.portion([BASE + 3.0] * 100)
+    assert not told.noting.take()[0]
+
+
+def test_what_was_gathered_before_its_level_starts_again_is_kept() -> None:
+    anew, kept = Told(), Told()
+    whole = anew.attempts(40, 1, 6.0)
+    assert whole is not None
+    assert kept.attempts(whole - 2, 1, 6.0) is None
+    kept.noting.began(0, kept.now)
+    kept.base += float(np.log(6.0))
+    assert (kept.attempts(8, 1, 6.0) or 999) <= 4
+
+
+def test_a_level_that_starts_again_by_luck_makes_no_slowness_of_what_follows() -> None:
+    told = Told()
+    told.noting.began(0, told.now)
+    told.base -= 1.8  # a handful of quick answers
+    for _ in range(int(AGAINST_S / 0.25) - 1):
+        assert told.attempts(1, 4, 1.0) is None
+        told.base += 0.05 * (BASE - 0.3 - told.base)  # it comes back to where it was
+
+
+def test_nothing_is_held_against_a_level_that_a_handful_made() -> None:
+    noting = Noting(1, 1)
+    one = np.zeros(1, dtype=np.int64)
+    for portion in range(int(FEWEST) - 1):
+        noting.learn_many(
+            one, np.array([BASE]), np.full(1, BASE - 2.0), np.zeros(1), np.ones(1), one, portion * 0.25
+        )  # fmt: skip
+        assert not noting.take()[0]
+
+
+def test_one_that_is_new_in_an_old_slot_has_no_past() -> None:
+    told = Told()
+    assert told.attempts(8, 2, 2.0) is None
+    told.noting.begin(np.array([0]))
+    assert told.attempts(40, 2, 2.0) is None, "it was never quicker"
+
+
+def test_room_for_more_changes_nothing_of_those_that_are_there() -> None:
+    told = Told()
+    assert told.attempts(4, 4, 2.0) is None
+    told.noting.resize(3, 2)
+    every = np.zeros(4, dtype=np.int64)
+    for step in range(40):
+        logs = np.full(4, told.base + np.log(3.0))
+        base = np.array([told.base, np.nan, np.nan])
+        told.noting.learn_many(every, logs, base, np.zeros(3), np.ones(3), np.array([0, 1, 1]), told.now + step)
+    assert told.noting.take().tolist() == [1, 0, 0]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_whatever_was_seen_no_value_is_impossible(apart: list[float]) -> None:
+    residuals, stream = Residuals(1, (7, -7)), np.zeros(len(apart), dtype=np.int64)
+    residuals.learn_many(stream, np.array(apart), 0.0)
+    gains = residuals.gains(stream, np.array(apart), 10.0)
+    assert np.isfinite(gains).all()
+    assert np.abs(gains).max() < 15.0
+
+
+@given(st.floats(0.5, 8.0), st.integers(0, 10**6))
+def test_while_nothing_is_shifted_evidence_for_it_is_luck_and_bounded_by_its_exponential(shape: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    apart = np.log(rng.gamma(shape, 1.0 / shape, 20_000))
+    apart -= apart.mean()
+    residuals, stream = Residuals(1, (7, 18)), np.zeros(apart.size, dtype=np.int64)
+    residuals.learn_many(stream[::2], apart[::2], 0.0)
+    gains = residuals.gains(stream[1::2], apart[1::2], 10.0)
+    assert (np.exp(np.minimum(gains, 4.0)).mean(axis=1) < 1.1).all()
+    shifted = residuals.gains(stream[1::2], apart[1::2] + 0.7, 20.0)
+    assert shifted[0].mean() > 0.1
+
+
+def test_what_lies_beyond_all_bins_counts_as_the_last() -> None:
+    residuals = Residuals(1, (7,))
+    one = np.zeros(1, dtype=np.int64)
+    far, last = (residuals.gains(one, np.array([x]), 0.0)[0, 0] for x in (1e9, FAR - BIN / 2))
+    assert far == last
