@@ -1,11 +1,12 @@
 """What is cried for nothing: hours of a busy service in which no one need be woken, in virtual time.
 
-    python -m bench.calm --seeds 4 --hours 48 --first-seed 2000     # JSON lines; a line a false incident on stderr
+    python -m bench.calm --seeds 4 --hours 48 --first-seed 2000     # JSON; a line for each false incident on stderr
+    python -m bench.calm --rivals --hours 24                        # what others would have told
 
-`ENDPOINTS` endpoints that are unlike for good and wander a little, with queues now and then. Traffic has its season of a
-day, wanders by the minute and comes in bursts by the second. One endpoint after another starts anew and is slow for ten
-seconds. Two in a thousand attempts fail. And all slow down together by a tenth to a fifth for some minutes, several times a day (`--without-together`
-leaves that out). Whatever is told of such a mesh is told for nothing.
+`ENDPOINTS` endpoints that are unlike for good and wander a little, with queues now and then. Traffic has its season of
+a day, wanders by the minute and comes in bursts by the second. One endpoint after another starts anew and is slow for
+ten seconds. Two in a thousand attempts fail. And all slow down together by a tenth to a fifth for some minutes, several
+times a day (`--without-together` leaves that out). Whatever is told of such a mesh is told for nothing.
 """
 
 from __future__ import annotations

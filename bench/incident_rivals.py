@@ -188,7 +188,7 @@ def _robust(seen: Seconds, limit: float) -> Told:
 
 
 def _z(values: Floats, least: float) -> Floats:
-    """Distance from the median of the last minutes over the MAD, which is at least so much. Refreshed each ten seconds."""
+    """Distance from the median of the last minutes over the MAD, at least so much; both anew each ten seconds."""
     out = np.full(values.shape, np.nan)
     for begin in range(60, len(values), 10):
         past = values[max(0, begin - Z_OVER_S) : begin]

@@ -38,7 +38,6 @@ from features.store import FeatureStore
 if TYPE_CHECKING:
     from brain.alerts import Condition
     from brain.decision import IncidentView, SwitchbackView
-    from brain.quantiles import Quantiles
     from brain.settings import Settings
     from dataplane.contract import Event, Telemetry, Topology
     from features.columns import Features, ServiceFeatures

@@ -1,9 +1,9 @@
 """What the brain keeps over a restart, and what it does not.
 
-Kept, by name and address: the features, the capacities, what is usual, what is odd and what people were told of it, each service's evidence for its gain, how far its share was
-stepped back, the operator's commands, and the plan's version, so that no version is ever used twice. Not kept: the
-weights in force. After a restart every lease has ended, and the brain comes back from the operator's weights in
-bounded steps.
+Kept, by name and address: the features, the capacities, what is usual, what is odd and what people were told of it,
+each service's evidence for its gain, how far its share was stepped back, the operator's commands, and the plan's
+version, so that no version is ever used twice. Not kept: the weights in force. After a restart every lease has ended,
+and the brain comes back from the operator's weights in bounded steps.
 
 A command holds against the settings it overruled and no others: when the file says something new on the restart, the
 file wins. A freeze is kept, and then holds what a restart leaves: nothing leased.

@@ -170,7 +170,7 @@ class EndpointWatch:
         """Take up a state, but of `strangers` nothing is known. ValueError when it is of another shape."""
         one, own = np.zeros(self._slow.size), state["own"]
         names = ("slow", "found_at", "drifts_since", "well_at", *(f"since_{kind}" for kind in FOUND))
-        check_state(own, {name: one for name in names} | {"total": np.zeros((one.size, 2))})
+        check_state(own, dict.fromkeys(names, one) | {"total": np.zeros((one.size, 2))})
         for part, kept in ((self._ratio, state["ratio"]), (self._failing, state["failing"])):
             part.restore(kept, now)
             part.forget(strangers)

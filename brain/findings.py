@@ -55,7 +55,7 @@ most of the zone is odd, and go before them. More traffic than is borne goes bef
 
 
 def since_of(state: Mapping[str, Any], kinds: Sequence[str], strangers: Ints) -> dict[tuple[str, int], float]:
-    """Since when each kind has been found at each slot, out of the columns `since_KIND` of a state; inf is not found."""
+    """Since when each kind is found at each slot, out of the columns `since_KIND` of a state; inf is not found."""
     out: dict[tuple[str, int], float] = {}
     for kind in kinds:
         since = np.array(state[f"since_{kind}"], dtype=np.float64)

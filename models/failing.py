@@ -2,7 +2,8 @@
 
 What is usual is the share of failures over minutes, drawn to `LEAST_SHARE` as if `PRIOR` more had failed at that share,
 and learned only while a stream is not odd: failures are never taken for usual while they stand out, however long. What
-is looked for is `FAILING`, or `TIMES` times the usual where that is more, and `MORE` times that, which few failures tell.
+is looked for is `FAILING`, or `TIMES` times the usual where that is more; and `MORE` times that, of which fewer are
+proof.
 """
 
 from __future__ import annotations
