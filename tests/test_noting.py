@@ -51,9 +51,10 @@ def test_a_fifth_slower_is_no_news_however_long() -> None:
     assert Told().attempts(400, 4, 1.2) is None
 
 
-def test_one_attempt_of_a_minute_is_no_slowness() -> None:
+def test_three_attempts_of_a_minute_are_no_slowness() -> None:
     told = Told()
-    told.portion([float(np.log(60.0))])
+    for _ in range(3):
+        told.portion([float(np.log(60.0))])
     assert told.attempts(40, 4, 1.0) is None
 
 
@@ -80,7 +81,15 @@ def test_a_level_that_starts_again_by_luck_makes_no_slowness_of_what_follows() -
     told.base -= 1.8  # a handful of quick answers
     for _ in range(int(AGAINST_S / 0.25) - 1):
         assert told.attempts(1, 4, 1.0) is None
-        told.base += 0.05 * (BASE - 0.3 - told.base)  # it comes back to where it was
+        told.base += 0.007 * (BASE - 0.3 - told.base)  # it comes back to where it was
+
+
+def test_a_level_that_follows_takes_nothing_from_what_is_gathered() -> None:
+    told, noted = Told(), None
+    for _ in range(40):
+        noted = noted or told.attempts(1, 4, 2.0)
+        told.base += 0.1 * (BASE - 0.3 + np.log(2.0) - told.base)
+    assert noted
 
 
 def test_nothing_is_held_against_a_level_that_a_handful_made() -> None:
