@@ -38,8 +38,6 @@ YOUNG_S = 30.0
 """For so long what a service usually does is hardly known, and a change from it may be none."""
 MORE = 1.2
 """Times what is usual asked of a short service: then it is short because of that, else for another reason."""
-LEAST_PER_S = 1.0
-"""With fewer requests a second nothing is told of a service's latency or traffic."""
 FAST_S, SLOW_S = 10.0, 60.0
 """Half-lives between which a trend of traffic is seen."""
 AHEAD_S = 300.0
@@ -111,11 +109,11 @@ class ServiceWatch:
         return out
 
     def _slower(self, felt: ServiceFeatures, topology: Topology, now: float) -> Floats:
-        """Mean latency of what ended well in this tick by service, seconds; NaN where next to nothing did."""
+        """Mean latency of what ended well in this tick by service, seconds; NaN where nothing did."""
         count = felt.tick_good.sum(axis=1)[: topology.service_slots]
         took = felt.tick_good_s.sum(axis=1)[: topology.service_slots]
         with np.errstate(divide="ignore", invalid="ignore"):
-            latency = np.where(count >= LEAST_PER_S, took / count, np.nan)
+            latency = took / count
             log = np.log(latency)
             scatter = np.maximum(np.maximum(self._latency.spread, LEAST_SPREAD), count**-0.5)
         gain = other_mean(log, self._latency.mean, scatter, SLOWER)
@@ -140,7 +138,7 @@ class ServiceWatch:
         usual = np.exp(self._rate.mean)
         log = np.log(np.maximum(asked_per_s, 0.5 / since_s))
         scatter = np.maximum(self._rate.spread, np.maximum(usual * since_s, 1.0) ** -0.5)  # bursts, or Poisson's
-        known = (usual >= LEAST_PER_S) & (self._rate.known_s(now) >= YOUNG_S)
+        known = self._rate.known_s(now) >= YOUNG_S
         for page, times in ((self._drop, HALF), (self._surge, TWICE)):
             gain = other_mean(log, self._rate.mean, scatter, float(np.log(times)))
             page.learn_many(np.where(known, gain, np.nan))

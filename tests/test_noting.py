@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.noting import AGAINST_S, FEWEST, Noting
+from features.noting import FEWEST, Noting
 from models.residuals import BIN, FAR, Residuals
 
 BASE = float(np.log(0.05))
@@ -51,10 +51,11 @@ def test_a_fifth_slower_is_no_news_however_long() -> None:
     assert Told().attempts(400, 4, 1.2) is None
 
 
-def test_three_attempts_of_a_minute_are_no_slowness() -> None:
+def test_four_attempts_that_took_ten_times_as_long_are_no_slowness_yet() -> None:
     told = Told()
-    for _ in range(3):
-        told.portion([float(np.log(60.0))])
+    for _ in range(4):
+        told.portion([BASE + 2.4])
+    assert not told.noting.take()[0]
     assert told.attempts(40, 4, 1.0) is None
 
 
@@ -79,7 +80,7 @@ def test_a_level_that_starts_again_by_luck_makes_no_slowness_of_what_follows() -
     told = Told()
     told.noting.began(0, told.now)
     told.base -= 1.8  # a handful of quick answers
-    for _ in range(int(AGAINST_S / 0.25) - 1):
+    for _ in range(59):
         assert told.attempts(1, 4, 1.0) is None
         told.base += 0.007 * (BASE - 0.3 - told.base)  # it comes back to where it was
 

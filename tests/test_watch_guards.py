@@ -196,9 +196,9 @@ def test_traffic_that_halves_or_doubles_is_told_once_it_is_known() -> None:
         assert told.seconds(4, asked)[-1] == [kind]
 
 
-def ramp(told: Services, capacity: float, steps: int = 60) -> set[str]:
-    """From 100 a second up by one each second."""
-    return {kind for step in range(steps) for kind in told.second(100.0 + step, capacity=capacity)}
+def ramp(told: Services, capacity: float, by: float = 1.0, steps: int = 60) -> set[str]:
+    """From 100 a second up by so many each second."""
+    return {kind for step in range(steps) for kind in told.second(100.0 + by * step, capacity=capacity)}
 
 
 def test_a_rise_is_told_ahead_when_it_will_soon_exceed_what_is_borne_and_not_when_it_is_far_from_it() -> None:
@@ -206,13 +206,21 @@ def test_a_rise_is_told_ahead_when_it_will_soon_exceed_what_is_borne_and_not_whe
     near.seconds(120, capacity=180.0)
     far.seconds(120, capacity=1000.0)
     assert "SaturationAhead" in ramp(near, 180.0)
-    assert "SaturationAhead" not in ramp(far, 1000.0)
+    assert "SaturationAhead" not in ramp(far, 1000.0, by=4.0, steps=40)
+
+
+def test_one_second_of_twice_as_much_is_no_rise() -> None:
+    told = Services()
+    told.seconds(120, 150.0, capacity=180.0)
+    told.second(300.0, capacity=180.0)
+    assert not any(told.seconds(20, 150.0, capacity=180.0))
 
 
 def test_a_rise_that_takes_long_to_get_there_is_not_told() -> None:
     told = Services()
-    for step in range(1200):
-        assert "SaturationAhead" not in told.second(700.0 + 0.2 * step, capacity=1050.0 if step < 600 else 1200.0)
+    told.seconds(120, 700.0, capacity=1160.0)
+    for step in range(600):
+        assert "SaturationAhead" not in told.second(700.0 + 0.4 * step, capacity=1160.0)
 
 
 def test_bursts_are_no_trend() -> None:
