@@ -171,14 +171,15 @@ def test_a_few_slow_seconds_that_scatter_are_none() -> None:
 def test_the_mean_of_a_handful_scatters_more_than_that_of_hundreds() -> None:
     rng, told = np.random.default_rng(4), Services()
     told.seconds(120, 200.0)
-    for _ in range(60):  # now few come, and nothing else has changed
+    for _ in range(600):  # now few come, and nothing else has changed
         assert "ServiceSlow" not in told.second(2.0, WORK_S * float(rng.exponential(1.0, 2).mean()))
 
 
 def test_thin_traffic_scatters_by_chance_and_that_is_no_drop_and_no_surge() -> None:
-    rng, told = np.random.default_rng(5), Services()
+    rng, thin, next_to_none = np.random.default_rng(5), Services(), Services()
     for _ in range(5000):
-        assert not {"TrafficDrop", "TrafficSurge"} & set(told.second(float(rng.poisson(6.0))))
+        assert not {"TrafficDrop", "TrafficSurge"} & set(thin.second(float(rng.poisson(6.0))))
+        assert not {"TrafficDrop", "TrafficSurge"} & set(next_to_none.second(float(rng.poisson(0.5))))
 
 
 def test_of_next_to_no_traffic_nothing_is_told() -> None:
@@ -207,6 +208,12 @@ def test_a_rise_is_told_ahead_when_it_will_soon_exceed_what_is_borne_and_not_whe
     far.seconds(120, capacity=1000.0)
     assert "SaturationAhead" in ramp(near, 180.0)
     assert "SaturationAhead" not in ramp(far, 1000.0, by=4.0, steps=40)
+
+
+def test_a_jump_to_half_of_what_is_borne_is_a_surge_and_leads_to_nothing() -> None:
+    told = Services()
+    told.seconds(120, capacity=520.0)
+    assert {kind for kinds in told.seconds(40, 290.0, capacity=520.0) for kind in kinds} == {"TrafficSurge"}
 
 
 def test_one_second_of_twice_as_much_is_no_rise() -> None:
