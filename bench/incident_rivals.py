@@ -152,7 +152,8 @@ def _share_above(seen: Seconds, share: float) -> Bools:
 
 
 def _p99_doubled(seen: Seconds, lasts_s: int) -> Bools:
-    lately, hour = (_p99(_last(seen.spread, s)) for s in (60, 3600))
+    before = np.maximum(3600 - np.arange(1, len(seen.spread) + 1), 0)[:, None] * seen.spread[:60].mean(axis=0)
+    lately, hour = _p99(_last(seen.spread, 60)), _p99(_last(seen.spread, 3600) + before)
     odd = lately > 2.0 * hour
     odd[:60] = False
     return _held(odd, lasts_s)

@@ -13,9 +13,10 @@ something goes wrong for `FAULT_S`, and is well again for `AFTER_S`. Told of eac
 * `incidents`: how many there were in a run, at most; more than one is one too many;
 * `before`: incidents before the fault, over all runs; all of them are false.
 
-With `--rivals` what others would have told of the same worlds stands beside it (`bench.incident_rivals`): `right` is
-the share in which it was found and who was blamed at the end of the fault were the culprits and nobody else, or, by a
-rival that speaks of services only, in which the trouble was the whole service's. What is told of calm is `bench.calm`.
+With `--rivals` what others would have told of the same troubles stands beside it (`bench.incident_rivals`), each of
+`RIVALS_FAULT_S`. `right` is the share in which it was found and who was blamed in the first ten seconds were the
+culprits and nobody else, or, by a rival that speaks of services only, in which the trouble was the whole service's.
+What is told of calm is `bench.calm`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from dataplane.simulated.endpoint import Behaviour, Fault
 
 ENDPOINTS, RATE_PER_S = 9, 150.0
 CALM_S, FAULT_S, AFTER_S = 90.0, 60.0, 60.0
+RIVALS_FAULT_S = 600.0
+"""Theirs lasts longer: an alert that waits for a minute over a minute could not be in time for another."""
 HEALTHY = Behaviour(service_s=0.05, workers=4, variation=0.7)
 
 
@@ -87,9 +90,9 @@ def told_of(world: World, until_s: float) -> list[tuple[float, tuple[IncidentVie
     return [(decision.now, decision.incidents) for decision in live(world, until_s)]
 
 
-def troubled(trouble: Trouble, seed: int) -> World:
+def troubled(trouble: Trouble, seed: int, fault_s: float = FAULT_S) -> World:
     """A world with this trouble in it."""
-    start, end = CALM_S, CALM_S + FAULT_S
+    start, end = CALM_S, CALM_S + fault_s
     bad, ill = culprits(trouble), HEALTHY
     if trouble.fault is not None:
         ill = replace(HEALTHY, faults=(trouble.fault(start, end),))
@@ -132,15 +135,16 @@ def suffer(trouble: Trouble, seed: int) -> Told:
 
 def rivals(trouble: Trouble, seeds: Sequence[int]) -> dict[str, dict[str, float | None]]:
     """By rival: recall, the median time to detect, how often it was right, and runs in which it fired before."""
-    start, end = int(CALM_S), int(CALM_S + FAULT_S)
+    start, end = int(CALM_S), int(CALM_S + RIVALS_FAULT_S)
     out: dict[str, dict[str, float | None]] = {}
     bad = culprits(trouble) if trouble.fault is not None and trouble.bad < ENDPOINTS else set()
     by_rival: dict[str, list[tuple[int | None, bool, bool]]] = defaultdict(list)
     for seed in seeds:
-        for name, said in told(watched(troubled(trouble, seed), end + AFTER_S)).items():
+        for name, said in told(watched(troubled(trouble, seed, RIVALS_FAULT_S), end)).items():
             during = np.flatnonzero(said.fires[start:end])
-            blamed = set() if said.at is None else set(np.flatnonzero(said.at[end - 5 : end].any(axis=0)).tolist())
-            right = blamed == bad if said.at is not None and bad else not bad
+            first = start + int(during[0]) if during.size else end
+            who = set() if said.at is None else set(np.flatnonzero(said.at[first : first + 10].any(axis=0)).tolist())
+            right = who == bad if said.at is not None and bad else not bad
             by_rival[name].append((int(during[0]) + 1 if during.size else None, right, bool(said.fires[:start].any())))
     for name, runs in by_rival.items():
         found = [at for at, _, _ in runs if at is not None]

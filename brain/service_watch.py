@@ -120,7 +120,7 @@ class ServiceWatch:
         self._slow.learn_many(np.where(self._latency.known_s(now) >= YOUNG_S, gain, np.nan))
         lasting = self._latency.learn_many(log, self._slow.odd, now)
         self._slow.forget(lasting)
-        return latency
+        return np.asarray(latency)
 
     def _fails(self, felt: ServiceFeatures, since_s: float) -> tuple[Floats, Floats]:
         """The share of failures lately, refusals by limits left out, and the usual one."""
