@@ -1,4 +1,4 @@
-"""The real Prometheus and Alertmanager, for tests: found on the PATH, or fetched from Debian and unpacked.
+"""The real Prometheus, Alertmanager, NGINX and HAProxy, for tests: on the PATH, or fetched from Debian and unpacked.
 
     python tests/servers.py     fetches them now
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import os
 import shutil
 import signal
 import socket
@@ -23,12 +24,20 @@ from typing import Any
 import aiohttp
 
 FOLDER = Path(sys.prefix) / "servers"
-PACKAGES = {"promtool": "prometheus", "prometheus": "prometheus", "prometheus-alertmanager": "prometheus-alertmanager"}
+PACKAGES = {
+    "promtool": "prometheus",
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "nginx": "nginx",
+    "haproxy": "haproxy",
+}
+LIBRARIES = {"haproxy": ("liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")}
+"""Packages that a program needs beside its own, which a machine without it hardly has."""
 OTHER_NAMES = {"prometheus-alertmanager": "alertmanager"}  # where it is not Debian's
 PLACE = b"/usr/share/prometheus/alertmanager"
 """Where Debian's Alertmanager reads its templates, whatever it is told. A copy that is not installed reads its own: by
 the same path without the first slash, from the folder that it was unpacked to."""
-HELP = "install them (Debian: apt-get install prometheus prometheus-alertmanager), or put them on the PATH"
+HELP = "install them (Debian: apt-get install PACKAGE), or put them on the PATH"
 
 
 class NoServerError(RuntimeError):
@@ -40,18 +49,25 @@ def program(name: str) -> str:
     for known in (name, OTHER_NAMES.get(name, name)):
         if (found := shutil.which(known)) is not None:
             return found
-    unpacked = FOLDER / "usr" / "bin" / name
     ready = FOLDER / f"{PACKAGES[name]}.ready"  # the program is there some time before it is whole
     if not ready.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
         with (FOLDER / "lock").open("w") as lock:  # two test processes may want it at once
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not ready.exists():
-                _fetch(PACKAGES[name])
+                for package in (PACKAGES[name], *LIBRARIES.get(name, ())):
+                    _fetch(package)
                 ready.touch()
-    if not unpacked.exists():
-        raise NoServerError(f"the package {PACKAGES[name]} has no {name}; {HELP}")
-    return str(unpacked)
+    for unpacked in (FOLDER / "usr" / folder / name for folder in ("bin", "sbin")):
+        if unpacked.exists():
+            return str(unpacked)
+    raise NoServerError(f"the package {PACKAGES[name]} has no {name}; {HELP}")
+
+
+def libraries() -> dict[str, str]:
+    """The environment in which an unpacked program finds its libraries."""
+    found = sorted({str(file.parent) for file in (FOLDER / "usr" / "lib").rglob("*.so.*")})
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join([*found, os.environ.get("LD_LIBRARY_PATH", "")]).strip(":")}
 
 
 def _fetch(package: str) -> None:

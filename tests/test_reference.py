@@ -27,6 +27,7 @@ def pages() -> dict[Path, str]:
         "scenario-yaml.md",
         "cli.md",
         "metrics.md",
+        "import.md",
         "mesh.schema.json",
         "scenario.schema.json",
     ],

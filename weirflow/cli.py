@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from weirflow import __version__
-from weirflow.commands import alerts, detect, forecast, lab, mesh, operate, recording, replay
+from weirflow.commands import alerts, detect, forecast, importing, lab, mesh, operate, recording, replay
 from weirflow.commands.failing import Front
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.add_typer(alerts.alerts, name="alerts")
 app.command()(alerts.incident)
 app.command()(forecast.forecast)
 app.command()(detect.detect)
+app.command("import")(importing.import_)
 app.add_typer(recording.record, name="record")
 app.command()(replay.replay)
 app.add_typer(lab.lab, name="lab")

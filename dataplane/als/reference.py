@@ -89,11 +89,11 @@ class PlainReader:
         )
         return (
             arrival_ns,
-            _nanoseconds(common, "start_time"),
-            _nanoseconds(common, "duration"),
-            _nanoseconds(common, "time_to_first_upstream_rx_byte"),
-            _nanoseconds(common, "time_to_last_upstream_rx_byte"),
-            _signed(_flags(common)),
+            nanoseconds(common, "start_time"),
+            nanoseconds(common, "duration"),
+            nanoseconds(common, "time_to_first_upstream_rx_byte"),
+            nanoseconds(common, "time_to_last_upstream_rx_byte"),
+            _signed(flag_bits(common)),
             response.response_code.value,
             self._targets.code(target),
             self._routes.code(common.route_name.encode()),
@@ -129,7 +129,8 @@ def hash_of(name: bytes) -> int:
     return out ^ (out >> 32) or 1
 
 
-def _nanoseconds(common: Any, field: str) -> int:
+def nanoseconds(common: Any, field: str) -> int:
+    """A time or a span of an entry's common properties; ABSENT, or the end of time, as `entries` has it."""
     if not common.HasField(field):
         return ABSENT
     span = getattr(common, field)
@@ -140,7 +141,8 @@ def _nanoseconds(common: Any, field: str) -> int:
     return int(span.seconds * 1_000_000_000 + span.nanos)
 
 
-def _flags(common: Any) -> int:
+def flag_bits(common: Any) -> int:
+    """The response flags of an entry, bit n-1 for field n, those of a newer Envoy included."""
     if not common.HasField("response_flags"):
         return 0
     flags = common.response_flags

@@ -1,5 +1,5 @@
-"""Writes the reference pages that say what the code says (mesh-yaml.md, scenario-yaml.md, cli.md, metrics.md), and
-the JSON Schemas.
+"""Writes the reference pages that say what the code says (mesh-yaml.md, scenario-yaml.md, cli.md, metrics.md,
+import.md), and the JSON Schemas.
 
     python docs/reference/generate.py
 
@@ -18,6 +18,10 @@ from typer.testing import CliRunner
 
 from weirflow.cli import app
 from weirflow.config import schema
+from weirflow.importing.envoy import DEFAULT, ISTIO, JSON_FORMATS
+from weirflow.importing.fields import FIELDS, PER_SECOND
+from weirflow.importing.formats import FORMATS
+from weirflow.importing.nginx import DEFAULT as NGINX
 from weirflow.lab import files, sections
 from weirflow.metrics import FAMILIES
 
@@ -32,6 +36,7 @@ def pages() -> dict[Path, str]:
         HERE / "scenario-yaml.md": scenario_yaml(),
         HERE / "cli.md": cli(),
         HERE / "metrics.md": metrics(),
+        HERE / "import.md": imports(),
         schema.FILE: schema.text(),
         sections.SCHEMA: schema.text(sections.Document, sections.TITLE),
     }
@@ -234,6 +239,51 @@ def metrics() -> str:
     """The page of every metric."""
     out = [MADE + METRICS_INTRO, "| name | type | labels | |", "| --- | --- | --- | --- |"]
     out += [f"| `{f.name}` | {f.kind} | {', '.join(f'`{label}`' for label in f.labels)} | {f.help} |" for f in FAMILIES]
+    return "\n".join(out) + "\n"
+
+
+# What can be imported
+
+IMPORT_INTRO = """\
+# What can be imported
+
+`weirflow import FILE... --to FOLDER` turns logs into a [recording](recording.md), by way of one table with a row per
+attempt. CSV and Parquet may have these columns as they are; for others, and for JSON lines, `--map OUR=THEIRS` (or
+`--mapping FILE.yaml`, a line `OUR: THEIRS` each) says which of theirs is which. A key with dots leads into an object. A
+row needs a time (`started` or `ended`), a duration (or both times), a service (or a cluster or a host), and the
+endpoint unless the attempt never had one.
+
+Times are ISO 8601, the form of NGINX and HAProxy (`21/Sep/2026:14:00:00 +0000`), or numbers since 1970, whose unit
+shows by their size. One without an offset is of `--timezone`. A span has its unit in its name. Empty, `-`, null and NaN
+are "was not there". What is negative, infinite or beyond 2^53 is rejected; a row longer than an hour is left out.
+"""
+
+
+def imports() -> str:
+    """The page of formats and of the canonical table."""
+    units = ", ".join(f"`_{unit}`" for unit in PER_SECOND)
+    out = [MADE + IMPORT_INTRO, "## Columns\n"]
+    out += ["| column | holds | meaning | in the recording |", "| --- | --- | --- | --- |"]
+    for field in FIELDS:
+        name = f"`{field.name}_ms`" if field.kind == "span" else f"`{field.name}`"
+        more = {"span": f"a span; or {units}", "time": f"a time; with {units} a number of that unit"}
+        kept = field.kept or "not kept"
+        out.append(f"| {name} | {more.get(field.kind, field.kind)} | {field.meaning} | {kept} |")
+    out += ["\n## Formats\n", "| `--format` | |", "| --- | --- |"]
+    out += [f"| `{f.name}` | {f.words} |" for f in FORMATS.values()]
+    out += [
+        "\n## Known forms\n",
+        "Envoy's text format:\n",
+        f"```text\n{DEFAULT}```\n",
+        "Istio's:\n",
+        f"```text\n{ISTIO}```\n",
+    ]
+    out += ["NGINX, as the how-to has it:\n", f"```text\n{NGINX}\n```\n", "JSON keys by canonical column:\n"]
+    columns = list(dict.fromkeys(c for keys in JSON_FORMATS.values() for c in keys))
+    out += [f"| column | {' | '.join(JSON_FORMATS)} |", "| --- |" + " --- |" * len(JSON_FORMATS)]
+    for c in columns:
+        keys = (f"`{form[c]}`" if c in form else "" for form in JSON_FORMATS.values())
+        out.append(f"| `{c}` | {' | '.join(keys)} |")
     return "\n".join(out) + "\n"
 
 
