@@ -95,13 +95,14 @@ class SlowMesh:
     """
 
     fast: FleetMesh
+    work: Trace
     policy: str
     schedule: Schedule = field(default_factory=Schedule)
     ends: dict[int, tuple[int, float, int, bool]] = field(default_factory=dict)  # endpoint, time, status, good
 
     def run(self) -> None:
         """Live until all is over."""
-        of, work, rng = self.fast._fleet, self.fast._trace, deepcopy(self.fast._rng)
+        of, work, rng = self.fast._fleet, self.work, deepcopy(self.fast._rng)
         clock = _Clock(self.schedule)
         endpoints = [Endpoint(int(of.workers[e]), pieces(of, e), clock) for e in range(len(of))]
         open_now = np.zeros((len(self.fast._nodes.node), len(of)), np.int64)

@@ -74,7 +74,7 @@ def test_the_compiled_mesh_is_the_slow_one_request_by_request(
     fast = mesh(of, work, nodes=2, policy=policy, weights=weights, rhythm=Rhythm(NEVER, NEVER, timeout_s=1.0))
     if policy == "full_scan":
         in_tiers(fast, tiers)
-    slow = SlowMesh(fast, policy)
+    slow = SlowMesh(fast, work, policy)
     slow.run()
     fate = fast.finish()
     endpoint, ended_s, status, good = (np.array(c) for c in zip(*(slow.ends[i] for i in range(len(work))), strict=True))
@@ -181,11 +181,14 @@ def test_an_endpoint_that_changes_tiers_is_a_new_host_with_nothing_open() -> Non
 
 def test_the_arms_do_not_see_each_others_requests() -> None:
     of = fleet(1.0, 1.0)
-    made = mesh(of, trace(of, 0.95, 6.0), policy="full_scan")
+    work = trace(of, 0.95, 6.0)
+    made = mesh(of, work, policy="full_scan")
     made.publish(plan(1, [1, 1], share=50.0))
     made.run(3.0)
     assert (made._nodes.lane["open"][0].sum(axis=1) > 0).all()
-    assert made._nodes.lane["open"].sum() == (made._book.request["ended_s"][: made._book.counts[0]] >= 3.0).sum()
+    came = int(made._book.clock["number"][0])
+    still = made._nodes.lane["open"].sum()
+    assert still == (work.at_s[:came] + made.finish().latency_s[:came] >= 3.0).sum()
 
 
 def test_weights_that_did_not_move_restart_no_schedule() -> None:

@@ -18,13 +18,13 @@ from dataplane.simulated.serving import fail, piece_at, soonest, thawed, work
 
 @compiled
 def _central(s: Servers, b: Book, timeout_s: float, mean_s: float) -> None:
-    for i in range(len(b.request)):
-        request = b.request[i]
-        best, start, first, least = int(request.endpoint), inf, inf, inf  # nobody yet
+    for i in range(len(b.row)):
+        row = b.row[i]
+        best, start, first, least = int(row.endpoint), inf, inf, inf  # nobody yet
         for e in range(len(s.server)):
             server = s.server[e]
-            server.piece = piece_at(s, e, request.at_s)
-            free = thawed(s, e, max(request.at_s, s.free_s[e, soonest(s, e)], server.joins_s))
+            server.piece = piece_at(s, e, row.at_s)
+            free = thawed(s, e, max(row.at_s, s.free_s[e, soonest(s, e)], server.joins_s))
             if free >= server.leaves_s:
                 continue
             piece = s.pieces[e, piece_at(s, e, free)]
@@ -32,15 +32,14 @@ def _central(s: Servers, b: Book, timeout_s: float, mean_s: float) -> None:
             cost = mean_s / piece.speed + piece.extra_s
             if ready < first or (ready == first and cost < least):
                 best, start, first, least = e, free, ready, cost
-        gives_up = request.at_s + timeout_s
-        request.ended_s = gives_up
-        if start >= gives_up:
+        row.ended_s = row.until_s
+        if start >= row.until_s:
             continue
-        request.endpoint = best
-        if request.luck < s.pieces[best, piece_at(s, best, start)].error_share:
-            fail(s, b, i, best, start, gives_up)
+        row.endpoint = best
+        if row.luck < s.pieces[best, piece_at(s, best, start)].error_share:
+            fail(s, b, i, best, start)
         else:
-            work(s, b, i, best, soonest(s, best), start, gives_up)
+            work(s, b, i, best, soonest(s, best), start)
 
 
 def _kept(mark: int) -> Callable[..., None]:

@@ -19,12 +19,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(function: F) -> F:
     """The function, compiled when first called with its kinds of arguments, within a process."""
-    return cast(F, njit(error_model="numpy")(function))
+    return cast(F, njit(error_model="numpy", _nrt=False)(function))
 
 
 def kept(function: F) -> F:
     """The same, and kept over processes."""
-    return cast(F, njit(cache=True, error_model="numpy")(function))
+    return cast(F, njit(cache=True, error_model="numpy", _nrt=False)(function))
 
 
 def mark_of(*modules: ModuleType) -> int:

@@ -10,14 +10,16 @@ What an endpoint does with a request of `demand_s` that reaches it at time t, in
   is the harder case: an empty body that looks like success;
 * otherwise the request waits for one of `workers` in one queue, first come first served, and takes
   `demand_s / speed`, with the speed in force when its work starts. `extra_s` is added to the answer and holds no
-  worker, as a slow network would.
+  worker, as a slow network would;
+* an endpoint that is `sharing` has no queue: all its requests are in work at once, each at `speed`, or at its part of
+  `workers * speed` where there are more of them than workers (processor sharing), whatever the speed is meanwhile.
 
 A client that gives up does not take its work away, unless that has not begun.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +53,14 @@ class Fleet:
     status: Ints  # (E, K) of those answers
     after_s: Floats  # (E, K) until those answers
     hang: Bools  # (E, K)
+    sharing: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  # (E,) its workers; empty: nobody's
+
+    def __post_init__(self) -> None:
+        """Nobody shares unless somebody says so. ValueError when it is said of some alone."""
+        if len(self.sharing) == 0:
+            object.__setattr__(self, "sharing", np.zeros(len(self.names), np.bool_))
+        if len(self.sharing) != len(self.names):
+            raise ValueError(f"sharing is told of {len(self.sharing)} endpoints, and there are {len(self.names)}")
 
     def __len__(self) -> int:
         """How many endpoints."""

@@ -9,19 +9,20 @@ Everything random comes from one seeded generator, so a run is a function of its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dataplane.contract import Arm, Event, Outcome, Plan, Presence, ServicePlan, Telemetry, Topology, Verdict
-from dataplane.simulated import arrays, learning, picking
-from dataplane.simulated.fleet import Bools, Fate, Fleet, Floats, Ints, Trace
+from dataplane.simulated import arrays, learning, limits, picking
+from dataplane.simulated.fleet import Fate, Fleet, Floats, Ints, Trace
 from dataplane.simulated.kernel import advance, line_all_up, restart
-from dataplane.simulated.logs import Wire, fate_of, felt_of, report_of, requests_of
-from dataplane.simulated.rules import NO_LIMIT
+from dataplane.simulated.logs import Wire, by_node, felt_of, report_of, requests_of
+from dataplane.simulated.rules import NO_LIMIT, RouteRules, Rules
 from dataplane.simulated.schedule import Schedule
+from dataplane.simulated.tried import Fates, Tried, free, tried
 
 if TYPE_CHECKING:
     from dataplane.contract import OnEvent, OnTelemetry
@@ -53,53 +54,76 @@ class Rhythm:
     timeout_s: float = 15.0  # until a client gives up
 
 
+def slices(trace: Trace, rows: int = 65_536) -> Iterator[Trace]:
+    """A trace in pieces."""
+    for first in range(0, len(trace), rows):
+        yield trace.take(slice(first, first + rows))
+
+
 class FleetMesh:
     """Nodes, endpoints and clients of one service. Implements `contract.DataPlane`, driven by `drive.run`.
 
-    The topology has one service, and an endpoint's id is its row in the fleet. `policy` is the static cluster's way to
-    pick, one of `WAYS`; the adaptive one's is the full scan. `weights` replaces the operator's static weights, by row.
-    `good_body` says that an answer without a body is an error to the proxies' log. `limit`: `max_requests` of each node
-    and cluster, by the static rules. ValueError: no such way, or not one
-    service, or a topology that is larger than the fleet.
+    The topology has one service, and an endpoint's id is its row in the fleet. `trace` is all that comes, and `finish`
+    tells what became of it; or it is an iterable of traces, each read when the one before has come, and what has ended
+    is had by `take`: so a run needs no more memory than what is open and not yet taken.
+
+    `rules` are the operator's static rules; without any, `policy` is the static cluster's way to pick, one of `WAYS`,
+    `rhythm.timeout_s` a request's time, `limit` the `max_requests` of each node and cluster, and nothing is tried
+    again. The adaptive cluster picks by the full scan. `weights` replaces the operator's static weights, by row.
+    `good_body` says that an answer without a body is an error to the proxies' log, `same_luck` that a second try meets
+    an endpoint's share of errors with the luck of the first. `demand_s`: the mean demand, for oracles; None: that of
+    the (first) trace. ValueError: no such way, or not one service, or a topology that is larger than the fleet.
     """
 
     def __init__(
         self,
         topology: Topology,
         fleet: Fleet,
-        trace: Trace,
+        trace: Trace | Iterable[Trace],
         rng: np.random.Generator,
         on_telemetry: OnTelemetry | None = None,
         on_event: OnEvent = lambda _: None,
         *,
+        rules: Rules | None = None,
         policy: str = "least_request",
         weights: Floats | None = None,
         wire: Wire | None = None,
         rhythm: Rhythm | None = None,
         good_body: bool = False,
+        same_luck: bool = False,
         limit: int = NO_LIMIT,
+        demand_s: float | None = None,
     ) -> None:
-        if policy not in WAYS:
-            raise ValueError(f"the fast mesh picks by none but {', '.join(WAYS)}, not by {policy!r}")
+        self.wire, self.rhythm, self._good_body = wire or Wire(), rhythm or Rhythm(), good_body
+        routes = (RouteRules(timeout_s=self.rhythm.timeout_s),)
+        self.rules = rules or Rules(policy=policy, routes=routes, max_requests=limit)
+        if self.rules.policy not in WAYS:
+            raise ValueError(f"the fast mesh picks by none but {', '.join(WAYS)}, not by {self.rules.policy!r}")
         if len(topology.services) != 1 or topology.endpoint_slots > len(fleet):
             raise ValueError("the fast mesh takes one service, and a row of the fleet for each endpoint")
         self.schedule = Schedule(0.0)
         self.on_telemetry, self.on_event = on_telemetry or (lambda _: None), on_event
-        self.wire, self.rhythm, self._good_body = wire or Wire(), rhythm or Rhythm(), good_body
-        self._rng, self._luck = rng.spawn(2)  # of the picks, of the wires: who listens changes no pick
-        self._fleet = fleet
-        self._weights = weights
-        self._service = topology.services[0].id
-        count = len(topology.nodes)
-        self._servers = arrays.servers(fleet)
-        self._book = arrays.book(trace, self._rng.random(len(trace)))
-        self._nodes = arrays.nodes(count, len(fleet), [WAYS[policy], picking.FULL_SCAN], self._rng)
-        self._limit, self._nodes.cluster["limit"] = limit, limit
+        # Of the picks, of the wires, of the arms: who listens changes no pick, nor does how the work is fed.
+        self._rng, self._luck, self._coins = rng.spawn(3)
+        self._fleet, self._weights, self._service = fleet, weights, topology.services[0].id
+        way, count = WAYS[self.rules.policy], len(topology.nodes)
+        self._servers = arrays.servers(fleet, reports=way == picking.REPORTED, probed=way == picking.PREQUAL)
+        self._book = arrays.book(self.rules, same_luck=same_luck)
+        self._nodes = arrays.nodes(count, len(fleet), [way, picking.FULL_SCAN], self._rng)
+        self._nodes.cluster["pooled"] = self.rules.max_connections < NO_LIMIT
+        for high in (0, 1):
+            limits.static(self._nodes.breaker[:, :, high], self.rules, high=bool(high))
         self._notes = arrays.notes(count, len(fleet), learning.FIRST_RTT_S)
-        self._trace, self._logged = trace, 0
-        self._mean_s = float(trace.demand_s.mean()) if len(trace) else 1.0
         self._plans: list[ServicePlan | None] = [None] * count
         self._tiers = np.zeros((count, len(fleet)), np.int64)  # as the plans name them
+        self._demand_s, self._fed_s, self._lived_s = demand_s, 0.0, 0.0
+        self._log: list[Tried] = []  # to be flushed
+        self._ended: list[Tried] = []  # to be taken
+        self._fates = Fates(len(trace)) if isinstance(trace, Trace) else None
+        self._more = slices(trace) if isinstance(trace, Trace) else iter(trace)
+        self._over = False  # there is no more to read
+        if isinstance(trace, Trace) and demand_s is None and len(trace):
+            self._demand_s = float(trace.demand_s.mean())
         self.moved(topology)
         for node in topology.nodes:
             self.schedule.at(0.0, self._hear, Presence(node.id, True))
@@ -115,6 +139,27 @@ class FleetMesh:
         """Live until that time."""
         self.schedule.run(until)
         self._live()
+
+    def feed(self, trace: Trace) -> None:
+        """More requests are to come, none of them before the last one fed or the present. ValueError for one that is."""
+        if not len(trace):
+            return
+        at_s = trace.at_s
+        if at_s[0] < max(self._fed_s, self._lived_s) or (np.diff(at_s) < 0).any():
+            raise ValueError("requests are fed in the order of their times, and none of them for the past")
+        if self._demand_s is None:
+            self._demand_s = float(trace.demand_s.mean())
+        self._fed_s = float(at_s[-1])
+        self._book = arrays.fed(self._book, arrays.coming(trace, self._coins.random(len(trace))))
+
+    def take(self) -> Tried:
+        """Attempts that ended since the last call. ValueError where the work was given as one trace: see `finish`."""
+        if self._fates is not None:
+            raise ValueError("a mesh that was given one whole trace keeps what became of it for finish()")
+        self._live()
+        self._drain()
+        out, self._ended = Tried.concat(self._ended), []
+        return out
 
     def publish(self, plan: Plan) -> None:
         """Put the plan in force at each node, a moment from now."""
@@ -135,9 +180,13 @@ class FleetMesh:
         line_all_up(n, self._notes)
 
     def finish(self) -> Fate:
-        """Let all that is open end, with nobody at the brain's end, and tell what became of each request."""
+        """Let all that is open end, with nobody at the brain's end, and tell what became of each request.
+
+        Of a mesh that was not given one whole trace the fate is empty: `take` has it all.
+        """
         self._live(np.inf)
-        return fate_of(self._book)
+        self._drain()
+        return self._fates.fate if self._fates is not None else Fate.empty()
 
     def share(self, node: int, arm: Arm = Arm.ADAPTIVE) -> Floats:
         """Weights in force at a node as shares, by row of the fleet; 0 for who is no member."""
@@ -149,25 +198,46 @@ class FleetMesh:
     def _live(self, until_s: float | None = None) -> None:
         """Bring the requests up to the present."""
         until_s = self.now if until_s is None else until_s
-        r = self.rhythm
-        advance(self._servers, self._book, self._nodes, self._notes, until_s, r.timeout_s, self._mean_s, self._rng)
+        while not self._over and self._fed_s < until_s:
+            self._advance(self._fed_s)
+            chunk = next(self._more, None)
+            self._over = chunk is None
+            if chunk is not None:
+                self.feed(chunk)
+        self._advance(until_s)
+
+    def _advance(self, until_s: float) -> None:
+        mean_s, self._lived_s = self._demand_s or 1.0, until_s
+        while not advance(self._servers, self._book, self._nodes, self._notes, until_s, mean_s, self._rng):
+            self._drain()
+            if self._book.clock["free"][0] < len(self._book.row) // 2:
+                self._book = arrays.roomier(self._book)
+
+    def _drain(self) -> None:
+        """Take the attempts that have ended out of the book."""
+        rows = self._book.ended[: self._book.clock["ended"][0]].copy()
+        if self._fates is not None:
+            self._fates.note(self._book, rows)
+        if self._fates is None or self.rhythm.flush_s < np.inf:
+            found = tried(self._book, rows, good_body=self._good_body)
+            if self.rhythm.flush_s < np.inf:
+                self._log.append(found)
+            if self._fates is None:
+                self._ended.append(found)
+        free(self._book, rows)
 
     def _flush(self) -> None:
         self._live()
-        ended = self._book.order[self._logged : self._book.counts[1]]
-        self._logged = int(self._book.counts[1])
-        outcome = self._outcome(ended)
-        lag = self.wire.late_s
-        for node in self._topology.nodes:
-            mine = self._book.request["node"][ended] == node.id
-            if not mine.any() or self._luck.random() < self.wire.lost:
+        self._drain()
+        ended, self._log = Tried.concat(self._log), []
+        for node, mine in by_node(ended, [n.id for n in self._topology.nodes]):
+            if self._luck.random() < self.wire.lost:
                 continue
-            rows, how = ended[mine], outcome[mine]
-            klass = self._trace.klass
-            self._send(requests_of(self._book, klass, rows, how, self._service, node.id, self.wire), lag)
-            bad = how != Outcome.OK
-            if bad.any():
-                self._send(felt_of(self._book, klass, rows[bad], how[bad], self._service, node.id, self.wire), lag)
+            lag, attempts, felt = self.wire.late_s, mine.attempt > 0, mine.last & (mine.outcome != Outcome.OK)
+            if attempts.any():
+                self._send(requests_of(mine.take(attempts), self._service, node, self.wire), lag)
+            if felt.any():
+                self._send(felt_of(mine.take(felt), self._service, node, self.wire), lag)
         self.schedule.at(self.now + self.rhythm.flush_s, self._flush)
 
     def _report(self) -> None:
@@ -199,8 +269,10 @@ class FleetMesh:
                 self._weigh(v)
                 restart(n, v, int(Arm.ADAPTIVE))
             n.node["share_percent"][v] = told.share_percent if told is not None else 0.0
-            limit = told.limits_at(v).get("max_requests") if told is not None else None
-            n.cluster["limit"][v, Arm.ADAPTIVE] = self._limit if limit is None else limit
+            n.node["shed_percent"][v] = told.shed_percent if told is not None else 0.0
+            leased = told.limits_at(v) if told is not None else {}
+            for high in (False, True):
+                limits.lease(n.breaker[v, Arm.ADAPTIVE, int(high)], self.rules, leased, high=high)
             n.node["plan"][v], n.node["lease_until_s"][v] = plan.version, self.now + self.rhythm.ttl_s
             if not known:
                 for kind in ("EDS", "RTDS"):
@@ -231,13 +303,3 @@ class FleetMesh:
         for name in ("open", "issued", "succeeded", "failed"):
             lane[name][v, Arm.ADAPTIVE, moved] = 0
         lane["since_s"][v, Arm.ADAPTIVE, moved] = self.now
-
-    def _outcome(self, rows: Ints) -> Ints:
-        """As the proxies log it."""
-        requests = self._book.request[rows]
-        status: Ints = requests["status"]
-        bad: Bools = (status >= 500) | (status == 429) | (self._good_body & ~requests["good"])
-        out = np.where(bad, int(Outcome.ERROR), int(Outcome.OK))
-        out = np.where(status == 0, int(Outcome.TIMEOUT), out)
-        out = np.where(requests["endpoint"] < 0, int(Outcome.UNREACHED), out)
-        return np.asarray(np.where(requests["refused"], int(Outcome.REJECTED), out))

@@ -120,12 +120,12 @@ def _forgive(n: Nodes, notes: Notes, v: int, at_s: float) -> None:
 @compiled
 def _take_up(n: Nodes, notes: Notes, v: int, at_s: float) -> None:
     """`OrcaWeightManager::updateWeightsOnHosts`: valid weights as they are, the others at the median of those."""
-    valid, many = np.empty(len(n.members)), 0
+    valid, many = notes.scratch, 0
     for e in range(len(n.members)):
         if n.members[e] and _valid(notes, v, e, at_s):
             valid[many] = notes.note[v, e].reported
             many += 1
-    usual = middle(valid[:many]) if many > 0 else 1.0
+    usual = middle(valid, many) if many > 0 else 1.0
     if many > 0 and many % 2 == 0:
         usual = np.floor((usual + valid[many // 2 - 1]) / 2)
     moved = False

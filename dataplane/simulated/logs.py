@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dataplane.contract import Arm, Felt, InFlight, Method, Requests
+from dataplane.contract import Felt, InFlight, Method, Requests
 from dataplane.simulated.fleet import Fate
 
 if TYPE_CHECKING:
     from dataplane.simulated.arrays import Book, Nodes
-    from dataplane.simulated.fleet import Ints
+    from dataplane.simulated.tried import Tried
 
 ASKED_BYTES, ANSWERED_BYTES = 100, 1000
 
@@ -40,50 +40,56 @@ class Wire:
         return self.skew_s[node % len(self.skew_s)] if self.skew_s else 0.0
 
 
-def requests_of(book: Book, klass: Any, rows: Ints, outcome: Ints, service: int, node: int, wire: Wire) -> Requests:
-    """The access log of one node for these requests, which have ended."""
-    requests = book.request[rows]
-    endpoint = requests["endpoint"]
-    duration_s = requests["ended_s"] - requests["at_s"]
+def by_node(tried: Tried, nodes: Sequence[int]) -> Iterator[tuple[int, Tried]]:
+    """The attempts of each of these nodes that has any, in the order of the nodes and of their own."""
+    order = np.argsort(tried.node, kind="stable")
+    edges = np.searchsorted(tried.node[order], nodes), np.searchsorted(tried.node[order], nodes, side="right")
+    for node, first, last in zip(nodes, *edges, strict=True):
+        if first < last:
+            yield node, tried.take(order[first:last])
+
+
+def requests_of(tried: Tried, service: int, node: int, wire: Wire) -> Requests:
+    """The upstream access log of one node for these attempts."""
+    duration_s, felt_s = tried.duration_s, tried.felt_s
     lie = wire.lies.get(node)
     if lie is not None:
-        duration_s = np.where(endpoint == lie.endpoint, duration_s * lie.factor, duration_s)
-    answered = requests["status"] != 0
-    many = len(rows)
+        factor = np.where(tried.endpoint == lie.endpoint, lie.factor, 1.0)
+        duration_s, felt_s = duration_s * factor, felt_s * factor
+    many = len(tried)
     return Requests.of(
-        started_s=requests["at_s"] + wire.clock_s(node),
+        started_s=tried.at_s + wire.clock_s(node),
         duration_s=duration_s,
-        ttfb_s=np.where(answered, duration_s, np.nan),
-        felt_s=duration_s,
+        ttfb_s=np.where(tried.status != 0, duration_s, np.nan),
+        felt_s=felt_s,
         service=np.full(many, service),
-        endpoint=endpoint,
-        node=np.full(many, node),
-        route=klass[rows],
-        outcome=outcome,
-        status=requests["status"],
+        endpoint=tried.endpoint,
+        node=tried.node,
+        route=tried.klass,
+        outcome=tried.outcome,
+        status=tried.status,
         bytes_in=np.full(many, ASKED_BYTES),
-        bytes_out=np.where(requests["good"], ANSWERED_BYTES, 0),
-        attempt=np.ones(many),
-        arm=requests["arm"],
-        plan=requests["plan"],
-        weight=requests["weight"],
-        probability=requests["probability"],
+        bytes_out=np.where(tried.good, ANSWERED_BYTES, 0),
+        attempt=tried.attempt,
+        arm=tried.arm,
+        plan=tried.plan,
+        weight=tried.weight,
+        probability=tried.probability,
         method=np.full(many, Method.GET),
     )
 
 
-def felt_of(book: Book, klass: Any, rows: Ints, outcome: Ints, service: int, node: int, wire: Wire) -> Felt:
-    """The downstream log of one node for these requests, which have ended badly."""
-    requests = book.request[rows]
+def felt_of(tried: Tried, service: int, node: int, wire: Wire) -> Felt:
+    """The downstream log of one node for the requests that ended badly with these attempts."""
     return Felt.of(
-        started_s=requests["at_s"] + wire.clock_s(node),
-        duration_s=requests["ended_s"] - requests["at_s"],
-        service=np.full(len(rows), service),
-        node=np.full(len(rows), node),
-        outcome=outcome,
-        status=requests["status"],
-        arm=requests["arm"],
-        route=klass[rows],
+        started_s=tried.at_s + tried.duration_s - tried.felt_s + wire.clock_s(node),
+        duration_s=tried.felt_s,
+        service=np.full(len(tried), service),
+        node=tried.node,
+        outcome=tried.outcome,
+        status=tried.status,
+        arm=tried.arm,
+        route=tried.klass,
     )
 
 
@@ -106,12 +112,12 @@ def report_of(nodes: Nodes, service: int, node: int, interval_s: float) -> InFli
 
 
 def fate_of(book: Book) -> Fate:
-    """What became of each request, by its place in the trace."""
-    requests = book.request
+    """What became of requests that have a row each, in the static arm."""
+    row = book.row
     return Fate.of(
-        latency_s=requests["ended_s"] - requests["at_s"],
-        ok=requests["good"],
-        status=requests["status"],
-        endpoint=requests["endpoint"],
-        adaptive=requests["arm"] == Arm.ADAPTIVE,
+        latency_s=row["ended_s"] - row["at_s"],
+        ok=row["good"],
+        status=row["status"],
+        endpoint=row["endpoint"],
+        adaptive=np.zeros(len(row), np.bool_),
     )

@@ -88,9 +88,10 @@ def _ask(n: Nodes, notes: Notes, s: Servers, v: int, e: int, at_s: float) -> Non
 def _hot(n: Nodes, notes: Notes, v: int) -> float:
     """Longer queues than this are hot."""
     many = min(n.node[v].seen, SEEN)
-    seen = notes.seen[v, :many].copy()
-    middle(seen)
-    return float(seen[min(many - 1, int(HOT * many))])
+    for j in range(many):
+        notes.scratch[j] = notes.seen[v, j]
+    middle(notes.scratch, many)
+    return float(notes.scratch[min(many - 1, int(HOT * many))])
 
 
 @compiled

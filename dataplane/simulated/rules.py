@@ -37,6 +37,7 @@ class Rules:
     max_requests: int = NO_LIMIT
     budget_percent: float = 20.0  # retries open at once, of all open requests
     min_retry_concurrency: int = 3  # that the budget always allows
+    critical_max_requests: int | None = None  # of the critical classes, which count apart; None: as the others
 
     def of_class(self, klass: int) -> RouteRules:
         """The rules of one class. IndexError for one that has none."""

@@ -1,4 +1,4 @@
-"""What endpoints do with a request, compiled: `dataplane.simulated.fleet` says it in words.
+"""What endpoints with a queue do with an attempt, compiled: `dataplane.simulated.fleet` says it in words.
 
 Because a queue is served in order and what will happen to an endpoint is known, the moment a request comes settles
 when its work begins and ends: no event is needed for a start. Who would begin only after his user has given up never
@@ -56,58 +56,62 @@ def answer_s(s: Servers, e: int, at_s: float, demand_s: float) -> float:
 
 
 @compiled
-def serve(s: Servers, b: Book, i: int, e: int, timeout_s: float) -> None:
-    """Request i has reached endpoint e: write down its end."""
-    request = b.request[i]
-    gives_up = request.at_s + timeout_s
-    request.ended_s = gives_up
-    request.served_s = gives_up
-    reached = thawed(s, e, request.at_s)
-    if reached >= gives_up:
+def serve(s: Servers, b: Book, i: int, e: int, at_s: float) -> None:
+    """Attempt i has reached endpoint e: write down its end."""
+    row = b.row[i]
+    row.ended_s = row.until_s
+    row.served_s = row.until_s
+    reached = thawed(s, e, at_s)
+    if reached >= row.until_s:
         return
     piece = s.pieces[e, piece_at(s, e, reached)]
-    if request.luck < piece.error_share:
-        fail(s, b, i, e, reached, gives_up)
+    if row.luck < piece.error_share:
+        fail(s, b, i, e, reached)
         return
     w = soonest(s, e)
     start = thawed(s, e, max(reached, s.free_s[e, w]))
-    if start < gives_up:
-        work(s, b, i, e, w, start, gives_up)
+    if start < row.until_s:
+        work(s, b, i, e, w, start)
 
 
 @compiled
-def fail(s: Servers, b: Book, i: int, e: int, at_s: float, gives_up: float) -> None:
-    """Endpoint e answers request i without work."""
-    piece, request = s.pieces[e, piece_at(s, e, at_s)], b.request[i]
-    request.begun = True
-    request.served_s = thawed(s, e, at_s + piece.after_s)
-    if request.served_s < gives_up:
-        request.ended_s = request.served_s
-        request.status = piece.status
+def fail(s: Servers, b: Book, i: int, e: int, at_s: float) -> None:
+    """Endpoint e answers attempt i without work."""
+    piece, row = s.pieces[e, piece_at(s, e, at_s)], b.row[i]
+    row.begun = True
+    row.served_s = thawed(s, e, at_s + piece.after_s)
+    if row.served_s < row.until_s:
+        row.ended_s = row.served_s
+        row.status = piece.status
 
 
 @compiled
-def work(s: Servers, b: Book, i: int, e: int, w: int, start: float, gives_up: float) -> None:
-    """Worker w of endpoint e begins with request i at that time."""
-    piece, request = s.pieces[e, piece_at(s, e, start)], b.request[i]
-    request.begun = True
-    request.served_s = thawed(s, e, start + request.demand_s / piece.speed)
-    s.free_s[e, w] = request.served_s
-    if request.served_s + piece.extra_s < gives_up:
-        request.ended_s = request.served_s + piece.extra_s
-        request.status = 200
-        request.good = True
+def work(s: Servers, b: Book, i: int, e: int, w: int, start: float) -> None:
+    """Worker w of endpoint e begins with attempt i at that time."""
+    piece, row = s.pieces[e, piece_at(s, e, start)], b.row[i]
+    row.begun = True
+    row.served_s = thawed(s, e, start + row.demand_s / piece.speed)
+    s.free_s[e, w] = row.served_s
+    if row.served_s + piece.extra_s < row.until_s:
+        row.ended_s = row.served_s + piece.extra_s
+        row.status = 200
+        row.good = True
 
 
 @compiled
 def watch(s: Servers, e: int, at_s: float) -> None:
     """Bring the load that an endpoint reports up to this time. Nothing may have begun or ended since the last call."""
     server = s.server[e]
+    if not server.reports:
+        return
     kept = exp(server.told_s - at_s)  # over one second
     busy = 0
-    for w in range(server.workers):
-        if s.free_s[e, w] > server.told_s:
-            busy += 1
+    if server.sharing:
+        busy = min(server.working, server.workers)
+    else:
+        for w in range(server.workers):
+            if s.free_s[e, w] > server.told_s:
+                busy += 1
     share = busy / server.workers
     server.busy_share = share + (server.busy_share - share) * kept
     server.answers_per_s *= kept
@@ -117,20 +121,22 @@ def watch(s: Servers, e: int, at_s: float) -> None:
 
 @compiled
 def leave(s: Servers, b: Book, i: int) -> None:
-    """Request i leaves its endpoint, which remembers how long it took."""
-    request = b.request[i]
-    e = request.endpoint
+    """Attempt i leaves its endpoint, which remembers how long it took."""
+    row = b.row[i]
+    e = row.endpoint
     server = s.server[e]
-    watch(s, e, request.served_s)
+    watch(s, e, row.served_s)
     server.here -= 1
-    if not request.begun:
+    if not row.begun:
         return
-    server.answers_per_s += 1.0
-    if request.status >= 500:
-        server.failures_per_s += 1.0
-    q = min(request.met, QUEUES - 1)
-    s.recent_s[e, q, s.answered[e, q] % RECENT] = request.served_s - request.at_s
-    s.answered[e, q] += 1
+    if server.reports:
+        server.answers_per_s += 1.0
+        if row.status >= 500:
+            server.failures_per_s += 1.0
+    if server.probed:
+        q = min(row.met, QUEUES - 1)
+        s.recent_s[e, q, s.answered[e, q] % RECENT] = row.served_s - row.sent_s
+        s.answered[e, q] += 1
 
 
 @compiled
@@ -140,17 +146,20 @@ def latency_near(s: Servers, e: int) -> float:
     for off in range(QUEUES):
         for q in (now - off, now + off):
             if 0 <= q < QUEUES and s.answered[e, q] > 0:
-                return middle(s.recent_s[e, q, : min(s.answered[e, q], RECENT)].copy())
+                many = min(s.answered[e, q], RECENT)
+                for j in range(many):
+                    s.scratch[j] = s.recent_s[e, q, j]
+                return middle(s.scratch, many)
     return 0.0
 
 
 @compiled
-def middle(values: Floats) -> float:
-    """The median, of two the upper. The values come out in order."""
-    for i in range(1, len(values)):
+def middle(values: Floats, many: int) -> float:
+    """The median of the first so many, of two the upper. They come out in order."""
+    for i in range(1, many):
         v, j = values[i], i
         while j > 0 and values[j - 1] > v:
             values[j] = values[j - 1]
             j -= 1
         values[j] = v
-    return float(values[len(values) // 2])
+    return float(values[many // 2])

@@ -48,7 +48,7 @@ def topology_at(
 
 def central_queue(fleet: Fleet, trace: Trace, timeout_s: float = 15.0) -> Fate:
     """One queue for all, the fastest free worker first."""
-    book = arrays.book(trace, np.zeros(len(trace)))
+    book = arrays.every(trace, timeout_s)
     mean_s = float(trace.demand_s.mean()) if len(trace) else 1.0
     central(arrays.servers(fleet), book, timeout_s, mean_s)
     return fate_of(book)
