@@ -61,6 +61,7 @@ SERVER = np.dtype(
         ("probed", "?"),  # somebody probes it
         ("sharing", "?"),  # its workers are shared out evenly (`sharing`); the rest is used there alone
         ("working", "i8"),  # requests in work
+        ("came", "i8"),  # into work so far
         ("done", "f8"),  # demand seconds done for each that was in work all the time
         ("done_s", "f8"),  # up to when that is right
         ("least", "i8"),  # whose work ends first, -1: nobody's
@@ -85,6 +86,7 @@ ATTEMPT = np.dtype(
         ("served_s", "f8"),  # when it leaves the endpoint
         ("finish", "f8"),  # what its endpoint's `done` is when its work is
         ("probability", "f8"),
+        ("came", "i8"),  # how many had come into work there before it
         ("plan", "i8"),
         ("node", "i4"),
         ("klass", "i4"),

@@ -13,8 +13,8 @@ from dataplane.simulated.arrays import Book
 from dataplane.simulated.compiled import compiled
 
 BOTH, ENDS, LEAVES, BEGINS, LATE, WAKES = range(6)
-"""An attempt ends for its proxy and leaves its endpoint, does one of these, begins after its back-off, or has waited too
-long for a connection; an endpoint that shares its workers looks at what it has."""
+"""An attempt ends for its proxy and leaves its endpoint, does one of these, begins after its back-off, or has waited
+too long for a connection; an endpoint that shares its workers looks at what it has."""
 WHOM_BITS, WHAT_BITS = 24, 3
 MOST = 1 << WHOM_BITS
 """Rows that a book may have, and endpoints."""

@@ -141,7 +141,7 @@ class FleetMesh:
         self._live()
 
     def feed(self, trace: Trace) -> None:
-        """More requests are to come, none of them before the last one fed or the present. ValueError for one that is."""
+        """More requests are to come. ValueError when one is before the last one fed, or the present."""
         if not len(trace):
             return
         at_s = trace.at_s

@@ -1,7 +1,7 @@
 """The fast mesh's clock, compiled: arrivals in the order of the trace, and a heap of what is due when.
 
-One call of `advance` lives until a moment, or until rows are short. What is due at that very moment is left for the next
-call; what is due goes before an arrival at the same time.
+One call of `advance` lives until a moment, or until rows are short. What is due at that very moment is left for the
+next call; what is due goes before an arrival at the same time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataplane.simulated import prequal as prequals
 from dataplane.simulated.arrays import OVER, Book, Nodes, Notes, Servers
 from dataplane.simulated.compiled import compiled, kept, mark_of
 from dataplane.simulated.due import (
-    BEGINS,
     BOTH,
     ENDS,
     LATE,
@@ -31,7 +30,7 @@ from dataplane.simulated.due import (
 from dataplane.simulated.learning import look
 from dataplane.simulated.picking import line_up, rebuild
 from dataplane.simulated.serving import leave, watch
-from dataplane.simulated.sharing import given_up, progress, through, wake
+from dataplane.simulated.sharing import progress, through, wake
 from dataplane.simulated.trying import REFUSED_STATUS, begin, clear, end, late, over, told_of
 
 ROWS, ENTRIES = 2, 8
@@ -123,10 +122,9 @@ def _wakes(s: Servers, b: Book, n: Nodes, notes: Notes, e: int, at_s: float, rng
     server.wake_s = np.inf
     watch(s, e, at_s)
     progress(s, e, at_s)
-    if server.soonest >= 0 and b.row[server.soonest].until_s <= at_s:
-        if b.row[server.soonest].state != OVER:
-            end(s, b, n, notes, server.soonest, rng)
-        given_up(s, b, e)
+    first = server.soonest
+    if first >= 0 and b.row[first].until_s <= at_s and b.row[first].state != OVER:
+        end(s, b, n, notes, first, rng)
     else:
         i = through(s, b, e, at_s)
         if i >= 0:

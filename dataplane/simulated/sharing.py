@@ -84,6 +84,8 @@ def share(s: Servers, b: Book, i: int, e: int, at_s: float) -> bool:
     if server.working == 0:
         server.done = 0.0  # small numbers are exact ones
     server.working += 1
+    row.came = server.came
+    server.came += 1
     row.begun = True
     row.finish = server.done + row.demand_s
     row.held += 2  # by the two heaps
@@ -137,7 +139,7 @@ def by_finish(b: Book, one: int, two: int) -> int:
     """Two heaps of work made one, in a single pass from the top."""
     if one < 0 or two < 0:
         return int(max(one, two))
-    if b.row[two].finish < b.row[one].finish:
+    if sooner_through(b, two, one):
         one, two = two, one
     top, at = one, one
     while True:  # `two` is to go under `at`: to its right, and then its sides are changed over
@@ -147,7 +149,7 @@ def by_finish(b: Book, one: int, two: int) -> int:
         if under < 0:
             row.left = two
             return int(top)
-        if b.row[two].finish < b.row[under].finish:
+        if sooner_through(b, two, under):
             under, two = two, under
         row.left = under
         at = under
@@ -158,7 +160,7 @@ def by_until(b: Book, one: int, two: int) -> int:
     """The same of who gives up."""
     if one < 0 or two < 0:
         return int(max(one, two))
-    if b.row[two].until_s < b.row[one].until_s:
+    if sooner_gone(b, two, one):
         one, two = two, one
     top, at = one, one
     while True:
@@ -168,7 +170,21 @@ def by_until(b: Book, one: int, two: int) -> int:
         if under < 0:
             row.before = two
             return int(top)
-        if b.row[two].until_s < b.row[under].until_s:
+        if sooner_gone(b, two, under):
             under, two = two, under
         row.before = under
         at = under
+
+
+@compiled
+def sooner_through(b: Book, one: int, two: int) -> bool:
+    """Who is through first: of equal ones, who came first."""
+    a, c = b.row[one], b.row[two]
+    return bool(a.finish < c.finish or (a.finish == c.finish and a.came < c.came))
+
+
+@compiled
+def sooner_gone(b: Book, one: int, two: int) -> bool:
+    """Who gives up first: of equal ones, who came first."""
+    a, c = b.row[one], b.row[two]
+    return bool(a.until_s < c.until_s or (a.until_s == c.until_s and a.came < c.came))

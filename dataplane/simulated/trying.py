@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from math import floor
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def begin(
         e = peak_ewma(n, notes, v, at_s, rng)
     elif way == PREQUAL:
         e = prequal(n, notes, s, v, at_s, rng)
-    elif way == JSED_LOCAL or way == JSED or way == CLAIRVOYANT:  # noqa: PLR1714 - numba looks a tuple up slowly
+    elif way in (JSED_LOCAL, JSED, CLAIRVOYANT):
         e = scan(n, s, v, arm, at_s, row.demand_s, mean_s, b.told[0].timeout_s, rng)
     else:
         e = stock(n, v, arm, rng)
@@ -126,7 +127,7 @@ def send(s: Servers, b: Book, n: Nodes, i: int, at_s: float) -> None:
 
 
 @compiled
-def told_of(b: Book, klass: int) -> np.void:
+def told_of(b: Book, klass: int) -> Any:
     """What holds for a class."""
     return b.told[klass if len(b.told) > 1 else 0]
 
@@ -251,16 +252,18 @@ def release(s: Servers, b: Book, n: Nodes, i: int, closed: bool) -> None:
         pool.connections -= 1
         breaker.connections -= 1
     while pool.first >= 0:
-        if pool.busy >= pool.connections:
-            if breaker.connections >= breaker.most_connections and pool.connections > 0:
-                return
-            pool.connections += 1
-            breaker.connections += 1
         j = pool.first
-        pool.first = b.row[j].next
         if b.row[j].state == WAITING:
+            if pool.busy >= pool.connections:
+                if breaker.connections >= breaker.most_connections and pool.connections > 0:
+                    return
+                pool.connections += 1
+                breaker.connections += 1
+            pool.first = b.row[j].next
             breaker.waiting -= 1
             send(s, b, n, j, at_s)
+        else:
+            pool.first = b.row[j].next  # its time was over as it waited
         let_go(b, j)
 
 
