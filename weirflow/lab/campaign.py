@@ -22,7 +22,7 @@ from weirflow.demo.processes import NeverHappenedError
 from weirflow.lab import files
 from weirflow.lab.child import ChildError
 from weirflow.lab.figures import told
-from weirflow.lab.run import LIMITING, PICKS, POLICIES, SHARE_PERCENT, SIMULATED, WEIRFLOW, Run
+from weirflow.lab.run import BREAKERS, LIMITING, PICKS, POLICIES, SHARE_PERCENT, SIMULATED, WEIRFLOW, Run
 from weirflow.lab.runner import jobs, run_all
 from weirflow.lab.scenario import Scenario
 
@@ -58,7 +58,7 @@ class Campaign:
     ) -> Self:
         """From words. No policies: those that differ by what the scenarios are about, their picks or, where each has a
         latency goal, what they refuse. No nodes: each scenario's own. ConfigError with the mend."""
-        known = POLICIES if engine == "envoy" else PICKS | SIMULATED
+        known = POLICIES if engine == "envoy" else PICKS | SIMULATED | BREAKERS
         for policy in policies:
             if policy not in known:
                 raise _refused(f"no policy is named {shown(policy)}", _mend(policy, known, engine))
@@ -69,14 +69,13 @@ class Campaign:
             if engine == "envoy" and n > most:
                 message = f"{scenario.name} with {n} proxies is more than this machine can run: at most {most}"
                 raise _refused(message, "set --nodes, or run it with --engine simulated")
+        limits = all(s.latency_goal_s is not None for s in loaded)
+        limiting, picks = (LIMITING, PICKS) if engine == "envoy" else (BREAKERS, PICKS | SIMULATED)
+        usual = limiting | WEIRFLOW if limits else picks
         for scenario in loaded:
-            priorities = any(c.priority != "default" for c in scenario.classes)
-            if engine == "simulated" and (scenario.retries is not None or priorities):
-                what = "priorities" if priorities else "retries"
-                message = f"{scenario.name} has {what}, and the simulated mesh has none"
-                raise _refused(message, "run it with --engine envoy")
-        limits = engine == "envoy" and all(s.latency_goal_s is not None for s in loaded)
-        usual = LIMITING | WEIRFLOW if limits else PICKS if engine == "envoy" else known
+            if scenario.latency_goal_s is None and "breakers_true" in policies:
+                message = f"{scenario.name} has no latency goal that breakers_true could keep"
+                raise _refused(message, "leave breakers_true out")
         chosen = tuple(dict.fromkeys(policies)) or tuple(usual)
         return cls(worlds, chosen, tuple(seeds), engine, **more)
 

@@ -33,6 +33,8 @@ LIMITING = {
     "admission_control": "full scan, admission control filter",
 }
 """What ships in Envoy against overload; beside the others where a scenario has a latency goal."""
+BREAKERS = {name: LIMITING[name] for name in ("breakers_default", "breakers_true")}
+"""Those of them that the simulated mesh has as well."""
 SIMULATED = {
     "peak_ewma": "peak EWMA, two choices, failures priced as slow",
     "prequal": "Prequal: probes, hot and cold",

@@ -61,7 +61,7 @@ class RequestClass:
     share: float = 1.0
     demand_s: float = 0.24  # mean, at speed 1
     variation: float = 1.0  # standard deviation over mean
-    priority: Literal["critical", "default", "sheddable"] = "default"  # on real Envoy alone: who is refused last
+    priority: Literal["critical", "default", "sheddable"] = "default"  # who is refused last
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Scenario:
     timeout_s: float = 15.0
     nodes: int = 4  # proxies, unless the one who runs it says otherwise
     latency_goal_s: float | None = None  # answers are wanted within it; None: each is good when it comes
-    retries: Retries | None = None  # by the proxies; on real Envoy alone
+    retries: Retries | None = None  # by the proxies
     good_body: bool = False  # the mesh file says that an answer without a body is no good answer
     telemetry: TelemetryFault = field(default_factory=TelemetryFault)
     phases: tuple[Phase, ...] = ()

@@ -123,7 +123,7 @@ class RequestClassSection(Section):
     variation: Annotated[float, Field(ge=0, le=10)] = 1.0
     """Standard deviation of the demand over its mean. 1 is exponential, 0 always the same."""
     priority: Literal["critical", "default", "sheddable"] = "default"
-    """`critical`: of Envoy's priority HIGH, refused last; `sheddable`: refused first. On real Envoy alone."""
+    """`critical`: of Envoy's priority HIGH, refused last; `sheddable`: refused first."""
 
 
 class StepSection(Section):
@@ -198,7 +198,7 @@ class Document(Section):
     latency_goal: Annotated[float, Duration("1ms", "1h")] | None = None
     """Answers are wanted within it: how many are is told, beside how many could be. Weirflow is told it as well."""
     retries: RetriesSection | None = None
-    """Of the proxies, with Envoy's default budget (20 %, at least 3). On real Envoy alone; without it, none."""
+    """Of the proxies, with Envoy's default budget (20 %, at least 3). Without it, none."""
     good_body: bool = False
     """The mesh file says that an answer without a body is no good answer."""
     telemetry: TelemetryFaultSection = Field(default_factory=TelemetryFaultSection)

@@ -10,7 +10,6 @@ bring and publishing what it decides. `settings` and `make_brain` put another br
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,15 +24,16 @@ from dataplane.simulated.logs import Lie, Wire
 from weirflow.lab import bounds
 from weirflow.lab.bounds import topology_at
 from weirflow.lab.draw import end_s
+from weirflow.lab.obeyed import rules_of, thinking
 from weirflow.lab.peers import true_weights
-from weirflow.lab.run import BOUNDS, SHARE_PERCENT, SIMULATED, STOCK, TOLD, WEIRFLOW, Run, Weights
+from weirflow.lab.run import BOUNDS, BREAKERS, SHARE_PERCENT, SIMULATED, STOCK, TOLD, WEIRFLOW, Run, Weights
 
 if TYPE_CHECKING:
     from dataplane.contract import Event, Telemetry
     from dataplane.simulated.fleet import Fate, Fleet, Trace
     from weirflow.lab.scenario import Scenario, TelemetryFault
 
-POLICIES = STOCK | TOLD | SIMULATED | WEIRFLOW | BOUNDS
+POLICIES = STOCK | TOLD | SIMULATED | BREAKERS | WEIRFLOW | BOUNDS
 """What can be simulated; a bound is run as if it were a policy."""
 
 
@@ -79,10 +79,8 @@ def simulate(
     if policy in BOUNDS:
         fate: Fate = getattr(bounds, policy)(fleet, trace, scenario.timeout_s)
     elif policy in WEIRFLOW:
-        thinking = settings or Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT)
-        if scenario.latency_goal_s is not None:
-            thinking = replace(thinking, goals_s={"lab": scenario.latency_goal_s})
-        fate, weights = _with_brain(scenario, fleet, trace, random, nodes, thinking, make_brain)
+        told = thinking(scenario, settings or Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT))
+        fate, weights = _with_brain(scenario, fleet, trace, random, nodes, told, make_brain)
     else:
         fate = _stock(scenario, policy, fleet, trace, random, nodes)
     return Run(scenario, policy, nodes, seed, "simulated", fleet, trace, fate, place, weights)
@@ -104,9 +102,10 @@ def _stock(
         fleet,
         trace,
         random,
-        policy=policy.removesuffix("_true") if told else policy,
+        rules=rules_of(scenario, policy, fleet, trace, nodes),
         weights=np.array(true_weights(fleet, end_s(scenario)), dtype=np.float64) if told else None,
-        rhythm=Rhythm(flush_s=inf, report_s=inf, timeout_s=scenario.timeout_s),
+        rhythm=Rhythm(flush_s=inf, report_s=inf),
+        same_luck=True,
     )
     for version, at_s in enumerate(fleet.changes_s(), start=2):
         mesh.run(at_s)
@@ -132,7 +131,9 @@ def _with_brain(
         trace,
         random,
         wire=wire_of(scenario.telemetry, nodes),
-        rhythm=Rhythm(timeout_s=scenario.timeout_s, ttl_s=settings.lease_ttl_s),
+        rules=rules_of(scenario, "least_request", fleet, trace, nodes),
+        rhythm=Rhythm(ttl_s=settings.lease_ttl_s),
+        same_luck=True,
         good_body=scenario.good_body,
     )
 
