@@ -99,3 +99,175 @@ def assert_nothing_is_left(made: FleetMesh) -> None:
     assert (made._servers.server["here"] == 0).all()
     assert made._book.clock["free"][0] == len(made._book.row)
     assert made._nodes.breaker["connections"].sum() == made._nodes.pool["connections"].sum()
+
+
+# Word for word.
+
+
+def asked(*told: tuple[float, float], klass: list[int] | None = None) -> Trace:
+    """Requests of one node: when, and how much work. None of them meets an error share below 1."""
+    at_s, demand_s = zip(*told, strict=True)
+    many = len(told)
+    return Trace.of(
+        at_s=at_s, node=np.zeros(many), klass=klass or np.zeros(many), demand_s=demand_s, luck=np.full(many, 0.99)
+    )
+
+
+def told(of: Fleet, work: Trace, rules: Rules, **kw: Any) -> Tried:
+    """What became of it, in the order in which it ended."""
+    made = mesh(of, [work], rules=rules, rhythm=Rhythm(NEVER, NEVER), **kw)
+    made.finish()
+    return made.take()
+
+
+def lines(found: Tried) -> list[tuple[int, int, int, str, bool]]:
+    """Request, attempt, endpoint, outcome, whether it was the last; as they ended."""
+    return [
+        (int(n), int(nth), int(e), Outcome(int(how)).name, bool(last))
+        for n, nth, e, how, last in zip(
+            found.number, found.attempt, found.endpoint, found.outcome, found.last, strict=True
+        )
+    ]
+
+
+def turns(**kw: Any) -> Rules:
+    """Round robin, which begins at endpoint 0."""
+    return Rules(policy="round_robin", **kw)
+
+
+FIRST_FAILS = np.array([[1.0], [0.0]])
+
+
+def test_a_failed_try_is_made_again_at_whose_turn_it_is_and_both_are_told() -> None:
+    of = fleet(1.0, 1.0, error_share=FIRST_FAILS)
+    found = told(of, asked((0.0, 0.1)), turns(routes=(RouteRules(num_retries=1),)))
+    assert lines(found) == [(0, 1, 0, "ERROR", False), (0, 2, 1, "OK", True)]
+    waited_s = found.at_s[1] - found.duration_s[0]
+    assert 0.0 <= waited_s < 0.025
+    assert waited_s * 1000 == pytest.approx(round(waited_s * 1000)), "Envoy draws whole milliseconds"
+    assert found.felt_s.tolist() == pytest.approx([0.001, 0.001 + waited_s + 0.1])
+
+
+def test_waits_between_tries_are_drawn_below_25_50_100_200_and_250_ms() -> None:
+    of = fleet(1.0, error_share=np.array([[1.0]]))
+    work = asked(*[(float(t), 0.1) for t in range(3000)])
+    found = told(of, work, turns(routes=(RouteRules(num_retries=6),)))
+    assert len(found) == 7 * len(work)
+    by_attempt = {k: found.at_s[found.attempt == k] for k in range(1, 8)}
+    order = {k: np.argsort(found.number[found.attempt == k]) for k in range(1, 8)}
+    for k, most_ms in enumerate((25, 50, 100, 200, 250, 250), start=1):
+        waited_s = by_attempt[k + 1][order[k + 1]] - by_attempt[k][order[k]] - 0.001
+        assert waited_s.max() * 1000 == pytest.approx(most_ms - 1, abs=most_ms / 100)
+        assert waited_s.mean() * 1000 == pytest.approx((most_ms - 1) / 2, rel=0.05)
+
+
+def test_who_may_be_open_no_more_is_refused_and_not_tried_again() -> None:
+    found = told(
+        fleet(1.0, 1.0),
+        asked((0.0, 0.1), (0.01, 0.1), (0.02, 0.1)),
+        turns(max_requests=2, routes=(RouteRules(9.0, 3),)),
+    )
+    assert lines(found) == [(2, 1, -1, "REJECTED", True), (0, 1, 0, "OK", True), (1, 1, 1, "OK", True)]
+    assert found.status.tolist() == [503, 200, 200]
+
+
+def test_who_finds_no_connection_waits_for_one_and_no_more_than_may() -> None:
+    found = told(
+        fleet(1.0), asked((0.0, 0.1), (0.01, 0.1), (0.02, 0.1)), turns(max_connections=1, max_pending_requests=1)
+    )
+    assert lines(found) == [(2, 1, -1, "REJECTED", True), (0, 1, 0, "OK", True), (1, 1, 0, "OK", True)]
+    assert found.duration_s.tolist() == pytest.approx([0.0, 0.1, 0.19])
+
+
+def test_an_endpoint_without_any_connection_gets_one_whatever_the_cluster_may_have() -> None:
+    found = told(fleet(1.0, 1.0), asked((0.0, 0.1), (0.01, 0.1), (0.02, 0.1)), turns(max_connections=1))
+    assert lines(found) == [(0, 1, 0, "OK", True), (1, 1, 1, "OK", True), (2, 1, 0, "OK", True)]
+    assert found.duration_s.tolist() == pytest.approx([0.1, 0.1, 0.18])
+
+
+def test_who_waits_too_long_for_a_connection_was_at_no_endpoint() -> None:
+    rules = turns(max_connections=1, routes=(RouteRules(timeout_s=0.5),))
+    found = told(fleet(1.0), asked((0.0, 0.4), (0.0, 0.4), (0.0, 0.4)), rules)
+    assert lines(found) == [(0, 1, 0, "OK", True), (2, 1, -1, "TIMEOUT", True), (1, 1, 0, "TIMEOUT", True)]
+
+
+def test_a_try_that_takes_too_long_is_left_and_its_work_goes_on() -> None:
+    rules = turns(routes=(RouteRules(num_retries=1, per_try_timeout_s=0.3),))
+    found = told(fleet(1.0, workers=1), asked((0.0, 1.0), (0.9, 0.1)), rules)
+    assert lines(found) == [(0, 1, 0, "TIMEOUT", False), (0, 2, 0, "TIMEOUT", True), (1, 1, 0, "OK", True)]
+    assert found.duration_s.tolist() == pytest.approx([0.3, 0.3, 0.2]), "the worker is busy until 1.0"
+
+
+@pytest.mark.parametrize(
+    ("percent", "least", "again"), [(20.0, 0, [0]), (100.0, 0, [0, 1, 2, 3, 4]), (0.0, 3, [0, 1, 2])]
+)
+def test_the_budget_is_a_part_of_what_is_open(percent: float, least: int, again: list[int]) -> None:
+    """Ten fail one after the other: the k-th finds k fewer open."""
+    rules = turns(
+        budget_percent=percent, min_retry_concurrency=least, routes=(RouteRules(num_retries=1, timeout_s=0.2),)
+    )
+    of = fleet(1.0, error_share=np.array([[1.0]]), after_s=np.array([[0.1]]))
+    found = told(of, asked(*[(k * 1e-6, 0.1) for k in range(10)]), rules)
+    assert found.number[~found.last].tolist() == again
+
+
+def test_a_request_whose_time_ends_between_two_tries_is_told_of_without_one() -> None:
+    rules = turns(routes=(RouteRules(timeout_s=0.0011, num_retries=1),))
+    of = fleet(1.0, error_share=np.array([[1.0]]))
+    found = told(of, asked(*[(float(t), 0.1) for t in range(100)]), rules)
+    between = found.attempt == 0
+    assert between.sum() > 80, "24 of 25 waits last a millisecond and more"
+    assert set(found.outcome[between]) == {Outcome.TIMEOUT}
+    np.testing.assert_allclose(found.felt_s[between], 0.0011)
+    assert found.last.sum() == 100
+
+
+def test_critical_requests_count_apart() -> None:
+    rules = turns(max_requests=1, routes=(RouteRules(), RouteRules(priority="critical")))
+    work = asked((0.0, 0.1), (0.01, 0.1), (0.02, 0.1), (0.03, 0.1), klass=[0, 1, 0, 1])
+    assert [n for n, *_, how, _ in lines(told(fleet(1.0), work, rules)) if how == "REJECTED"] == [2, 3]
+
+
+def test_a_second_try_has_new_luck_unless_it_is_to_have_the_same() -> None:
+    of = fleet(1.0, error_share=np.array([[0.5]]))
+    work = trace(of, 0.1, 200.0)
+    rules = turns(routes=(RouteRules(num_retries=1),), min_retry_concurrency=99)
+    new, same = (told(of, work, rules, same_luck=same) for same in (False, True))
+    assert (new.status[new.attempt == 2] == 200).mean() == pytest.approx(0.5, abs=0.08)
+    assert not (same.status[same.attempt == 2] == 200).any()
+
+
+def test_who_is_shed_is_of_the_adaptive_arm_and_only_while_the_lease_lasts() -> None:
+    of, heard = fleet(1.0, 1.0), []
+    work = of_classes(trace(of, 0.5, 12.0), 2, 1)
+    rules = Rules(routes=(RouteRules(), RouteRules(priority="sheddable")))
+    made = mesh(of, [work], rules=rules, on_telemetry=heard.append)
+    made.publish(Plan(3, {0: ServicePlan(60.0, {0: 1, 1: 1}, shed_percent=40.0)}))
+    made.run(13.0)
+    found = made.take()
+    shed = found.attempt == 0
+    leased = (found.at_s > 0.01) & (found.at_s < 5.01)
+    assert set(found.klass[shed]) == {1}
+    assert set(found.arm[shed]) == {Arm.ADAPTIVE}
+    assert shed[leased & (found.klass == 1)].mean() == pytest.approx(0.4, abs=0.12)
+    assert (found.arm[leased & (found.klass == 1)] == Arm.ADAPTIVE).mean() == pytest.approx(0.6, abs=0.12)
+    assert not shed[~leased].any()
+    felt = [b for b in heard if type(b).__name__ == "Felt"]
+    assert sum(len(b) for b in felt) == shed.sum()
+    assert {int(o) for b in felt for o in b.outcome} == {Outcome.REJECTED}
+
+
+def test_leased_limits_are_the_adaptive_clusters_and_never_more_than_the_operators() -> None:
+    of = fleet(1.0)
+    made = mesh(of, trace(of, 0.5, 1.0), rules=Rules(max_requests=50, budget_percent=20.0))
+    limits = {"max_requests": 7, "max_pending_requests": 70, "high.max_requests": 99, "retry_budget.budget_percent": 4}
+    made.publish(Plan(1, {0: ServicePlan(100.0, {0: 1}, limits, node_limits={0: {"max_pending_requests": 5}})}))
+    made.run(0.5)
+    static, adaptive = made._nodes.breaker[0]
+    assert static["most_open"].tolist() == [50, 50]
+    assert adaptive["most_open"].tolist() == [7, 50]
+    assert adaptive["most_waiting"].tolist() == [5, NO_LIMIT]
+    assert adaptive["budget_percent"].tolist() == [4.0, 20.0]
+    made.publish(Plan(2, {0: ServicePlan(100.0, {0: 1})}))
+    made.run(1.0)
+    assert adaptive["most_open"].tolist() == [50, 50]

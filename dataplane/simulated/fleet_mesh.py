@@ -216,6 +216,8 @@ class FleetMesh:
     def _drain(self) -> None:
         """Take the attempts that have ended out of the book."""
         rows = self._book.ended[: self._book.clock["ended"][0]].copy()
+        if not len(rows):
+            return
         if self._fates is not None:
             self._fates.note(self._book, rows)
         if self._fates is None or self.rhythm.flush_s < np.inf:
