@@ -3,7 +3,7 @@
 One service of 20 endpoints with 4 workers each at 80 % load, 4 nodes, Poisson arrivals and exponential work, drawn
 beforehand. CPU time of the one thread, compiling left out, the median of `TIMES`.
 
-* `attempts_per_s_...`: by each stock way to pick, with equal weights or unequal ones (which Envoy's schedule deals out);
+* `attempts_per_s_...`: by each stock way to pick, with equal weights or unequal ones (dealt out by Envoy's schedule);
   with shared workers; with retries and every limit on, where 5 % of answers are errors: at least 1,000,000.
 * `growth_...`: the exponent of the time over the number of attempts, from 250,000 to 1,000,000. 1 is linear.
 * `stream_mb`: how much more memory the second million of a stream takes than the first, fed and taken in pieces.

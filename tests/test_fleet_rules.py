@@ -1,9 +1,8 @@
-"""The operator's rules in the fast mesh: are they those of plain proxies, attempt by attempt; and Envoy's, word for word."""
+"""The operator's rules in the fast mesh: are they those of plain proxies, attempt by attempt; and Envoy's."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-
 from typing import Any
 
 import numpy as np

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import inf
 
 from dataplane.simulated.arrays import Book
-from dataplane.simulated.compiled import compiled
+from dataplane.simulated.compiled import inlined
 
 BOTH, ENDS, LEAVES, BEGINS, LATE, WAKES = range(6)
 """An attempt ends for its proxy and leaves its endpoint, does one of these, begins after its back-off, or has waited
@@ -20,7 +20,7 @@ MOST = 1 << WHOM_BITS
 """Rows that a book may have, and endpoints."""
 
 
-@compiled
+@inlined
 def push(b: Book, at_s: float, whom: int, what: int) -> None:
     """It is due then, after whatever else is due at that time."""
     clock = b.clock[0]
@@ -36,7 +36,7 @@ def push(b: Book, at_s: float, whom: int, what: int) -> None:
     b.due_s[i], b.due[i] = at_s, entry
 
 
-@compiled
+@inlined
 def pop(b: Book) -> int:
     """Take the first out: `whom << WHAT_BITS | what`. There has to be one."""
     clock = b.clock[0]
@@ -56,13 +56,13 @@ def pop(b: Book) -> int:
     return int(first & ((1 << (WHOM_BITS + WHAT_BITS)) - 1))
 
 
-@compiled
+@inlined
 def first_s(b: Book) -> float:
     """When the first is due; infinity for none."""
     return float(b.due_s[0]) if b.clock[0].due > 0 else inf
 
 
-@compiled
+@inlined
 def taken_row(b: Book) -> int:
     """A free row. There has to be one."""
     clock = b.clock[0]
@@ -70,7 +70,7 @@ def taken_row(b: Book) -> int:
     return int(b.free[clock.free])
 
 
-@compiled
+@inlined
 def let_go(b: Book, i: int) -> None:
     """One who held the row does so no more: if nobody does and it was taken out, it is free."""
     row = b.row[i]

@@ -13,8 +13,9 @@ import numpy as np
 from dataplane.simulated import arrays, due, learning, picking, serving, sharing, trying
 from dataplane.simulated import prequal as prequals
 from dataplane.simulated.arrays import OVER, Book, Nodes, Notes, Servers
-from dataplane.simulated.compiled import compiled, kept, mark_of
+from dataplane.simulated.compiled import compiled, inlined, kept, mark_of
 from dataplane.simulated.due import (
+    BEGINS,
     BOTH,
     ENDS,
     LATE,
@@ -37,7 +38,7 @@ ROWS, ENTRIES = 2, 8
 """So many of a book are taken at most by whatever happens next."""
 
 
-@compiled
+@inlined
 def _advance(
     s: Servers, b: Book, n: Nodes, notes: Notes, until_s: float, mean_s: float, rng: np.random.Generator
 ) -> bool:
@@ -56,32 +57,65 @@ def _advance(
     return False
 
 
-@compiled
+@inlined
 def _happen(s: Servers, b: Book, n: Nodes, notes: Notes, at_s: float, mean_s: float, rng: np.random.Generator) -> None:
     """The first of the heap."""
     entry = pop(b)
     i, what = entry >> WHAT_BITS, entry & ((1 << WHAT_BITS) - 1)
-    if what == BOTH:
-        leave(s, b, i)
-        end(s, b, n, notes, i, rng)
-    elif what == ENDS:
-        end(s, b, n, notes, i, rng)
+    if what == LATE:
+        late(b, n, i, at_s)
+    elif what == BEGINS:
+        if at_s < b.row[i].gives_up_s:
+            _begin_again(s, b, n, notes, i, at_s, mean_s, rng)
+        else:
+            b.row[i].at_s = at_s
+            b.row[i].attempt = 0  # none was made
+            over(b, n, i, at_s)
     elif what == LEAVES:
         leave(s, b, i)
         let_go(b, i)
-    elif what == WAKES:
-        _wakes(s, b, n, notes, i, at_s, rng)
-    elif what == LATE:
-        late(b, n, i, at_s)
-    elif at_s < b.row[i].gives_up_s:
-        begin(s, b, n, notes, i, at_s, mean_s, rng)
-    else:
-        b.row[i].at_s = at_s
-        b.row[i].attempt = 0  # none was made
-        over(b, n, i, at_s)
+    elif what != WAKES or s.server[i].wake_s == at_s:  # else it was to look earlier, and did
+        j, through = i, -1
+        if what == BOTH:
+            leave(s, b, i)
+        elif what == WAKES:
+            j, through = _whose(s, b, i, at_s)
+        if j >= 0:
+            end(s, b, n, notes, j, rng)
+        if through >= 0:
+            let_go(b, through)
+        if what == WAKES:
+            wake(s, b, i)
 
 
-@compiled
+@inlined
+def _whose(s: Servers, b: Book, e: int, at_s: float) -> tuple[int, int]:
+    """An endpoint that shares looks: whose time is over or answer is there, and who is out of the work; -1 for none."""
+    server = s.server[e]
+    server.wake_s = np.inf
+    watch(s, e, at_s)
+    progress(s, e, at_s)
+    first = int(server.soonest)
+    if first >= 0 and b.row[first].until_s <= at_s and b.row[first].state != OVER:
+        return first, -1
+    i = through(s, b, e, at_s)
+    if i < 0:
+        return -1, -1
+    row = b.row[i]
+    leave(s, b, i)
+    answered_s = at_s + s.pieces[e, server.piece].extra_s
+    if row.state == OVER or answered_s >= row.until_s:
+        return -1, i
+    row.ended_s = answered_s
+    row.status = 200
+    row.good = True
+    if answered_s > at_s:
+        push(b, answered_s, i, ENDS)
+        return -1, i
+    return i, i
+
+
+@inlined
 def _arrive(s: Servers, b: Book, n: Nodes, notes: Notes, mean_s: float, rng: np.random.Generator) -> None:
     """The next request comes."""
     clock, i = b.clock[0], taken_row(b)
@@ -114,33 +148,11 @@ def _arrive(s: Servers, b: Book, n: Nodes, notes: Notes, mean_s: float, rng: np.
 
 
 @compiled
-def _wakes(s: Servers, b: Book, n: Nodes, notes: Notes, e: int, at_s: float, rng: np.random.Generator) -> None:
-    """An endpoint that shares looks whose time is over, or whose work is done."""
-    server = s.server[e]
-    if server.wake_s != at_s:
-        return  # it was to look earlier, and did
-    server.wake_s = np.inf
-    watch(s, e, at_s)
-    progress(s, e, at_s)
-    first = server.soonest
-    if first >= 0 and b.row[first].until_s <= at_s and b.row[first].state != OVER:
-        end(s, b, n, notes, first, rng)
-    else:
-        i = through(s, b, e, at_s)
-        if i >= 0:
-            row = b.row[i]
-            leave(s, b, i)
-            answered_s = at_s + s.pieces[e, server.piece].extra_s
-            if row.state != OVER and answered_s < row.until_s:
-                row.ended_s = answered_s
-                row.status = 200
-                row.good = True
-                if answered_s == at_s:
-                    end(s, b, n, notes, i, rng)
-                else:
-                    push(b, answered_s, i, ENDS)
-            let_go(b, i)
-    wake(s, b, e)
+def _begin_again(
+    s: Servers, b: Book, n: Nodes, notes: Notes, i: int, at_s: float, mean_s: float, rng: np.random.Generator
+) -> None:
+    """A second try begins: seldom enough not to be inlined."""
+    begin(s, b, n, notes, i, at_s, mean_s, rng)
 
 
 def _kept(mark: int) -> tuple[Callable[..., bool], Callable[..., None], Callable[..., None]]:

@@ -18,7 +18,7 @@ from math import exp, inf
 import numpy as np
 
 from dataplane.simulated.arrays import Nodes, Notes, Servers
-from dataplane.simulated.compiled import compiled
+from dataplane.simulated.compiled import compiled, inlined
 from dataplane.simulated.picking import OUTLIERS, PEAK_EWMA, PREQUAL, REPORTED, line_up, rebuild
 from dataplane.simulated.serving import middle
 
@@ -83,7 +83,7 @@ def _count_failures(n: Nodes, notes: Notes, v: int, e: int, at_s: float, failed:
         line_up(n, notes, v)
 
 
-@compiled
+@inlined
 def look(n: Nodes, notes: Notes, v: int, at_s: float) -> None:
     """Do what is due at node v: forgive who was ejected for long enough, or take up reported weights."""
     way, node = n.cluster[v, 0].way, n.node[v]

@@ -20,7 +20,7 @@ from math import inf
 import numpy as np
 
 from dataplane.simulated.arrays import Nodes, Notes, Servers
-from dataplane.simulated.compiled import compiled
+from dataplane.simulated.compiled import compiled, inlined
 from dataplane.simulated.serving import answer_s, piece_at
 
 RANDOM, ROUND_ROBIN, LEAST_REQUEST, FULL_SCAN, REPORTED, OUTLIERS, PEAK_EWMA, PREQUAL, JSED_LOCAL, JSED, CLAIRVOYANT = (
@@ -33,7 +33,7 @@ EVEN_ENOUGH = 1e-13
 """What Envoy adds to each weight as it builds a schedule, so that none is a multiple of another."""
 
 
-@compiled
+@inlined
 def pressed(n: Nodes, v: int, arm: int, e: int) -> float:
     """An endpoint's weight as the schedule has it now."""
     lane = n.lane[v, arm, e]
@@ -42,7 +42,7 @@ def pressed(n: Nodes, v: int, arm: int, e: int) -> float:
     return float(lane.weight / (lane.open + 1.0))
 
 
-@compiled
+@inlined
 def earliest(n: Nodes, v: int, arm: int, tier: int) -> int:
     """The endpoint of the tier whose deadline is first, put back at its next one."""
     best = -1
@@ -213,7 +213,7 @@ def scan(
     return best
 
 
-@compiled
+@inlined
 def full_scan(n: Nodes, v: int, arm: int, tier: int, rng: np.random.Generator) -> int:
     """The endpoint of the tier with least open requests; of equal ones each is as likely (reservoir sampling)."""
     best, ties, least = -1, 1, NOBODY
@@ -231,7 +231,7 @@ def full_scan(n: Nodes, v: int, arm: int, tier: int, rng: np.random.Generator) -
     return best
 
 
-@compiled
+@inlined
 def stock(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
     """One of Envoy's ways that need no more than weights and open requests."""
     cluster, ups = n.cluster[v, arm], n.node[v].ups

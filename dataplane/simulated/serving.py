@@ -10,11 +10,11 @@ from __future__ import annotations
 from math import exp, inf
 
 from dataplane.simulated.arrays import QUEUES, RECENT, Book, Servers
-from dataplane.simulated.compiled import compiled
+from dataplane.simulated.compiled import compiled, inlined
 from dataplane.simulated.fleet import Floats
 
 
-@compiled
+@inlined
 def piece_at(s: Servers, e: int, at_s: float) -> int:
     """The piece in force at a time not before the last arrival."""
     k = int(s.server[e].piece)
@@ -23,7 +23,7 @@ def piece_at(s: Servers, e: int, at_s: float) -> int:
     return k
 
 
-@compiled
+@inlined
 def thawed(s: Servers, e: int, at_s: float) -> float:
     """That time, or when the hang is over that covers it; infinity for one that lasts."""
     k = piece_at(s, e, at_s)
@@ -35,7 +35,7 @@ def thawed(s: Servers, e: int, at_s: float) -> float:
     return at_s
 
 
-@compiled
+@inlined
 def soonest(s: Servers, e: int) -> int:
     """The worker that is free first."""
     best = 0
@@ -55,7 +55,7 @@ def answer_s(s: Servers, e: int, at_s: float, demand_s: float) -> float:
     return thawed(s, e, start + demand_s / piece.speed) + float(piece.extra_s)
 
 
-@compiled
+@inlined
 def serve(s: Servers, b: Book, i: int, e: int, at_s: float) -> None:
     """Attempt i has reached endpoint e: write down its end."""
     row = b.row[i]
@@ -85,7 +85,7 @@ def fail(s: Servers, b: Book, i: int, e: int, at_s: float) -> None:
         row.status = piece.status
 
 
-@compiled
+@inlined
 def work(s: Servers, b: Book, i: int, e: int, w: int, start: float) -> None:
     """Worker w of endpoint e begins with attempt i at that time."""
     piece, row = s.pieces[e, piece_at(s, e, start)], b.row[i]
@@ -98,7 +98,7 @@ def work(s: Servers, b: Book, i: int, e: int, w: int, start: float) -> None:
         row.good = True
 
 
-@compiled
+@inlined
 def watch(s: Servers, e: int, at_s: float) -> None:
     """Bring the load that an endpoint reports up to this time. Nothing may have begun or ended since the last call."""
     server = s.server[e]
@@ -119,7 +119,7 @@ def watch(s: Servers, e: int, at_s: float) -> None:
     server.told_s = at_s
 
 
-@compiled
+@inlined
 def leave(s: Servers, b: Book, i: int) -> None:
     """Attempt i leaves its endpoint, which remembers how long it took."""
     row = b.row[i]

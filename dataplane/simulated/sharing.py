@@ -14,7 +14,7 @@ from __future__ import annotations
 from math import inf
 
 from dataplane.simulated.arrays import OVER, Book, Servers
-from dataplane.simulated.compiled import compiled
+from dataplane.simulated.compiled import inlined
 from dataplane.simulated.due import WAKES, let_go, push
 from dataplane.simulated.serving import fail, piece_at, thawed
 
@@ -22,7 +22,7 @@ NEXT_TO_NOTHING_S = 1e-12
 """Work that is done but for a rounding."""
 
 
-@compiled
+@inlined
 def pace(s: Servers, e: int, k: int) -> float:
     """Demand seconds done a second for each request, in that piece of time."""
     server, piece = s.server[e], s.pieces[e, k]
@@ -31,7 +31,7 @@ def pace(s: Servers, e: int, k: int) -> float:
     return float(piece.speed * min(1.0, server.workers / max(server.working, 1)))
 
 
-@compiled
+@inlined
 def progress(s: Servers, e: int, at_s: float) -> None:
     """Do the work up to that time."""
     server = s.server[e]
@@ -47,7 +47,7 @@ def progress(s: Servers, e: int, at_s: float) -> None:
     server.piece = k
 
 
-@compiled
+@inlined
 def through_s(s: Servers, b: Book, e: int) -> float:
     """When the endpoint's first request is through if nobody else comes; infinity for never."""
     server = s.server[e]
@@ -68,7 +68,7 @@ def through_s(s: Servers, b: Book, e: int) -> float:
         k += 1
 
 
-@compiled
+@inlined
 def share(s: Servers, b: Book, i: int, e: int, at_s: float) -> bool:
     """Attempt i has reached endpoint e. True when it is in work; else its end is written down, as `serving.serve`."""
     row, server = b.row[i], s.server[e]
@@ -96,7 +96,7 @@ def share(s: Servers, b: Book, i: int, e: int, at_s: float) -> bool:
     return True
 
 
-@compiled
+@inlined
 def wake(s: Servers, b: Book, e: int) -> None:
     """Have the endpoint looked at when its next request is through or gives up, unless that is so already."""
     server = s.server[e]
@@ -110,7 +110,7 @@ def wake(s: Servers, b: Book, e: int) -> None:
         push(b, next_s, e, WAKES)
 
 
-@compiled
+@inlined
 def through(s: Servers, b: Book, e: int, at_s: float) -> int:
     """Whose work is done at that time, taken out of the work; -1 for nobody's."""
     if through_s(s, b, e) > at_s:
@@ -125,7 +125,7 @@ def through(s: Servers, b: Book, e: int, at_s: float) -> int:
     return i
 
 
-@compiled
+@inlined
 def given_up(s: Servers, b: Book, e: int) -> None:
     """Take the first out who gives up, or would if he had not been answered."""
     server = s.server[e]
@@ -134,7 +134,7 @@ def given_up(s: Servers, b: Book, e: int) -> None:
     let_go(b, i)
 
 
-@compiled
+@inlined
 def by_finish(b: Book, one: int, two: int) -> int:
     """Two heaps of work made one, in a single pass from the top."""
     if one < 0 or two < 0:
@@ -155,7 +155,7 @@ def by_finish(b: Book, one: int, two: int) -> int:
         at = under
 
 
-@compiled
+@inlined
 def by_until(b: Book, one: int, two: int) -> int:
     """The same of who gives up."""
     if one < 0 or two < 0:
@@ -176,14 +176,14 @@ def by_until(b: Book, one: int, two: int) -> int:
         at = under
 
 
-@compiled
+@inlined
 def sooner_through(b: Book, one: int, two: int) -> bool:
     """Who is through first: of equal ones, who came first."""
     a, c = b.row[one], b.row[two]
     return bool(a.finish < c.finish or (a.finish == c.finish and a.came < c.came))
 
 
-@compiled
+@inlined
 def sooner_gone(b: Book, one: int, two: int) -> bool:
     """Who gives up first: of equal ones, who came first."""
     a, c = b.row[one], b.row[two]

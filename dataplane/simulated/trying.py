@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dataplane.simulated.arrays import COMING, OVER, SENT, WAITING, Book, Nodes, Notes, Servers
-from dataplane.simulated.compiled import compiled
+from dataplane.simulated.compiled import compiled, inlined
 from dataplane.simulated.due import BEGINS, BOTH, ENDS, LATE, LEAVES, let_go, push, taken_row
 from dataplane.simulated.learning import learned, peak_ewma
 from dataplane.simulated.picking import CLAIRVOYANT, JSED, JSED_LOCAL, PEAK_EWMA, PREQUAL, scan, stock
@@ -33,7 +33,7 @@ REFUSED_STATUS = 503
 BACK_OFF_MS, MOST_BACK_OFF_MS = 25.0, 250.0
 
 
-@compiled
+@inlined
 def begin(
     s: Servers, b: Book, n: Nodes, notes: Notes, i: int, at_s: float, mean_s: float, rng: np.random.Generator
 ) -> None:
@@ -72,13 +72,13 @@ def connect(s: Servers, b: Book, n: Nodes, i: int, at_s: float) -> None:
     """Attempt i needs a connection to its endpoint."""
     row = b.row[i]
     pool, breaker = n.pool[row.node, row.arm, row.endpoint, row.high], n.breaker[row.node, row.arm, row.high]
-    if pool.busy < pool.connections:
-        send(s, b, n, i, at_s)
-    elif breaker.waiting >= breaker.most_waiting:
+    idle = pool.busy < pool.connections
+    if not idle and breaker.waiting >= breaker.most_waiting:
         refuse(b, n, i, at_s)
-    elif breaker.connections < breaker.most_connections or pool.connections == 0:
-        pool.connections += 1
-        breaker.connections += 1
+    elif idle or breaker.connections < breaker.most_connections or pool.connections == 0:
+        if not idle:
+            pool.connections += 1
+            breaker.connections += 1
         send(s, b, n, i, at_s)
     else:
         row.state = WAITING
@@ -93,7 +93,7 @@ def connect(s: Servers, b: Book, n: Nodes, i: int, at_s: float) -> None:
         pool.last = i
 
 
-@compiled
+@inlined
 def send(s: Servers, b: Book, n: Nodes, i: int, at_s: float) -> None:
     """Attempt i leaves for its endpoint."""
     row = b.row[i]
@@ -126,7 +126,7 @@ def send(s: Servers, b: Book, n: Nodes, i: int, at_s: float) -> None:
         push(b, row.served_s, i, LEAVES)
 
 
-@compiled
+@inlined
 def told_of(b: Book, klass: int) -> Any:
     """What holds for a class."""
     return b.told[klass if len(b.told) > 1 else 0]
@@ -154,7 +154,7 @@ def stay(b: Book, n: Nodes, i: int, at_s: float) -> None:
     over(b, n, i, at_s)
 
 
-@compiled
+@inlined
 def over(b: Book, n: Nodes, i: int, at_s: float) -> None:
     """Attempt i and its request are over."""
     row, clock = b.row[i], b.clock[0]
@@ -167,7 +167,7 @@ def over(b: Book, n: Nodes, i: int, at_s: float) -> None:
     clock.ended += 1
 
 
-@compiled
+@inlined
 def end(s: Servers, b: Book, n: Nodes, notes: Notes, i: int, rng: np.random.Generator) -> None:
     """Attempt i, at its endpoint, is over for its proxy, which may try again."""
     row, clock = b.row[i], b.clock[0]
@@ -223,7 +223,7 @@ def again(b: Book, i: int, at_s: float, rng: np.random.Generator) -> None:
     push(b, min(begins_s, row.gives_up_s), j, BEGINS)
 
 
-@compiled
+@inlined
 def clear(b: Book, i: int) -> None:
     """A row that is used again: nothing of its last attempt is left."""
     row = b.row[i]

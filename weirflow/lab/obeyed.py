@@ -1,7 +1,7 @@
 """A scenario's rules as the simulated mesh obeys them: what `weirflow.lab.peers` writes into real Envoys.
 
 The scenario's timeout, retries and priorities are the same for every policy; circuit breakers are those of the policies
-that have any, and else none. The lab's clients send an endpoint's luck in a header, so a second try has the first one's.
+that have any, and else none.
 """
 
 from __future__ import annotations
