@@ -159,7 +159,8 @@ MIXED = (Group("slow", 3), Group("fast", 3, speed=4.0))
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_each_policy_and_bound_runs(policy: str) -> None:
-    told = scenario(*MIXED, Group("late", 2, joins_s=8.0), Group("early", 1, leaves_s=7.5), load=0.5)
+    groups = (*MIXED, Group("late", 2, joins_s=8.0), Group("early", 1, leaves_s=7.5))
+    told = scenario(*groups, load=0.5, latency_goal_s=3.0)  # far from what is taken: there is one for breakers to keep
     of, work = draw(told, np.random.default_rng(1), 3)
     run = simulate(told, policy, of, work, np.random.default_rng(2), nodes=3, place=4)
     assert (len(run.fate), run.engine, run.nodes, run.place) == (len(work), "simulated", 3, 4)

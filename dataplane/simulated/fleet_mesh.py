@@ -9,7 +9,7 @@ Everything random comes from one seeded generator, so a run is a function of its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,18 @@ def slices(trace: Trace, rows: int = 65_536) -> Iterator[Trace]:
         yield trace.take(slice(first, first + rows))
 
 
+def dealt(values: Floats) -> Callable[[int], Floats]:
+    """Deals them out in order, so many at a time."""
+    at = 0
+
+    def deal(many: int) -> Floats:
+        nonlocal at
+        at += many
+        return values[at - many : at]
+
+    return deal
+
+
 class FleetMesh:
     """Nodes, endpoints and clients of one service. Implements `contract.DataPlane`, driven by `drive.run`.
 
@@ -103,8 +115,10 @@ class FleetMesh:
             raise ValueError("the fast mesh takes one service, and a row of the fleet for each endpoint")
         self.schedule = Schedule(0.0)
         self.on_telemetry, self.on_event = on_telemetry or (lambda _: None), on_event
-        # Of the picks, of the wires, of the arms: who listens changes no pick, nor does how the work is fed.
-        self._rng, self._luck, self._coins = rng.spawn(3)
+        # Of the picks, of the wires, of the arms: who listens changes no pick, nor does how a stream is cut.
+        self._rng, self._luck, arms = rng.spawn(3)
+        coins = self._rng.random(len(trace)) if isinstance(trace, Trace) else None  # all at once, as there is an end
+        self._coins: Callable[[int], Floats] = arms.random if coins is None else dealt(coins)
         self._fleet, self._weights, self._service = fleet, weights, topology.services[0].id
         way, count = WAYS[self.rules.policy], len(topology.nodes)
         self._servers = arrays.servers(fleet, reports=way == picking.REPORTED, probed=way == picking.PREQUAL)
@@ -150,7 +164,7 @@ class FleetMesh:
         if self._demand_s is None:
             self._demand_s = float(trace.demand_s.mean())
         self._fed_s = float(at_s[-1])
-        self._book = arrays.fed(self._book, arrays.coming(trace, self._coins.random(len(trace))))
+        self._book = arrays.fed(self._book, arrays.coming(trace, self._coins(len(trace))))
 
     def take(self) -> Tried:
         """Attempts that ended since the last call. ValueError where the work was given as one trace: see `finish`."""
