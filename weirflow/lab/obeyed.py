@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from brain.settings import Settings
 from dataplane.simulated.rules import NO_LIMIT, RouteRules, Rules
 from weirflow.lab.draw import end_s
-from weirflow.lab.peers import RETRY_BUDGET, SERVICE, World, true_limit
+from weirflow.lab.peers import SERVICE, World, true_limit
 from weirflow.lab.run import LIMITING, TOLD
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ENVOYS_MOST = 1024
 """Envoy's default for each circuit breaker, of either priority."""
 ENVOYS_RETRIES = 3
-BUDGET_PERCENT = float(RETRY_BUDGET["budget_percent"]["value"])
-LEAST_RETRIES = int(RETRY_BUDGET["min_retry_concurrency"])
+BUDGET_PERCENT, LEAST_RETRIES = 20.0, 3
+"""As `weirflow.lab.peers.RETRY_BUDGET` has it."""
 
 
 def rules_of(scenario: Scenario, policy: str, fleet: Fleet, trace: Trace, nodes: int) -> Rules:
@@ -41,8 +41,9 @@ def rules_of(scenario: Scenario, policy: str, fleet: Fleet, trace: Trace, nodes:
     pick = "full_scan" if policy in LIMITING else policy.removesuffix("_true") if policy in TOLD else policy
     rules = Rules(pick, routes, budget_percent=BUDGET_PERCENT, min_retry_concurrency=LEAST_RETRIES)
     if policy == "breakers_default":  # no budget: no more than three at once
-        most = {"max_connections": ENVOYS_MOST, "max_pending_requests": ENVOYS_MOST, "max_requests": ENVOYS_MOST}
-        return replace(rules, **most, budget_percent=0.0, min_retry_concurrency=ENVOYS_RETRIES)
+        rules = replace(rules, budget_percent=0.0, min_retry_concurrency=ENVOYS_RETRIES)
+        most = ENVOYS_MOST
+        return replace(rules, max_connections=most, max_pending_requests=most, max_requests=most)
     if policy == "breakers_true":
         demand_s = float(trace.demand_s.mean()) if len(trace) else 0.0
         goal_s, paths = scenario.latency_goal_s, tuple(c.name for c in scenario.classes)
