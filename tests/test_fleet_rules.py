@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataplane.contract import Arm, Outcome, Plan, ServicePlan
+from dataplane.contract import Arm, Felt, InFlight, Outcome, Plan, Requests, ServicePlan
 from dataplane.simulated.fleet import Fleet, Trace
 from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
 from dataplane.simulated.rules import NO_LIMIT, RouteRules, Rules
 from dataplane.simulated.tried import Tried
 from tests.fleets import NEVER, fleet, mesh, trace
 from tests.slow_proxies import SlowProxies, rows_of
+from weirflow.lab.bounds import topology_at
 
 E = 4
 
@@ -270,3 +271,42 @@ def test_leased_limits_are_the_adaptive_clusters_and_never_more_than_the_operato
     made.publish(Plan(2, {0: ServicePlan(100.0, {0: 1})}))
     made.run(1.0)
     assert adaptive["most_open"].tolist() == [50, 50]
+
+
+def test_who_waits_for_a_connection_is_open_to_the_policy_and_not_to_the_endpoint() -> None:
+    heard: list[Any] = []
+    work = asked((0.0, 1.0), (0.01, 1.0), (0.02, 1.0))
+    made = mesh(fleet(1.0), [work], rules=turns(max_connections=1), on_telemetry=heard.append)
+    made.run(0.6)
+    report = next(b for b in heard if isinstance(b, InFlight))
+    assert (report.in_flight.tolist(), report.issued.tolist()) == ([1], [1])
+    assert made._nodes.lane["open"][0, Arm.STATIC, 0] == 3
+
+
+def test_idle_connections_of_an_endpoint_that_has_left_make_room_for_others() -> None:
+    of = fleet(1.0, 1.0, leaves_s=np.array([1.0, NEVER]))
+    work = asked((0.0, 0.1), (0.01, 0.1), (0.5, 0.9), (0.9, 0.1), (2.0, 0.1), (2.01, 0.1))
+    made = mesh(of, [work], rules=turns(max_connections=2), rhythm=Rhythm(NEVER, NEVER))
+    made.run(1.0)
+    made.moved(topology_at(of, 1.0, version=2))
+    assert made._nodes.breaker["connections"][0, Arm.STATIC, 0] == 2, "one is in use"
+    made.finish()
+    found = made.take()
+    assert found.endpoint.tolist() == [0, 1, 1, 0, 1, 1]
+    np.testing.assert_allclose(found.duration_s[-2:], 0.1, atol=1e-9)
+    assert made._nodes.pool["connections"][0, Arm.STATIC, :, 0].tolist() == [0, 2]
+
+
+def test_the_brain_is_told_of_each_try_and_of_who_had_no_answer_in_the_end() -> None:
+    heard: list[Any] = []
+    of = fleet(1.0, 1.0, error_share=FIRST_FAILS)
+    rules = turns(routes=(RouteRules(num_retries=1),), min_retry_concurrency=9)
+    made = mesh(of, [asked((0.0, 0.1), (0.2, 0.1), (0.4, 0.1))], rules=rules, on_telemetry=heard.append)
+    made.run(2.0)
+    rows = Requests.concat([b for b in heard if isinstance(b, Requests)])
+    # Turns: 0 fails and 1 answers, 0 and 1 again, 0 and 1 again.
+    assert rows.endpoint.tolist() == [0, 1] * 3
+    assert rows.attempt.tolist() == [1, 2] * 3
+    assert rows.outcome.tolist() == [Outcome.ERROR, Outcome.OK] * 3
+    assert (rows.felt_s[1::2] > rows.duration_s[1::2]).all()
+    assert not [b for b in heard if isinstance(b, Felt)], "all users had their answer"

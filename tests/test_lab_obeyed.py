@@ -82,7 +82,7 @@ def test_the_brain_is_told_what_the_mesh_file_tells_it(name: str, tmp_path: Path
 
 
 def test_a_storm_of_retries_lasts_where_nothing_limits_it_and_passes_where_three_may_be_open() -> None:
-    """As on real Envoy: 5 s after its trigger was over, in time of what there could be 0.93 to 1.00, and next to none."""
+    """As on real Envoy, where 5 s after its trigger was over 0.93 to 1.00 of what there could be was in time."""
     storm = files.load("retry-storm")
     fleet, trace = draw(storm, np.random.default_rng(3), storm.nodes)
     after = trace.at_s > next(p.start_s for p in storm.phases if p.name == storm.judged)

@@ -166,7 +166,7 @@ BREAKER = np.dtype(  # of a cluster and priority: what is, at hosts that Envoy h
     ]
 )
 POOL_OF_HOST = np.dtype(  # connections to one endpoint; those who wait for one are chained by `next`
-    [("connections", "i8"), ("busy", "i8"), ("first", "i8"), ("last", "i8")]
+    [("connections", "i8"), ("busy", "i8"), ("waiting", "i8"), ("first", "i8"), ("last", "i8")]
 )
 TIER = np.dtype(
     [

@@ -17,6 +17,7 @@ import numpy as np
 
 from dataplane.contract import Arm, Event, Outcome, Plan, Presence, ServicePlan, Telemetry, Topology, Verdict
 from dataplane.simulated import arrays, learning, limits, picking
+from dataplane.simulated.due import MOST
 from dataplane.simulated.fleet import Fate, Fleet, Floats, Ints, Trace
 from dataplane.simulated.kernel import advance, line_all_up, restart
 from dataplane.simulated.logs import Wire, by_node, felt_of, report_of, requests_of
@@ -189,6 +190,7 @@ class FleetMesh:
         n.members[here] = True
         n.lane["weight"][:, Arm.STATIC, here] = self._weights[here] if self._weights is not None else static[here]
         self._notes.note["ejected_at_s"][:, ~n.members] = np.inf
+        limits.close_idle(n.breaker, n.pool, ~n.members)
         for v in range(len(n.node)):
             self._weigh(v)
         line_all_up(n, self._notes)
@@ -225,6 +227,10 @@ class FleetMesh:
         while not advance(self._servers, self._book, self._nodes, self._notes, until_s, mean_s, self._rng):
             self._drain()
             if self._book.clock["free"][0] < len(self._book.row) // 2:
+                if len(self._book.row) > MOST // 2:
+                    raise MemoryError(
+                        f"more than {MOST // 2} attempts are open at once, or nobody takes what has ended"
+                    )
                 self._book = arrays.roomier(self._book)
 
     def _drain(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dataplane.simulated.fleet import Bools
     from dataplane.simulated.rules import Rules
 
 HIGH = "high."
@@ -32,3 +33,10 @@ def lease(breaker: Any, rules: Rules, leased: Mapping[str, float], *, high: bool
         breaker[ours] = min(leased.get(before + name, breaker[ours]), breaker[ours])
     for name, ours in (("budget_percent", "budget_percent"), ("min_retry_concurrency", "least_retries")):
         breaker[ours] = leased.get(f"{before}retry_budget.{name}", breaker[ours])
+
+
+def close_idle(breaker: Any, pool: Any, gone: Bools) -> None:
+    """Close the connections of endpoints that are gone, but for those in use, which close as they come free."""
+    idle = pool["connections"][:, :, gone] - pool["busy"][:, :, gone]
+    pool["connections"][:, :, gone] -= idle
+    breaker["connections"] -= idle.sum(axis=2)

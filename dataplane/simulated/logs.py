@@ -96,14 +96,16 @@ def felt_of(tried: Tried, service: int, node: int, wire: Wire) -> Felt:
 def report_of(nodes: Nodes, service: int, node: int, interval_s: float) -> InFlight:
     """The load report of one node: endpoints with something open or done since the last one, which begins anew."""
     counts = {name: nodes.lane[node][name] for name in ("issued", "succeeded", "failed")}
-    arm, endpoint = np.nonzero(nodes.lane[node]["open"] + sum(counts.values()))
+    waiting = nodes.pool[node]["waiting"].sum(axis=-1)  # for a connection: open to the policy, not to the endpoint
+    open_now = np.maximum(nodes.lane[node]["open"] - waiting, 0)
+    arm, endpoint = np.nonzero(open_now + sum(counts.values()))
     report = InFlight.report(
         node,
         interval_s,
         service=np.full(len(arm), service),
         endpoint=endpoint,
         arm=arm,
-        in_flight=nodes.lane[node]["open"][arm, endpoint],
+        in_flight=open_now[arm, endpoint],
         **{name: count[arm, endpoint] for name, count in counts.items()},
     )
     for count in counts.values():

@@ -85,6 +85,7 @@ def connect(s: Servers, b: Book, n: Nodes, i: int, at_s: float) -> None:
         row.next = -1
         row.held += 2  # by the queue and the heap
         breaker.waiting += 1
+        pool.waiting += 1
         push(b, row.gives_up_s, i, LATE)
         if pool.first < 0:
             pool.first = i
@@ -261,6 +262,7 @@ def release(s: Servers, b: Book, n: Nodes, i: int, closed: bool) -> None:
                 breaker.connections += 1
             pool.first = b.row[j].next
             breaker.waiting -= 1
+            pool.waiting -= 1
             send(s, b, n, j, at_s)
         else:
             pool.first = b.row[j].next  # its time was over as it waited
@@ -273,5 +275,6 @@ def late(b: Book, n: Nodes, i: int, at_s: float) -> None:
     row = b.row[i]
     if row.state == WAITING:
         n.breaker[row.node, row.arm, row.high].waiting -= 1
+        n.pool[row.node, row.arm, row.endpoint, row.high].waiting -= 1
         stay(b, n, i, at_s)
     let_go(b, i)
