@@ -7,7 +7,7 @@ import pytest
 
 from dataplane.simulated import picking
 from dataplane.simulated.fleet import Fleet
-from dataplane.simulated.fleet_mesh import FleetMesh
+from dataplane.simulated.fleet_mesh import WAYS, FleetMesh
 from tests.fleets import fleet, in_tiers, mesh, trace
 
 
@@ -126,3 +126,10 @@ def test_reported_load_makes_weights_of_capacity() -> None:
     fate = mesh(of, work, policy="cswrr").finish()
     late = work.at_s > 10.0
     np.testing.assert_allclose(np.bincount(fate.endpoint[late]) / late.sum(), np.array([1, 2, 4]) / 7, atol=0.03)
+
+
+def test_oracles_see_how_many_share_an_endpoints_workers() -> None:
+    of = fleet(1.0, 1.0, 2.0, sharing=np.ones(3, np.bool_))
+    work = trace(of, 0.85, 60.0)
+    took_s = {policy: mesh(of, work, policy=policy).finish().latency_s.mean() for policy in WAYS}
+    assert max(took_s["jsed"], took_s["clairvoyant"]) < 0.8 * min(took_s["least_request"], took_s["random"])

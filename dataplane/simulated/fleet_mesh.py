@@ -228,9 +228,7 @@ class FleetMesh:
             self._drain()
             if self._book.clock["free"][0] < len(self._book.row) // 2:
                 if len(self._book.row) > MOST // 2:
-                    raise MemoryError(
-                        f"more than {MOST // 2} attempts are open at once, or nobody takes what has ended"
-                    )
+                    raise MemoryError(f"more than {MOST // 2} attempts are open at once")
                 self._book = arrays.roomier(self._book)
 
     def _drain(self) -> None:

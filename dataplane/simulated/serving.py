@@ -47,11 +47,15 @@ def soonest(s: Servers, e: int) -> int:
 
 @compiled
 def answer_s(s: Servers, e: int, at_s: float, demand_s: float) -> float:
-    """When a request of this demand that came now would be answered, if it met no error."""
-    start = thawed(s, e, max(at_s, s.free_s[e, soonest(s, e)]))
+    """When a request of this demand that came now would be answered, if it met no error; and, where workers are shared,
+    if nobody came or went meanwhile."""
+    server = s.server[e]
+    start = thawed(s, e, at_s if server.sharing else max(at_s, s.free_s[e, soonest(s, e)]))
     if start == inf:
         return inf
     piece = s.pieces[e, piece_at(s, e, start)]
+    if server.sharing:
+        demand_s *= max(1.0, (server.working + 1.0) / server.workers)
     return thawed(s, e, start + demand_s / piece.speed) + float(piece.extra_s)
 
 
