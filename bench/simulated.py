@@ -181,6 +181,16 @@ def simpy_s(fleet: Fleet, trace: Trace) -> float:
 
 def main() -> int:
     """Measure and print. Exit status 0 when it could run."""
+    try:
+        show(measured())
+    except CannotRunError as error:
+        say(f"bench.simulated cannot run: {error}")
+        return 1
+    return 0
+
+
+def measured() -> Result:
+    """All of it. CannotRunError without SimPy."""
     result = Result("simulated")
     say("simulated: a stream")  # first: the highest memory of the process is to be its own
     took_s(fleet_of(np.ones(ENDPOINTS)), work_for(fleet_of(np.ones(ENDPOINTS)), 1000))
@@ -212,8 +222,7 @@ def main() -> int:
     simpys_s, ours_s = (median(times) for times in zip(*turns, strict=True))
     result.figures.append(Figure("simpy_per_s", SIMPYS / simpys_s, "1/s"))
     result.figures.append(Figure("times_simpy", simpys_s / ours_s))
-    show(result)
-    return 0
+    return result
 
 
 if __name__ == "__main__":
