@@ -1,0 +1,96 @@
+"""Stretches of time in which a stream behaved alike, found all at once and after the fact.
+
+What is told of a stream is a row per bin: how many works, their sum, how many answers failed. Within a stretch work has
+one mean and an answer one chance to fail. Optimal partitioning (Jackson et al., IEEE Signal Processing Letters 2005),
+pruned as in PELT (Killick, Fearnhead, Eckley, JASA 2012), finds the cuts whose sum of
+
+    shape * n * log(mean work)  -  log likelihood of the failures  +  a price for each cut
+
+is least: work is taken for gamma distributed with this shape (its mean squared over its variance), of which only the
+mean changes. The price is the log of how many cuts were possible and a little: so a cut that chance made is rare.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from models.base import Floats, Ints
+
+SURE = 5.0
+"""A cut must be worth e**5 over what chance makes of so many bins."""
+
+LEAST_WORK = 0.5
+"""Of the usual work, in a whole stretch: one quick attempt makes no fast endpoint."""
+
+MOST_BINS = 2000
+"""Cut at once: what the search costs grows with the square of it. Longer streams are taken in turns of so many."""
+
+MOST_SHAPE = 25.0
+"""Work that varies less is taken for as if it varied by a fifth: a speed that moves by a hundredth is none of interest."""
+
+
+def stretches(works: Floats, work: Floats, failed: Floats, shape: float = 1.0) -> Ints:
+    """The first bin of every stretch, 0 first. All of shape (B,); `works` and `failed` count. Empty for no bins.
+
+    >>> stretches(np.ones(60), np.repeat([1.0, 5.0, 1.0], 20), np.zeros(60), 4.0)
+    array([ 0, 20, 40])
+    """
+    out: list[int] = []
+    price = SURE + np.log(max(len(works), 2))
+    for at in range(0, len(works), MOST_BINS):
+        begin = max(out[-1] if out else 0, at - MOST_BINS)  # the last stretch may go on: its bins are looked at again
+        rows = slice(begin, at + MOST_BINS)
+        cuts = _cut(works[rows], work[rows], failed[rows], min(shape, MOST_SHAPE), price)
+        first = begin == 0 or begin == out[-1]
+        out = [c for c in out if c < begin] + [c + begin for c in cuts.tolist() if c > 0 or first]
+    return np.array(out, dtype=np.int64)
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _cut(works: Any, work: Any, failed: Any, shape: float, price: float) -> Any:
+    bins = len(works)
+    n, s, f = np.zeros(bins + 1), np.zeros(bins + 1), np.zeros(bins + 1)
+    for i in range(bins):
+        n[i + 1], s[i + 1], f[i + 1] = n[i] + works[i], s[i] + work[i], f[i] + failed[i]
+    best, since = np.empty(bins + 1), np.zeros(bins + 1, np.int64)
+    best[0] = -price
+    open_, many = np.empty(bins + 1, np.int64), 0
+    cost = np.empty(bins + 1)
+    for i in range(1, bins + 1):
+        open_[many] = i - 1
+        many += 1
+        best[i] = np.inf
+        for k in range(many):
+            j = open_[k]
+            cost[k] = best[j] + _cost(n[i] - n[j], s[i] - s[j], f[i] - f[j], shape)
+            if cost[k] + price < best[i]:
+                best[i], since[i] = cost[k] + price, j
+        kept = 0
+        for k in range(many):  # who is worse by a cut's price now can never be the best again
+            if cost[k] <= best[i]:
+                open_[kept] = open_[k]
+                kept += 1
+        many = kept
+    count, i = 0, bins
+    while i > 0:
+        i = since[i]
+        count += 1
+    out, i = np.empty(count, np.int64), bins
+    while i > 0:
+        i = since[i]
+        count -= 1
+        out[count] = i
+    return out
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _cost(n: float, s: float, f: float, shape: float) -> float:
+    out = 0.0
+    if n > 0.0:
+        out += shape * n * np.log(max(s, LEAST_WORK) / n)
+        if f > 0.0:
+            out -= n * np.log(n / (n + f)) + f * np.log(f / (n + f))
+    return out

@@ -1,0 +1,158 @@
+"""How many workers endpoints have, told by every attempt that they served.
+
+For each number c that may be, the waiting is taken out (`models.unqueue`) and the work that is left is judged. Too few
+workers cannot have done it: work comes out below nothing. Too many leave waiting in the work, which makes it long when
+there was a queue. Work is taken for gamma distributed about a mean of its own in each `WINDOW` attempts of an endpoint
+(so that a change of speed moves no judgement) times its class's mean; since work is the end less what is given, the
+likelihoods of different c are of the same numbers and compare as they are.
+
+Endpoints of a service are mostly alike, so one c is taken for all, but for an endpoint whose own attempts speak against
+it by more than `OWN`. Where c + 1 and more do as well, no queue was seen and c is not known from above.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import lgamma, log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.base import Floats, Ints
+from models.lanes import DEFAULT
+from models.unqueue import WORKED, Busy, Hangs, Visits, unqueue
+
+MANY = np.array([1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256])
+"""The numbers of workers that are told apart."""
+OWN = 15.0
+"""Log likelihood by which an endpoint must differ from the others to be given workers of its own."""
+REFUTED = 3.0
+"""Log likelihood by which a number of workers is worse than the best when it is refuted."""
+WINDOW = 50
+IMPOSSIBLE = 8.0
+"""What work below nothing costs in log likelihood. Not infinity: clocks and logs are not perfect."""
+TOLERANCE_S = 0.003
+"""Work below nothing by less than this may be the clock's."""
+_LEAST = 0.02
+"""Of the mean: work below it counts as this much."""
+_SHAPES = (0.25, 1e4)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workers:
+    """Of E endpoints."""
+
+    count: Ints  # (E,)
+    low: int  # the least number that is not refuted for most of them
+    high: float  # the most; infinity: no queue was seen
+    log_likelihood: Floats  # (E, len(MANY))
+
+
+class Evidence:
+    """Adds up over calls what attempts say, and where the walk through them stands for each number of workers."""
+
+    def __init__(self, endpoints: int, classes: int) -> None:
+        self.endpoints, self.classes = endpoints, classes
+        self.log_likelihood = np.zeros((endpoints, len(MANY)))
+        self.work_s = np.zeros((len(MANY), endpoints, classes))
+        self.works = np.zeros((endpoints, classes))
+        self._busy = [Busy.idle(np.full(endpoints, c)) for c in MANY.tolist()]
+
+    def learn(self, visits: Visits, klass: NDArray[np.integer], extra_s: Floats, hangs: Hangs | None = None) -> None:
+        """Take in attempts that came after those before."""
+        endpoint = np.repeat(np.arange(self.endpoints), np.diff(visits.offsets))
+        worked = visits.kind == WORKED
+        cell = endpoint[worked] * self.classes + klass[worked]
+        size = self.endpoints * self.classes
+        self.works += np.bincount(cell, minlength=size).reshape(self.works.shape)
+        for i, c in enumerate(MANY.tolist()):
+            found = unqueue(visits, extra_s, self._busy[i], hangs)
+            work = found.work_s[worked]
+            sums = np.bincount(cell, np.maximum(work, 0.0), minlength=size).reshape(self.works.shape)
+            alike = slice(i, None if not found.waited.any() else i + 1)  # where nobody waits, more change nothing
+            self.work_s[alike] += sums
+            mean = class_means(self.work_s[i], self.works)
+            judged = _judged(work, klass[worked], endpoint[worked], mean, self.endpoints)
+            self.log_likelihood[:, alike] += judged[:, None]
+            if alike.stop is None:
+                self._follow(i, c)
+                break
+
+    def _follow(self, i: int, c: int) -> None:
+        """More workers than `MANY[i]` stand where these do, the rest of them idle."""
+        for more in self._busy[i + 1 :]:
+            for one, other in zip(more, self._busy[i], strict=True):
+                if one.ndim == 2:
+                    one[:, :c], one[:, c:] = other, -np.inf
+                else:
+                    one[:] = other
+
+    def told(self) -> Workers:
+        """What it comes to."""
+        return chosen(self.log_likelihood)
+
+
+def chosen(log_likelihood: Floats) -> Workers:
+    """One number for all, or an endpoint's own."""
+    pooled = log_likelihood.sum(axis=0)
+    best = int(pooled.argmax())
+    inside = np.flatnonzero(pooled >= pooled[best] - REFUTED)
+    unseen = inside[-1] == len(MANY) - 1
+    if unseen:  # nothing speaks against more
+        best = int(np.searchsorted(MANY, max(MANY[inside[0]], DEFAULT)))
+    own = log_likelihood.argmax(axis=1)
+    rows = np.arange(len(own))
+    differs = log_likelihood[rows, own] - log_likelihood[:, best] > OWN
+    return Workers(
+        MANY[np.where(differs, own, best)].astype(np.int64),
+        int(MANY[inside[0]]),
+        np.inf if unseen else float(MANY[inside[-1]]),
+        log_likelihood,
+    )
+
+
+def class_means(work_s: Floats, works: Floats) -> Floats:
+    """The mean work of each class at an endpoint of middling speed, from sums and counts by endpoint and class (E, K).
+
+    Endpoints differ in speed and may have had other mixes: means of classes and speeds are fitted in turn. A class
+    that nobody worked for has the mean of all.
+    """
+    known = works.sum(axis=0) > 0
+    mean = work_s.sum(axis=0) / np.maximum(works.sum(axis=0), 1.0)
+    for _ in range(10):
+        done = work_s.sum(axis=1)
+        speed = np.where(done > 0, (works * mean).sum(axis=1) / np.maximum(done, 1e-12), 1.0)
+        mean = (work_s * speed[:, None]).sum(axis=0) / np.maximum(works.sum(axis=0), 1.0)
+    total = work_s.sum() / max(works.sum(), 1.0)
+    return np.where(known, np.maximum(mean, 1e-9), max(total, 1e-9))
+
+
+def shape_of(relative: Floats, group: Ints) -> float:
+    """The mean squared over the variance of work within groups: the shape of a gamma distribution."""
+    n = np.bincount(group)
+    total = np.bincount(group, relative)
+    squares = np.bincount(group, relative * relative)
+    some = n > 1
+    mean = total[some] / n[some]
+    spread = np.maximum(squares[some] - n[some] * mean * mean, 0.0)  # n - 1 times the variance
+    top, bottom = float(((n[some] - 1) * mean * mean).sum()), float(spread.sum())
+    return float(np.clip(top / max(bottom, 1e-12), *_SHAPES)) if top > 0 else 1.0
+
+
+def _judged(
+    work: Floats, klass: NDArray[np.integer], endpoint: Ints, mean: Floats, endpoints: int
+) -> Floats:
+    """The log likelihood of these works, by endpoint. Shape (endpoints,). Rows of an endpoint stand together."""
+    if not len(work):
+        return np.zeros(endpoints)
+    begins = np.searchsorted(endpoint, np.arange(endpoints))
+    place = np.arange(len(work)) - begins[endpoint]
+    _, group = np.unique(endpoint * (len(work) // WINDOW + 2) + place // WINDOW, return_inverse=True)
+    relative = np.maximum(work, 0.0) / mean[klass]
+    n = np.bincount(group)
+    centre = np.maximum(np.bincount(group, relative) / n, 1e-9)
+    a = shape_of(relative, group)
+    floored = np.maximum(relative / centre[group], _LEAST)
+    each = a * log(a) - lgamma(a) + (a - 1.0) * np.log(floored) - a * relative / centre[group]
+    each -= np.log(centre[group]) + np.log(mean[klass]) + IMPOSSIBLE * (work < -TOLERANCE_S)
+    return np.bincount(endpoint, each, minlength=endpoints)

@@ -1,0 +1,272 @@
+"""From attempts in order to how each endpoint behaved when: workers, stretches of speed, delays, errors and hangs.
+
+Two passes over the blocks of a recording. `Workers first`: for each number of workers that may be, the waiting is taken
+out and what is left is judged (`models.workers`). `Then stretches`: with the workers known, each endpoint's work against
+its class's mean is cut into stretches of one speed and one share of errors (`models.stretches`), and what is added to
+each answer is told from slowness (`models.delay`). Hangs are found first of all (`models.hangs`): they are no work.
+
+What is routed does not know what a request will cost, so endpoints get like mixes of a class, and the mean of an
+endpoint's work over the class's is its slowness and not its luck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataplane.contract import Floats, Ints, Outcome
+from models import hangs as hanging
+from models.delay import delay_of
+from models.stretches import stretches
+from models.unqueue import GAVE_UP, NO_WORK, WORKED, Busy, Hangs, Unqueued, Visits, unqueue
+from models.workers import MANY, OWN, Evidence, Workers, chosen, class_means, shape_of
+from weirflow.whatif.calibrate_read import Rows, Survey
+
+WAY_SHARE = 0.05
+"""What proxies and wires take beside an endpoint is the least time of any answer, and at most this part of a mean."""
+BIN_TARGET = 6000
+"""Bins by endpoint and block: each holds as few attempts as that allows."""
+FEW = 5
+"""Attempts without waiting: with fewer nothing is said of a delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of the recording is meant: endpoint ids to rows of the fleet, routes to classes."""
+
+    row_of: Ints  # by endpoint id, -1: of no endpoint of this service
+    class_of: Ints  # by route id + 1
+    classes: int
+    usual_s: Floats  # by class: what an attempt takes
+    way_s: float  # that proxies and wires take
+    until_s: float  # end of the recording
+
+    @property
+    def endpoints(self) -> int:
+        """How many rows."""
+        return int(self.row_of.max(initial=-1)) + 1
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """A stretch of one endpoint's time."""
+
+    since_s: float
+    works: float = 0.0
+    work: float = 0.0  # over the class's mean: the sum
+    failed: float = 0.0
+    extra_s: float = 0.0
+    status: int = 503
+    after_s: float = 0.001
+
+
+@dataclass(slots=True, eq=False)
+class Fit:
+    """What the passes came to."""
+
+    workers: Workers
+    delayed: NDArray[np.bool_]  # (E,) whether its delays explain more than none
+    mean_s: Floats  # by class: work at an endpoint of middling speed
+    shape: float
+    pieces: list[list[Piece]] = field(default_factory=list)  # by endpoint
+    hangs: list[list[tuple[float, float]]] = field(default_factory=list)
+    busy: Busy | None = None
+    attempts: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    waited: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    failed: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def way_of(about: Survey) -> float:
+    """What proxies and wires take, beside any endpoint."""
+    some = about.answers > 0
+    if not some.any():
+        return 0.0
+    return float(min(about.least_s, WAY_SHARE * (about.took_s[some] / about.answers[some]).min()))
+
+
+class Block:
+    """The attempts of a block that reached an endpoint, endpoint by endpoint, and what is seen without any queue."""
+
+    def __init__(self, rows: Rows, scope: Scope) -> None:
+        known = (rows.endpoint >= 0) & (rows.endpoint < len(scope.row_of))
+        row = np.where(known, scope.row_of[np.where(known, rows.endpoint, 0)], -1)
+        reached = (row >= 0) & (rows.attempt > 0) & (rows.outcome != Outcome.UNREACHED) & (rows.outcome != Outcome.REJECTED)
+        self.place = np.flatnonzero(reached)  # in `rows`
+        order = np.argsort(row[self.place], kind="stable")
+        self.place = self.place[order]
+        mine = rows.take(self.place)
+        self.endpoint, self.outcome, self.status = row[self.place], mine.outcome, mine.status
+        self.klass = scope.class_of[mine.route + 1]
+        kind = np.full(len(mine), GAVE_UP, np.int8)
+        kind[mine.outcome == Outcome.OK] = WORKED
+        kind[mine.outcome == Outcome.ERROR] = NO_WORK
+        offsets = np.searchsorted(self.endpoint, np.arange(scope.endpoints + 1))
+        self.visits = Visits(offsets.astype(np.int64), mine.at_s, np.maximum(mine.end_s, mine.at_s), kind)
+        self.hangs = hanging.hangs(self.visits, self.klass, scope.usual_s, scope.until_s)
+
+    def delays(self, scope: Scope) -> Floats:
+        """What is added to each attempt's answer, as far as it shows without knowing the workers."""
+        worked = self.visits.kind == WORKED
+        extra_s = np.full(len(self.klass), scope.way_s)
+        if not worked.any():
+            return extra_s
+        came = self.visits.arrival_s
+        took = np.maximum(self.visits.end_s - came - self.stood(came) - scope.way_s, 0.0)
+        mean_s = np.maximum(np.bincount(self.klass[worked], took[worked], minlength=scope.classes), 1e-9)
+        mean_s /= np.maximum(np.bincount(self.klass[worked], minlength=scope.classes), 1)
+        shape = shape_of(took[worked] / mean_s[self.klass[worked]], self.windows(worked))
+        for rows in self._cut(took, mean_s, shape):
+            use = rows[worked[rows]]
+            extra_s[rows] += delay_of(took[use], self.klass[use], mean_s, shape)
+        return extra_s
+
+    def stood(self, since_s: Floats) -> Floats:
+        """For how long each attempt's endpoint hung between that time and its end."""
+        end = self.visits.end_s
+        out = np.zeros(len(end))
+        for e in range(len(self.visits.offsets) - 1):
+            rows = slice(self.visits.offsets[e], self.visits.offsets[e + 1])
+            for h in range(self.hangs.offsets[e], self.hangs.offsets[e + 1]):
+                a, b = self.hangs.from_s[h], self.hangs.to_s[h]
+                out[rows] += np.maximum(np.minimum(end[rows], b) - np.maximum(since_s[rows], a), 0.0)
+        return out
+
+    def windows(self, worked: NDArray[np.bool_]) -> Ints:
+        """Groups of fifty of an endpoint in a row, for `shape_of`."""
+        place = np.cumsum(worked)[worked]
+        return np.asarray(np.unique(self.endpoint[worked] * (len(worked) + 50) + place // 50, return_inverse=True)[1])
+
+    def _cut(self, work: Floats, mean_s: Floats, shape: float) -> list[NDArray[np.intp]]:
+        """Rows of every stretch of every endpoint, by what each attempt worked."""
+        out: list[NDArray[np.intp]] = []
+        for e in range(len(self.visits.offsets) - 1):
+            rows, cuts, size = self.bins(e, work, mean_s, shape)
+            edges = [*(cuts * size).tolist(), len(rows)]
+            out += [rows[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        return out
+
+    def bins(self, e: int, work: Floats, mean_s: Floats, shape: float) -> tuple[NDArray[np.intp], Ints, int]:
+        """The answered attempts of an endpoint, the first bin of every stretch, and how many attempts are in a bin."""
+        kind = self.visits.kind
+        span = np.arange(self.visits.offsets[e], self.visits.offsets[e + 1])
+        rows = span[(kind[span] != GAVE_UP) & ((kind[span] == NO_WORK) | np.isfinite(work[span]))]
+        size = max(1, len(rows) // BIN_TARGET)
+        at = np.arange(0, len(rows), size)
+        if not len(rows):
+            return rows, np.zeros(0, np.int64), size
+        worked = kind[rows] == WORKED
+        relative = np.where(worked, np.maximum(np.nan_to_num(work[rows]), 0.0) / mean_s[self.klass[rows]], 0.0)
+        sums = [np.add.reduceat(v.astype(np.float64), at) for v in (worked, relative, ~worked)]
+        return rows, stretches(*sums, shape), size
+
+
+class Finder:
+    """The first pass: workers, and whose delays are believed."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._plain = Evidence(scope.endpoints, scope.classes)
+        self._late = Evidence(scope.endpoints, scope.classes)
+        self._relative: list[tuple[Floats, Ints]] = []
+
+    def learn(self, block: Block) -> None:
+        """Take in a block."""
+        scope = self._scope
+        extra_s = block.delays(scope)
+        self._plain.learn(block.visits, block.klass, np.full(len(extra_s), scope.way_s), block.hangs)
+        self._late.learn(block.visits, block.klass, extra_s, block.hangs)
+
+    def told(self) -> Fit:
+        """What it comes to."""
+        plain, late = self._plain.log_likelihood, self._late.log_likelihood
+        delayed = late.max(axis=1) > plain.max(axis=1) + OWN
+        workers = chosen(np.where(delayed[:, None], late, plain))
+        index = np.searchsorted(MANY, workers.count)
+        rows = np.arange(len(index))
+        work_s = np.where(delayed[:, None], self._late.work_s[index, rows], self._plain.work_s[index, rows])
+        return Fit(workers, delayed, class_means(work_s, self._plain.works), 1.0)
+
+
+class Cutter:
+    """The second pass: stretches."""
+
+    def __init__(self, scope: Scope, fit: Fit) -> None:
+        self._scope, self.fit = scope, fit
+        fit.busy = Busy.idle(fit.workers.count)
+        fit.pieces = [[] for _ in range(scope.endpoints)]
+        fit.hangs = [[] for _ in range(scope.endpoints)]
+        fit.attempts, fit.waited, fit.failed = (np.zeros(scope.endpoints, np.int64) for _ in range(3))
+        self._shapes: list[float] = []
+
+    def learn(self, block: Block) -> None:
+        """Take in a block, in order."""
+        scope, fit = self._scope, self.fit
+        assert fit.busy is not None
+        extra_s = np.where(fit.delayed[block.endpoint], block.delays(scope), scope.way_s)
+        trial = Busy(*(a.copy() for a in fit.busy))
+        seen = unqueue(block.visits, extra_s, trial, block.hangs)
+        worked = (block.visits.kind == WORKED) & np.isfinite(seen.work_s)
+        if worked.any():
+            relative = np.maximum(seen.work_s[worked], 0.0) / fit.mean_s[block.klass[worked]]
+            fit.shape = shape_of(relative, block.windows(worked))
+        self._count(block, seen)
+        for e in range(scope.endpoints):
+            self._pieces(block, seen, extra_s, e)
+            span = range(block.hangs.offsets[e], block.hangs.offsets[e + 1])
+            fit.hangs[e] += [(float(block.hangs.from_s[h]), float(block.hangs.to_s[h])) for h in span]
+        unqueue(block.visits, self._extra_of(block), fit.busy, block.hangs)
+
+    def _count(self, block: Block, seen: Unqueued) -> None:
+        fit, many = self.fit, self._scope.endpoints
+        fit.attempts += np.bincount(block.endpoint[block.visits.kind != GAVE_UP], minlength=many)
+        fit.waited += np.bincount(block.endpoint[seen.waited], minlength=many)
+        fit.failed += np.bincount(block.endpoint[block.visits.kind == NO_WORK], minlength=many)
+
+    def _pieces(self, block: Block, seen: Unqueued, extra_s: Floats, e: int) -> None:
+        """Cut this block's time of one endpoint, and go on from the pieces before."""
+        fit, kind = self.fit, block.visits.kind
+        rows, cuts, size = block.bins(e, seen.work_s, fit.mean_s, fit.shape)
+        edges = [*(cuts * size).tolist(), len(rows)]
+        when = np.where(kind[rows] == WORKED, seen.begin_s[rows], block.visits.arrival_s[rows])
+        for a, b in zip(edges, edges[1:], strict=False):
+            some = rows[a:b]
+            mine, bad = some[kind[some] == WORKED], some[kind[some] == NO_WORK]
+            since = float(when[a]) if a == 0 else float(when[a - 1] + when[a]) / 2
+            piece = Piece(since, float(len(mine)), extra_s=self._scope.way_s, failed=float(len(bad)))
+            took = np.maximum(seen.work_s[mine], 0.0) + extra_s[mine] - self._scope.way_s
+            free = mine[~seen.waited[mine]]
+            delay = 0.0
+            if fit.delayed[e] and len(free) >= FEW:
+                delay = delay_of(took[~seen.waited[mine]], block.klass[free], fit.mean_s, fit.shape)
+            piece.extra_s += delay
+            piece.work = float((np.maximum(took - delay, 0.0) / fit.mean_s[block.klass[mine]]).sum())
+            if len(bad):
+                piece.status = int(np.bincount(block.status[bad]).argmax())
+                piece.after_s = float(np.median(block.visits.end_s[bad] - block.visits.arrival_s[bad]))
+            _go_on(fit.pieces[e], piece, fit.shape)
+
+    def _extra_of(self, block: Block) -> Floats:
+        """What is added to each answer, by the pieces found."""
+        out = np.full(len(block.klass), self._scope.way_s)
+        for e, pieces in enumerate(self.fit.pieces):
+            rows = slice(block.visits.offsets[e], block.visits.offsets[e + 1])
+            if pieces and self.fit.delayed[e]:
+                since = np.array([p.since_s for p in pieces])
+                at = np.maximum(np.searchsorted(since, block.visits.arrival_s[rows], side="right") - 1, 0)
+                out[rows] = np.array([p.extra_s for p in pieces])[at]
+        return out
+
+
+def _go_on(pieces: list[Piece], new: Piece, shape: float) -> None:
+    """Append a piece, or make the last one longer if there is no telling them apart."""
+    if pieces and abs(pieces[-1].extra_s - new.extra_s) < 1e-3:
+        last = pieces[-1]
+        columns = [np.array([getattr(last, n), getattr(new, n)]) for n in ("works", "work", "failed")]
+        if len(stretches(*columns, shape)) == 1:
+            if new.failed > last.failed:
+                last.status, last.after_s = new.status, new.after_s
+            last.works, last.work, last.failed = (float(c.sum()) for c in columns)
+            return
+    pieces.append(new)
