@@ -2,7 +2,8 @@
 
 Between two answers of an endpoint in a row there is a gap. While requests are open in it, each that is worked on would
 have ended at some rate: one over what its class usually takes, times as much as this endpoint took longer shortly
-before or after. The integral of that rate over the gap is how many answers were due, and none came: with work that is
+before or after. Which ones are worked on is not known yet: those of the slowest class that is open are, for all we
+know, and the others wait behind them. The integral of that rate over the gap is how many answers were due, and none came: with work that is
 exponential the chance of that is e to the minus it. Where more than `DUE` were, the endpoint hung.
 
 The gap ends with the first answer, which is when the hang was over; it began when the first answer was due that did not
@@ -58,7 +59,7 @@ def _of_one(visits: Visits, rows: slice, klass: NDArray[np.integer], usual_s: Fl
     ends = np.sort(end[answered])
     edges = np.concatenate([[came[0]], ends, [max(until_s, ends[-1] if len(ends) else came[0])]])
     before, after = edges[:-1], edges[1:]
-    due = _Due(came, end, rate)
+    due = _Due(came, end, klass[rows], 1.0 / usual_s)
     long = np.flatnonzero((after - before > SHORTEST_S) & (due.upto(after) - due.upto(before) > DUE))
     worked = kind == WORKED
     slow = (end - came)[worked] * rate[worked]
@@ -80,13 +81,18 @@ def _of_one(visits: Visits, rows: slice, klass: NDArray[np.integer], usual_s: Fl
 class _Due:
     """How many answers were due up to a time, at the usual rates."""
 
-    def __init__(self, came: Floats, end: Floats, rate: Floats) -> None:
+    def __init__(self, came: Floats, end: Floats, klass: NDArray[np.integer], rate_of: Floats) -> None:
         at = np.concatenate([came, end])
         order = np.argsort(at, kind="stable")
         self._at = at[order]
-        open_now = np.cumsum(np.concatenate([np.ones(len(came)), -np.ones(len(end))])[order])
-        rates = np.maximum(np.cumsum(np.concatenate([rate, -rate])[order]), 0.0)
-        rates *= np.minimum(AT_ONCE / np.maximum(open_now, 1.0), 1.0)
+        step = np.concatenate([np.ones(len(came)), -np.ones(len(end))])[order]
+        both = np.concatenate([klass, klass])[order]
+        rates, told = np.zeros(len(at)), np.zeros(len(at), np.bool_)
+        for k in np.argsort(rate_of, kind="stable").tolist():  # the slowest first
+            here = np.cumsum(np.where(both == k, step, 0.0)) > 0.5
+            rates[here & ~told] = rate_of[k]
+            told |= here
+        rates *= np.clip(np.cumsum(step), 0.0, AT_ONCE)
         self._upto = np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(self._at))])
 
     def upto(self, at_s: Floats) -> Floats:

@@ -7,11 +7,14 @@ pruned as in PELT (Killick, Fearnhead, Eckley, JASA 2012), finds the cuts whose 
     shape * n * log(mean work)  -  log likelihood of the failures  +  a price for each cut
 
 is least: work is taken for gamma distributed with this shape (its mean squared over its variance), of which only the
-mean changes. The price is the log of how many cuts were possible and a little: so a cut that chance made is rare.
+mean changes. The usual price is the log of how many cuts were possible and a little, so a cut that chance made is rare.
+Where speeds change all the time that is too dear: `price_of` asks the streams themselves, by cutting every second bin
+and judging by the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,14 +35,29 @@ MOST_SHAPE = 25.0
 """Work that varies less is taken for as if it varied by a fifth: a speed that moves by a hundredth is none of interest."""
 
 
-def stretches(works: Floats, work: Floats, failed: Floats, shape: float = 1.0) -> Ints:
+CHEAPER = (1.0, 0.7, 0.5, 0.35, 0.25)
+"""Parts of the usual price that are tried."""
+WORTH = 10.0
+"""Log likelihood by which a lower price must foretell the bins left out better."""
+
+
+def usual_price(bins: int) -> float:
+    """Of a cut, where changes are rare."""
+    return float(SURE + np.log(max(bins, 2)))
+
+
+def stretches(
+    works: Floats, work: Floats, failed: Floats, shape: float = 1.0, price: float | None = None
+) -> Ints:
     """The first bin of every stretch, 0 first. All of shape (B,); `works` and `failed` count. Empty for no bins.
+
+    `price` of a cut: the usual one unless it is given.
 
     >>> stretches(np.ones(60), np.repeat([1.0, 5.0, 1.0], 20), np.zeros(60), 4.0)
     array([ 0, 20, 40])
     """
     out: list[int] = []
-    price = SURE + np.log(max(len(works), 2))
+    price = usual_price(len(works)) if price is None else price
     for at in range(0, len(works), MOST_BINS):
         begin = max(out[-1] if out else 0, at - MOST_BINS)  # the last stretch may go on: its bins are looked at again
         rows = slice(begin, at + MOST_BINS)
@@ -47,6 +65,33 @@ def stretches(works: Floats, work: Floats, failed: Floats, shape: float = 1.0) -
         first = begin == 0 or begin == out[-1]
         out = [c for c in out if c < begin] + [c + begin for c in cuts.tolist() if c > 0 or first]
     return np.array(out, dtype=np.int64)
+
+
+def price_of(streams: Sequence[tuple[Floats, Floats, Floats]], shape: float) -> float:
+    """The price that foretells best: of `works`, `work` and `failed` by stream, as in `stretches`."""
+    usual = usual_price(max((len(s[0]) for s in streams), default=2))
+    best, at = -np.inf, usual
+    for part in CHEAPER:
+        likely = sum(_foretold(works, work, failed, shape, part * usual) for works, work, failed in streams)
+        if likely > best + (WORTH if part < 1.0 else 0.0):
+            best, at = likely, part * usual
+    return at
+
+
+def _foretold(works: Floats, work: Floats, failed: Floats, shape: float, price: float) -> float:
+    """The log likelihood of every second bin by the stretches of the others."""
+    shape = min(shape, MOST_SHAPE)
+    half = len(works) // 2
+    if half < 2:
+        return 0.0
+    even, odd = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
+    cuts = stretches(works[even], work[even], failed[even], shape, price)
+    of = np.searchsorted(cuts, np.arange(half), side="right") - 1
+    n, s = np.bincount(of, works[even]), np.bincount(of, work[even])
+    usual = s.sum() / max(n.sum(), 1.0)
+    mean = (s + usual) / (n + 1.0)  # as if it had seen the usual once: few attempts tell little
+    mean = np.maximum(mean, 1e-9)[of]
+    return float(-shape * (works[odd] * np.log(mean) + work[odd] / mean).sum())
 
 
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dataplane.contract import Floats, Ints, Outcome
 from models import hangs as hanging
 from models.delay import delay_of
-from models.stretches import stretches
+from models.stretches import price_of, stretches
 from models.unqueue import GAVE_UP, NO_WORK, WORKED, Busy, Hangs, Unqueued, Visits, unqueue
 from models.workers import MANY, OWN, Evidence, Workers, chosen, class_means, shape_of
 from weirflow.whatif.calibrate_read import Rows, Survey
@@ -86,6 +86,20 @@ def way_of(about: Survey) -> float:
     return float(min(about.least_s, WAY_SHARE * (about.took_s[some] / about.answers[some]).min()))
 
 
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """Attempts of one endpoint in order, `size` to a bin, and by bin: works, work over the class's mean, failures."""
+
+    rows: NDArray[np.intp]
+    size: int
+    sums: tuple[Floats, Floats, Floats]
+
+    def cut(self, shape: float, price: float | None = None) -> list[NDArray[np.intp]]:
+        """The rows of every stretch."""
+        cuts = (stretches(*self.sums, shape, price) * self.size).tolist()
+        return [self.rows[a:b] for a, b in zip(cuts, [*cuts[1:], len(self.rows)], strict=True)]
+
+
 class Block:
     """The attempts of a block that reached an endpoint, endpoint by endpoint, and what is seen without any queue."""
 
@@ -117,9 +131,10 @@ class Block:
         mean_s = np.maximum(np.bincount(self.klass[worked], took[worked], minlength=scope.classes), 1e-9)
         mean_s /= np.maximum(np.bincount(self.klass[worked], minlength=scope.classes), 1)
         shape = shape_of(took[worked] / mean_s[self.klass[worked]], self.windows(worked))
-        for rows in self._cut(took, mean_s, shape):
-            use = rows[worked[rows]]
-            extra_s[rows] += delay_of(took[use], self.klass[use], mean_s, shape)
+        for e in range(scope.endpoints):
+            for rows in self.bins(e, took, mean_s).cut(shape):
+                use = rows[worked[rows]]
+                extra_s[rows] += delay_of(took[use], self.klass[use], mean_s, shape)
         return extra_s
 
     def stood(self, since_s: Floats) -> Floats:
@@ -138,28 +153,19 @@ class Block:
         place = np.cumsum(worked)[worked]
         return np.asarray(np.unique(self.endpoint[worked] * (len(worked) + 50) + place // 50, return_inverse=True)[1])
 
-    def _cut(self, work: Floats, mean_s: Floats, shape: float) -> list[NDArray[np.intp]]:
-        """Rows of every stretch of every endpoint, by what each attempt worked."""
-        out: list[NDArray[np.intp]] = []
-        for e in range(len(self.visits.offsets) - 1):
-            rows, cuts, size = self.bins(e, work, mean_s, shape)
-            edges = [*(cuts * size).tolist(), len(rows)]
-            out += [rows[a:b] for a, b in zip(edges, edges[1:], strict=False)]
-        return out
-
-    def bins(self, e: int, work: Floats, mean_s: Floats, shape: float) -> tuple[NDArray[np.intp], Ints, int]:
-        """The answered attempts of an endpoint, the first bin of every stretch, and how many attempts are in a bin."""
+    def bins(self, e: int, work: Floats, mean_s: Floats) -> Bins:
+        """The answered attempts of an endpoint, in bins, by what each of them worked."""
         kind = self.visits.kind
         span = np.arange(self.visits.offsets[e], self.visits.offsets[e + 1])
-        rows = span[(kind[span] != GAVE_UP) & ((kind[span] == NO_WORK) | np.isfinite(work[span]))]
+        rows = span[(kind[span] == NO_WORK) | ((kind[span] == WORKED) & np.isfinite(work[span]))]
         size = max(1, len(rows) // BIN_TARGET)
-        at = np.arange(0, len(rows), size)
         if not len(rows):
-            return rows, np.zeros(0, np.int64), size
+            return Bins(rows, size, (np.empty(0),) * 3)
         worked = kind[rows] == WORKED
         relative = np.where(worked, np.maximum(np.nan_to_num(work[rows]), 0.0) / mean_s[self.klass[rows]], 0.0)
-        sums = [np.add.reduceat(v.astype(np.float64), at) for v in (worked, relative, ~worked)]
-        return rows, stretches(*sums, shape), size
+        at = np.arange(0, len(rows), size)
+        works, spent, failed = (np.add.reduceat(v.astype(np.float64), at) for v in (worked, relative, ~worked))
+        return Bins(rows, size, (works, spent, failed))
 
 
 class Finder:
@@ -212,8 +218,12 @@ class Cutter:
             relative = np.maximum(seen.work_s[worked], 0.0) / fit.mean_s[block.klass[worked]]
             fit.shape = shape_of(relative, block.windows(worked))
         self._count(block, seen)
+        # With the delays in it: a stretch is one of delay as well.
+        took = seen.work_s + extra_s - scope.way_s
+        bins = [block.bins(e, took, fit.mean_s) for e in range(scope.endpoints)]
+        price = price_of([b.sums for b in bins], fit.shape)
         for e in range(scope.endpoints):
-            self._pieces(block, seen, extra_s, e)
+            self._pieces(block, seen, took, bins[e].cut(fit.shape, price), e)
             span = range(block.hangs.offsets[e], block.hangs.offsets[e + 1])
             fit.hangs[e] += [(float(block.hangs.from_s[h]), float(block.hangs.to_s[h])) for h in span]
         unqueue(block.visits, self._extra_of(block), fit.busy, block.hangs)
@@ -224,28 +234,25 @@ class Cutter:
         fit.waited += np.bincount(block.endpoint[seen.waited], minlength=many)
         fit.failed += np.bincount(block.endpoint[block.visits.kind == NO_WORK], minlength=many)
 
-    def _pieces(self, block: Block, seen: Unqueued, extra_s: Floats, e: int) -> None:
-        """Cut this block's time of one endpoint, and go on from the pieces before."""
+    def _pieces(self, block: Block, seen: Unqueued, took: Floats, cut: list[NDArray[np.intp]], e: int) -> None:
+        """This block's stretches of one endpoint, which go on from the pieces before."""
         fit, kind = self.fit, block.visits.kind
-        rows, cuts, size = block.bins(e, seen.work_s, fit.mean_s, fit.shape)
-        edges = [*(cuts * size).tolist(), len(rows)]
-        when = np.where(kind[rows] == WORKED, seen.begin_s[rows], block.visits.arrival_s[rows])
-        for a, b in zip(edges, edges[1:], strict=False):
-            some = rows[a:b]
-            mine, bad = some[kind[some] == WORKED], some[kind[some] == NO_WORK]
-            since = float(when[a]) if a == 0 else float(when[a - 1] + when[a]) / 2
-            piece = Piece(since, float(len(mine)), extra_s=self._scope.way_s, failed=float(len(bad)))
-            took = np.maximum(seen.work_s[mine], 0.0) + extra_s[mine] - self._scope.way_s
-            free = mine[~seen.waited[mine]]
-            delay = 0.0
+        when = np.where(kind == WORKED, seen.begin_s, block.visits.arrival_s)
+        last: float | None = None
+        for rows in cut:
+            mine, bad = rows[kind[rows] == WORKED], rows[kind[rows] == NO_WORK]
+            first = float(when[rows[0]])
+            piece = Piece(first if last is None else (last + first) / 2, float(len(mine)), failed=float(len(bad)))
+            last = float(when[rows[-1]])
+            free, delay = mine[~seen.waited[mine]], 0.0
             if fit.delayed[e] and len(free) >= FEW:
-                delay = delay_of(took[~seen.waited[mine]], block.klass[free], fit.mean_s, fit.shape)
-            piece.extra_s += delay
-            piece.work = float((np.maximum(took - delay, 0.0) / fit.mean_s[block.klass[mine]]).sum())
+                delay = delay_of(took[free], block.klass[free], fit.mean_s, fit.shape)
+            piece.extra_s = self._scope.way_s + delay
+            piece.work = float((np.maximum(took[mine] - delay, 0.0) / fit.mean_s[block.klass[mine]]).sum())
             if len(bad):
                 piece.status = int(np.bincount(block.status[bad]).argmax())
                 piece.after_s = float(np.median(block.visits.end_s[bad] - block.visits.arrival_s[bad]))
-            _go_on(fit.pieces[e], piece, fit.shape)
+            _go_on(fit.pieces[e], piece, fit.shape, new_block=rows is cut[0])
 
     def _extra_of(self, block: Block) -> Floats:
         """What is added to each answer, by the pieces found."""
@@ -259,9 +266,9 @@ class Cutter:
         return out
 
 
-def _go_on(pieces: list[Piece], new: Piece, shape: float) -> None:
-    """Append a piece, or make the last one longer if there is no telling them apart."""
-    if pieces and abs(pieces[-1].extra_s - new.extra_s) < 1e-3:
+def _go_on(pieces: list[Piece], new: Piece, shape: float, *, new_block: bool) -> None:
+    """Append a piece; the first of a block makes the last one longer if there is no telling them apart."""
+    if new_block and pieces and abs(pieces[-1].extra_s - new.extra_s) < 1e-3:
         last = pieces[-1]
         columns = [np.array([getattr(last, n), getattr(new, n)]) for n in ("works", "work", "failed")]
         if len(stretches(*columns, shape)) == 1:
