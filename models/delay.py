@@ -1,4 +1,4 @@
-"""A delay that is added to every answer, told apart from slowness: the one shifts a distribution, the other stretches it.
+"""A delay added to every answer, told apart from slowness: the one shifts a distribution, the other stretches it.
 
 Of a stretch of time in which an endpoint behaved alike there are times z, of work and delay, without waiting. Work
 varies as it does elsewhere: gamma distributed with a known shape about its class's mean, at an unknown speed. For a

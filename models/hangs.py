@@ -3,8 +3,8 @@
 Between two answers of an endpoint in a row there is a gap. While requests are open in it, each that is worked on would
 have ended at some rate: one over what its class usually takes, times as much as this endpoint took longer shortly
 before or after. Which ones are worked on is not known yet: those of the slowest class that is open are, for all we
-know, and the others wait behind them. The integral of that rate over the gap is how many answers were due, and none came: with work that is
-exponential the chance of that is e to the minus it. Where more than `DUE` were, the endpoint hung.
+know, and the others wait behind them. The integral of that rate over the gap is how many answers were due, and none
+came: with work that is exponential the chance of that is e to the minus it. Where more than `DUE` were, it hung.
 
 The gap ends with the first answer, which is when the hang was over; it began when the first answer was due that did not
 come. One that lasts to the end of what is known has no end: infinity.
@@ -12,11 +12,13 @@ come. One that lasts to the end of what is known has no end: infinity.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Floats, Ints
-from models.unqueue import GAVE_UP, NO_WORK, WORKED, Hangs, Visits
+from models.base import Floats
+from models.unqueue import NO_WORK, WORKED, Hangs, Visits
 
 DUE = 15.0
 SHORTEST_S = 0.25
@@ -33,14 +35,14 @@ def hangs(visits: Visits, klass: NDArray[np.integer], usual_s: Floats, until_s: 
     `until_s` is the end of what is known.
     """
     offsets = visits.offsets
-    found = [_of_one(visits, slice(a, b), klass, usual_s, until_s) for a, b in zip(offsets, offsets[1:], strict=False)]
+    found = [_of_one(visits, slice(a, b), klass, usual_s, until_s) for a, b in pairwise(offsets)]
     counts = np.concatenate([[0], np.cumsum([len(f) for f in found])]).astype(np.int64)
     both = np.concatenate([*found, np.empty((0, 2))])
     return Hangs(counts, both[:, 0].copy(), both[:, 1].copy())
 
 
 def usual_of(n: Floats, total_s: Floats, squares: Floats) -> Floats:
-    """What an attempt takes, for `hangs`, from count, sum and sum of squares: the mean, or the mean rest if that is more.
+    """What an attempt takes, for `hangs`, from count, sum and sum of squares: its mean, or the mean rest if more.
 
     The mean rest of something under way is half its mean square over its mean; infinity where nothing is known.
     """

@@ -32,7 +32,7 @@ MOST_BINS = 2000
 """Cut at once: what the search costs grows with the square of it. Longer streams are taken in turns of so many."""
 
 MOST_SHAPE = 25.0
-"""Work that varies less is taken for as if it varied by a fifth: a speed that moves by a hundredth is none of interest."""
+"""Work that varies less is taken for as if it varied by a fifth: a speed that moves by a hundredth is of no interest."""
 
 
 CHEAPER = (1.0, 0.7, 0.5, 0.35, 0.25)
@@ -46,9 +46,7 @@ def usual_price(bins: int) -> float:
     return float(SURE + np.log(max(bins, 2)))
 
 
-def stretches(
-    works: Floats, work: Floats, failed: Floats, shape: float = 1.0, price: float | None = None
-) -> Ints:
+def stretches(works: Floats, work: Floats, failed: Floats, shape: float = 1.0, price: float | None = None) -> Ints:
     """The first bin of every stretch, 0 first. All of shape (B,); `works` and `failed` count. Empty for no bins.
 
     `price` of a cut: the usual one unless it is given.

@@ -124,7 +124,7 @@ def class_means(work_s: Floats, works: Floats) -> Floats:
         speed = np.where(done > 0, (works * mean).sum(axis=1) / np.maximum(done, 1e-12), 1.0)
         mean = (work_s * speed[:, None]).sum(axis=0) / np.maximum(works.sum(axis=0), 1.0)
     total = work_s.sum() / max(works.sum(), 1.0)
-    return np.where(known, np.maximum(mean, 1e-9), max(total, 1e-9))
+    return np.asarray(np.where(known, np.maximum(mean, 1e-9), max(total, 1e-9)))
 
 
 def shape_of(relative: Floats, group: Ints) -> float:
@@ -139,9 +139,7 @@ def shape_of(relative: Floats, group: Ints) -> float:
     return float(np.clip(top / max(bottom, 1e-12), *_SHAPES)) if top > 0 else 1.0
 
 
-def _judged(
-    work: Floats, klass: NDArray[np.integer], endpoint: Ints, mean: Floats, endpoints: int
-) -> Floats:
+def _judged(work: Floats, klass: NDArray[np.integer], endpoint: Ints, mean: Floats, endpoints: int) -> Floats:
     """The log likelihood of these works, by endpoint. Shape (endpoints,). Rows of an endpoint stand together."""
     if not len(work):
         return np.zeros(endpoints)
@@ -155,4 +153,4 @@ def _judged(
     floored = np.maximum(relative / centre[group], _LEAST)
     each = a * log(a) - lgamma(a) + (a - 1.0) * np.log(floored) - a * relative / centre[group]
     each -= np.log(centre[group]) + np.log(mean[klass]) + IMPOSSIBLE * (work < -TOLERANCE_S)
-    return np.bincount(endpoint, each, minlength=endpoints)
+    return np.asarray(np.bincount(endpoint, each, minlength=endpoints), dtype=np.float64)

@@ -85,6 +85,15 @@ def run(
             "their picks alone send 1 % of all requests to the one bad endpoint of five, which is the p99.",
         ),
     ] = 99.0,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record",
+            metavar="FOLDER",
+            help="Keep a recording of each run there, for what-if: of Weirflow, and of the policies that a mesh file "
+            "can say, which then run behind a brain that looks on. On real proxies.",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots there.")] = None,
     output: FormOption = Form.TEXT,
@@ -98,6 +107,8 @@ def run(
 
     if not time_scale > 0:
         raise typer.BadParameter("must be above 0", param_hint="--time-scale")
+    if record is not None and engine is Engine.SIMULATED:
+        raise typer.BadParameter("goes with real proxies: --engine envoy", param_hint="--record")
     campaign = Campaign.of(
         scenarios,
         policy or (),
@@ -107,6 +118,7 @@ def run(
         parallel=parallel,
         time_scale=time_scale,
         share_percent=share,
+        record=record,
     )
     made, failure = conduct(campaign, complain)
     if made:

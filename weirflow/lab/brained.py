@@ -27,8 +27,10 @@ from dataplane.simulated.fleet import Floats
 from weirflow.demo import mesh
 from weirflow.demo.processes import PROGRAM, Running, running_on
 from weirflow.lab.peers import SERVICE, UNREACHED, World
-from weirflow.lab.run import SHARE_PERCENT
+from weirflow.lab.run import IN_A_MESH_FILE, SHARE_PERCENT
 from weirflow.lab.scenario import Scenario, TelemetryFault
+
+WEIRFLOW_ITSELF = "weirflow"
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Brained:
     parts: Running
     folder: Path
     told: dict[str, Any]  # the mesh file
+    decides: bool = True  # else a stock policy serves, and the brain looks on
     incidents: list[tuple[float, str, str]] = field(default_factory=list)  # seen when, its id, its first cause
 
     @property
@@ -60,10 +63,12 @@ class Brained:
         self.parts.brain.signal(signal.SIGHUP)
 
     async def shares(self) -> Floats | None:
-        """The adaptive arm's weights; None before the first decision, or when the brain does not answer.
+        """The adaptive arm's weights; None before the first decision, without an answer, or if the brain only looks on.
 
         The incidents that are open are kept as well.
         """
+        if not self.decides:
+            return None
         try:
             decision = await self.parts.brain.decision()
         except (RuntimeError, TimeoutError, aiohttp.ClientError):
@@ -80,18 +85,34 @@ class Brained:
 
 @asynccontextmanager
 async def weirflow(
-    world: World, scenario: Scenario, folder: Path, *, share_percent: float = SHARE_PERCENT, seed: int = 0
+    world: World,
+    scenario: Scenario,
+    folder: Path,
+    *,
+    policy: str = WEIRFLOW_ITSELF,
+    share_percent: float = SHARE_PERCENT,
+    seed: int = 0,
+    recording: Path | None = None,
 ) -> AsyncIterator[Brained]:
-    """A brain and its Envoys, ready; in the end all of them stopped. Errors as `weirflow.demo.processes.running`."""
+    """A brain and its Envoys, ready; in the end all of them stopped. Errors as `weirflow.demo.processes.running`.
+
+    A `policy` of `IN_A_MESH_FILE` serves in mode static, with the brain looking on. `recording`: a folder to record in.
+    """
     told: dict[str, Any] = {}
 
     def document(xds_port: int, admin_port: int) -> dict[str, Any]:
         told.update(mesh_file(world, scenario, share_percent, xds_port, admin_port))
+        if policy in IN_A_MESH_FILE:
+            kind, scan = IN_A_MESH_FILE[policy]
+            told["services"][0] |= {"policy": kind} | ({"full_scan": True} if scan else {})
+            told["adaptive"]["mode"] = "static"
+        if recording is not None:
+            told["recording"] = {"folder": str(recording.absolute())}
         return told
 
     nodes = {f"node-{n}": 1 for n in range(world.nodes)}
     async with running_on(folder, document, nodes, program=program(world, scenario.telemetry, folder, seed)) as parts:
-        yield Brained(world, scenario, parts, folder, told)
+        yield Brained(world, scenario, parts, folder, told, policy not in IN_A_MESH_FILE)
 
 
 def mesh_file(world: World, scenario: Scenario, share_percent: float, xds_port: int, admin_port: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -44,6 +45,7 @@ class Campaign:
     parallel: int = 1
     time_scale: float = 1.0
     share_percent: float = SHARE_PERCENT
+    record: Path | None = None  # where to keep recordings of runs on real Envoy
 
     @classmethod
     def of(
@@ -124,6 +126,7 @@ async def _on_envoy(campaign: Campaign, note: Callable[[Run], None]) -> None:
                 seed,
                 time_scale=campaign.time_scale,
                 share_percent=campaign.share_percent,
+                record=campaign.record,
             )
         ]
         await run_all(todo, parallel=campaign.parallel, on_run=note)

@@ -18,7 +18,7 @@ from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
 from weirflow.lab.bounds import topology_at
 from weirflow.lab.draw import end_s
 from weirflow.lab.peers import SERVICE, UNREACHED
-from weirflow.lab.run import SHARE_PERCENT, WEIRFLOW
+from weirflow.lab.run import IN_A_MESH_FILE, SHARE_PERCENT, WEIRFLOW
 from weirflow.lab.simulate import wire_of
 from weirflow.recording import Recorder, RecordingError
 
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     from dataplane.contract import Event, Telemetry, Topology
     from dataplane.simulated.fleet import Fate, Fleet, Trace
     from weirflow.lab.scenario import Scenario
-
-IN_A_MESH_FILE = {
-    "least_request": ("LEAST_REQUEST", False),
-    "full_scan": ("LEAST_REQUEST", True),
-    "round_robin": ("ROUND_ROBIN", False),
-    "random": ("RANDOM", False),
-}
-"""The stock policies that a mesh file can say: `policy` and `full_scan` of the service."""
 
 
 class Heard:

@@ -45,6 +45,13 @@ WEIRFLOW = {"weirflow": "Weirflow, adaptive"}
 SHARE_PERCENT = 99.0
 """Of the traffic on Weirflow's adaptive arm. The static rules send the rest as ever: at 95, one bad endpoint of five
 would get 1 % of all requests from them alone, and that would be the p99."""
+IN_A_MESH_FILE = {
+    "least_request": ("LEAST_REQUEST", False),
+    "full_scan": ("LEAST_REQUEST", True),
+    "round_robin": ("ROUND_ROBIN", False),
+    "random": ("RANDOM", False),
+}
+"""The stock policies that a mesh file can say: `policy` and `full_scan` of its service."""
 PICKS = STOCK | TOLD | WEIRFLOW
 """What runs on real Envoy unless somebody asks for others."""
 POLICIES = STOCK | TOLD | LIMITING | WEIRFLOW

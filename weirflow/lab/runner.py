@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from dataplane.simulated.fleet import Fate, Fleet, Ints, Trace
+from weirflow.lab import kept
 from weirflow.lab.brained import Brained, weirflow
 from weirflow.lab.client import Client
 from weirflow.lab.draw import draw, end_s
 from weirflow.lab.endpoints import Endpoints
 from weirflow.lab.overhead import LEAD_S, Watch, idle_run, refusal
 from weirflow.lab.peers import Proxies, World, stock
-from weirflow.lab.run import SHARE_PERCENT, WEIRFLOW, Run, Seen, Weights
+from weirflow.lab.run import IN_A_MESH_FILE, SHARE_PERCENT, WEIRFLOW, Run, Seen, Weights
 from weirflow.lab.scenario import Scenario
 
 WEIGHTS_EVERY_S = 1.0
@@ -42,6 +43,14 @@ class Job:
     fleet: Fleet
     trace: Trace
     share_percent: float = SHARE_PERCENT
+    record: Path | None = None  # where to keep recordings
+
+    @property
+    def kept(self) -> Path | None:
+        """This run's own folder there; None when nothing is recorded, or the policy cannot be had through the brain."""
+        if self.record is None or not (self.policy in WEIRFLOW or self.policy in IN_A_MESH_FILE):
+            return None
+        return self.record / kept.name_of(self.scenario.name, self.policy, self.nodes, self.seed)
 
 
 def jobs(
@@ -52,12 +61,13 @@ def jobs(
     *,
     time_scale: float = 1.0,
     share_percent: float = SHARE_PERCENT,
+    record: Path | None = None,
 ) -> list[Job]:
     """The runs of one seed, in the order to make them: forwards for an even seed, backwards for an odd one."""
     fleet, trace = draw(scenario, np.random.default_rng(seed), nodes, time_scale=time_scale)  # noqa: TID251 - a driver
     scenario = _scaled(scenario, time_scale)
     order = policies[::-1] if seed % 2 else policies
-    return [Job(scenario, p, nodes, seed, i, fleet, trace, share_percent) for i, p in enumerate(order)]
+    return [Job(scenario, p, nodes, seed, i, fleet, trace, share_percent, record) for i, p in enumerate(order)]
 
 
 def _scaled(scenario: Scenario, by: float) -> Scenario:
@@ -132,7 +142,7 @@ async def run_one(job: Job, idle: Mapping[str, float]) -> Run:
             met = await endpoints.ended(len(job.trace))
             incidents = _incidents(proxies, start)
             overhead = {**idle, **watch.end(), "client_late_s": seen.late_s, "timers_late_s": met.late_s}
-    return Run(
+    run = Run(
         job.scenario,
         job.policy,
         job.nodes,
@@ -147,11 +157,14 @@ async def run_one(job: Job, idle: Mapping[str, float]) -> Run:
         refusal(overhead, float(np.median(job.trace.demand_s)) if len(job.trace) else 0.0),
         incidents,
     )
+    if job.kept is not None:
+        kept.keep(run, job.kept)
+    return run
 
 
 def _incidents(proxies: Proxies, start: float) -> tuple[Seen, ...] | None:
     """What the brain told of; None where there is none."""
-    if not isinstance(proxies, Brained):
+    if not isinstance(proxies, Brained) or not proxies.decides:
         return None
     return tuple(Seen(at - start, number, cause) for at, number, cause in proxies.incidents)
 
@@ -163,8 +176,9 @@ def _located(fate: Fate, endpoint: Ints) -> Fate:
 
 @asynccontextmanager
 async def _proxies(job: Job, world: World, folder: Path) -> AsyncIterator[Proxies]:
-    if job.policy in WEIRFLOW:
-        async with weirflow(world, job.scenario, folder, share_percent=job.share_percent, seed=job.seed) as brained:
+    if job.policy in WEIRFLOW or job.kept is not None:
+        told: dict[str, Any] = {"policy": job.policy, "share_percent": job.share_percent, "seed": job.seed}
+        async with weirflow(world, job.scenario, folder, recording=job.kept, **told) as brained:
             yield brained
     else:
         async with stock(job.policy, world, folder) as plain:

@@ -166,10 +166,10 @@ def _classes(about: Survey, routes: tuple[str, ...]) -> tuple[tuple[str, ...], I
 
 def _usual(about: Survey, class_of: Ints, classes: int) -> Floats:
     """What an attempt of each class takes, for who looks for hangs."""
-    sums = [
+    n, total, squares = (
         np.bincount(class_of[: len(v)], v, minlength=classes) for v in (about.answers, about.took_s, about.squares)
-    ]
-    return usual_of(*sums)
+    )
+    return usual_of(n, total, squares)
 
 
 def _nodes(moves: list[tuple[float, Topology]]) -> tuple[tuple[str, ...], Ints]:
@@ -182,7 +182,6 @@ def _nodes(moves: list[tuple[float, Topology]]) -> tuple[tuple[str, ...], Ints]:
 
 def _trust(fit: Fit, fleet: Fleet, lasted_s: float) -> Trust:
     n = np.maximum(fit.attempts, 1)
-    assert fit.busy is not None
     return Trust(
         attempts=fit.attempts,
         busy_share=np.minimum(fit.busy.busy_s / max(lasted_s, 1e-9), 1.0),
@@ -196,4 +195,3 @@ def _half_width(share: Floats, n: Ints) -> Floats:
     """Of the 95 % interval of a share (Wilson 1927)."""
     z2 = 1.96**2
     return np.asarray(1.96 * np.sqrt(share * (1 - share) / n + z2 / (4.0 * n * n)) / (1 + z2 / n))
-

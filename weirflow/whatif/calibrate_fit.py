@@ -1,9 +1,9 @@
 """From attempts in order to how each endpoint behaved when: workers, stretches of speed, delays, errors and hangs.
 
-Two passes over the blocks of a recording. `Workers first`: for each number of workers that may be, the waiting is taken
-out and what is left is judged (`models.workers`). `Then stretches`: with the workers known, each endpoint's work against
-its class's mean is cut into stretches of one speed and one share of errors (`models.stretches`), and what is added to
-each answer is told from slowness (`models.delay`). Hangs are found first of all (`models.hangs`): they are no work.
+Two passes over the blocks of a recording. First the workers: for each number that may be, the waiting is taken out and
+what is left is judged (`models.workers`). Then stretches: with the workers known, each endpoint's work against its
+class's mean is cut into stretches of one speed and one share of errors (`models.stretches`), and what is added to each
+answer is told from slowness (`models.delay`). Hangs are found first of all (`models.hangs`): they are no work.
 
 What is routed does not know what a request will cost, so endpoints get like mixes of a class, and the mean of an
 endpoint's work over the class's is its slowness and not its luck.
@@ -11,7 +11,7 @@ endpoint's work over the class's is its slowness and not its luck.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from dataplane.contract import Floats, Ints, Outcome
 from models import hangs as hanging
 from models.delay import delay_of
 from models.stretches import price_of, stretches
-from models.unqueue import GAVE_UP, NO_WORK, WORKED, Busy, Hangs, Unqueued, Visits, unqueue
+from models.unqueue import GAVE_UP, NO_WORK, WORKED, Busy, Unqueued, Visits, unqueue
 from models.workers import MANY, OWN, Evidence, Workers, chosen, class_means, shape_of
 from weirflow.whatif.calibrate_read import Rows, Survey
 
@@ -62,20 +62,22 @@ class Piece:
     after_s: float = 0.001
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Fit:
     """What the passes came to."""
 
     workers: Workers
     delayed: NDArray[np.bool_]  # (E,) whether its delays explain more than none
     mean_s: Floats  # by class: work at an endpoint of middling speed
-    shape: float
-    pieces: list[list[Piece]] = field(default_factory=list)  # by endpoint
-    hangs: list[list[tuple[float, float]]] = field(default_factory=list)
-    busy: Busy | None = None
-    attempts: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    waited: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    failed: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    shape: float = 1.0  # of work about it
+
+    def __post_init__(self) -> None:
+        """What the second pass fills in, by endpoint."""
+        many = len(self.delayed)
+        self.pieces: list[list[Piece]] = [[] for _ in range(many)]
+        self.hangs: list[list[tuple[float, float]]] = [[] for _ in range(many)]
+        self.busy = Busy.idle(self.workers.count)
+        self.attempts, self.waited, self.failed = (np.zeros(many, np.int64) for _ in range(3))
 
 
 def way_of(about: Survey) -> float:
@@ -106,7 +108,9 @@ class Block:
     def __init__(self, rows: Rows, scope: Scope) -> None:
         known = (rows.endpoint >= 0) & (rows.endpoint < len(scope.row_of))
         row = np.where(known, scope.row_of[np.where(known, rows.endpoint, 0)], -1)
-        reached = (row >= 0) & (rows.attempt > 0) & (rows.outcome != Outcome.UNREACHED) & (rows.outcome != Outcome.REJECTED)
+        reached = (
+            (row >= 0) & (rows.attempt > 0) & (rows.outcome != Outcome.UNREACHED) & (rows.outcome != Outcome.REJECTED)
+        )
         self.place = np.flatnonzero(reached)  # in `rows`
         order = np.argsort(row[self.place], kind="stable")
         self.place = self.place[order]
@@ -175,7 +179,6 @@ class Finder:
         self._scope = scope
         self._plain = Evidence(scope.endpoints, scope.classes)
         self._late = Evidence(scope.endpoints, scope.classes)
-        self._relative: list[tuple[Floats, Ints]] = []
 
     def learn(self, block: Block) -> None:
         """Take in a block."""
@@ -192,7 +195,7 @@ class Finder:
         index = np.searchsorted(MANY, workers.count)
         rows = np.arange(len(index))
         work_s = np.where(delayed[:, None], self._late.work_s[index, rows], self._plain.work_s[index, rows])
-        return Fit(workers, delayed, class_means(work_s, self._plain.works), 1.0)
+        return Fit(workers, delayed, class_means(work_s, self._plain.works))
 
 
 class Cutter:
@@ -200,16 +203,10 @@ class Cutter:
 
     def __init__(self, scope: Scope, fit: Fit) -> None:
         self._scope, self.fit = scope, fit
-        fit.busy = Busy.idle(fit.workers.count)
-        fit.pieces = [[] for _ in range(scope.endpoints)]
-        fit.hangs = [[] for _ in range(scope.endpoints)]
-        fit.attempts, fit.waited, fit.failed = (np.zeros(scope.endpoints, np.int64) for _ in range(3))
-        self._shapes: list[float] = []
 
     def learn(self, block: Block) -> None:
         """Take in a block, in order."""
         scope, fit = self._scope, self.fit
-        assert fit.busy is not None
         extra_s = np.where(fit.delayed[block.endpoint], block.delays(scope), scope.way_s)
         trial = Busy(*(a.copy() for a in fit.busy))
         seen = unqueue(block.visits, extra_s, trial, block.hangs)
@@ -270,10 +267,10 @@ def _go_on(pieces: list[Piece], new: Piece, shape: float, *, new_block: bool) ->
     """Append a piece; the first of a block makes the last one longer if there is no telling them apart."""
     if new_block and pieces and abs(pieces[-1].extra_s - new.extra_s) < 1e-3:
         last = pieces[-1]
-        columns = [np.array([getattr(last, n), getattr(new, n)]) for n in ("works", "work", "failed")]
-        if len(stretches(*columns, shape)) == 1:
+        works, work, failed = (np.array([getattr(p, n) for p in (last, new)]) for n in ("works", "work", "failed"))
+        if len(stretches(works, work, failed, shape)) == 1:
             if new.failed > last.failed:
                 last.status, last.after_s = new.status, new.after_s
-            last.works, last.work, last.failed = (float(c.sum()) for c in columns)
+            last.works, last.work, last.failed = float(works.sum()), float(work.sum()), float(failed.sum())
             return
     pieces.append(new)

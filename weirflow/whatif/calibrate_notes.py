@@ -38,7 +38,9 @@ def of(
         yield f"hardly tried, so hardly known: {', '.join(rare)}"
     yield "endpoints serve in the order of arrival; one that shares its workers among all is not told from it"
     if about.skewed:
-        clocks = ", ".join(f"{world.nodes[n]} by {-about.offset_s[n]:+.2f} s" for n in about.skewed if n in about.offset_s)
+        clocks = ", ".join(
+            f"{world.nodes[n]} by {-about.offset_s[n]:+.2f} s" for n in about.skewed if n in about.offset_s
+        )
         yield f"clocks were ahead, and are put right: {clocks}"
     if UNKNOWN_ROUTE in world.classes:
         yield "some requests name no route; they are taken for a class of their own"

@@ -184,14 +184,10 @@ def _rows(c: dict[str, Any], about: Survey, started: float) -> Rows:
         if node < len(offsets):
             offsets[node] = offset
     at_s = c["started_s"] + offsets[c["node_id"]] - started
-    return Rows(
-        at_s,
-        at_s + c["duration_s"].astype(np.float64),
-        c["felt_s"].astype(np.float64),
-        *(c[name].astype(np.int64) for name in ("endpoint_id", "node_id", "route_id", "outcome_id")),
-        c["arm_id"] == 1,
-        *(c[name].astype(np.int64) for name in ("status", "attempt")),
-    )
+    ids = {name: c[f"{name}_id"].astype(np.int64) for name in ("endpoint", "node", "route", "outcome")}
+    more = {name: c[name].astype(np.int64) for name in ("status", "attempt")}
+    end_s, felt_s = at_s + c["duration_s"].astype(np.float64), c["felt_s"].astype(np.float64)
+    return Rows(at_s, end_s, felt_s, adaptive=c["arm_id"] == 1, **ids, **more)
 
 
 def _ordered(rows: Rows) -> Rows:

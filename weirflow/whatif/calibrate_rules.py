@@ -1,4 +1,4 @@
-"""The static rules of a recording as the simulated mesh obeys them, and what had to be assumed where it tells of none."""
+"""The static rules of a recording as the simulated mesh obeys them, and what is assumed where it tells of none."""
 
 from __future__ import annotations
 

@@ -39,11 +39,10 @@ class Known:
 
     def learn(self, klass: Ints, demand_s: Floats) -> None:
         """Take in measured demands."""
-        for k in range(len(self.demands_s), int(klass.max(initial=-1)) + 1):
-            self.demands_s.append(np.empty(0))
-            self._step.append(1)
-            self._next.append(0)
-            assert k < len(self.demands_s)
+        more = max(int(klass.max(initial=-1)) + 1 - len(self.demands_s), 0)
+        self.demands_s += [np.empty(0)] * more
+        self._step += [1] * more
+        self._next += [0] * more
         for k in np.unique(klass).tolist():
             mine = demand_s[klass == k]
             self.demands_s[k] = np.concatenate([self.demands_s[k], mine[self._next[k] :: self._step[k]]])

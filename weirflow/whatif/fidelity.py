@@ -56,7 +56,8 @@ class Spread:
     def seen(self, requests: int, good: int) -> Seen:
         """With how many were asked, and how many answered well."""
         failed = 1.0 - good / requests if requests else 0.0
-        return Seen(requests, *(self.quantile_s(q) for q in (0.5, 0.9, 0.99)), max(failed, 0.0))
+        p50_s, p90_s, p99_s = (self.quantile_s(q) for q in (0.5, 0.9, 0.99))
+        return Seen(requests, p50_s, p90_s, p99_s, max(failed, 0.0))
 
 
 def seen_of(latency_s: Floats, ok: Bools) -> Seen:
@@ -89,8 +90,8 @@ WORST = Fidelity(0.15, 0.2, 0.3, 0.03)
 
 def compared(recorded: Seen, simulated: Seen) -> Fidelity:
     """How far off."""
-    off = (getattr(simulated, n) / getattr(recorded, n) - 1.0 for n in ("p50_s", "p90_s", "p99_s"))
-    return Fidelity(*off, simulated.failed_share - recorded.failed_share)
+    p50, p90, p99 = (getattr(simulated, n) / getattr(recorded, n) - 1.0 for n in ("p50_s", "p90_s", "p99_s"))
+    return Fidelity(p50, p90, p99, simulated.failed_share - recorded.failed_share)
 
 
 def self_check(world: World, *, seed: int = 0) -> Fidelity:
@@ -118,9 +119,7 @@ def rerun(world: World, policy: str, *, seed: int = 0, settings: Settings | None
     if policy != WEIRFLOW:
         rhythm = replace(rhythm, flush_s=inf, report_s=inf)
     start = topology(world, 0.0)
-    mesh = FleetMesh(
-        start, world.fleet, trace, random, policy=static, rhythm=rhythm, limit=world.rules.max_requests
-    )
+    mesh = FleetMesh(start, world.fleet, trace, random, policy=static, rhythm=rhythm, limit=world.rules.max_requests)
     brain = Brain(start, told) if policy == WEIRFLOW else None
 
     def move(there: Topology) -> None:
