@@ -65,6 +65,7 @@ class Evidence:
         cell = endpoint[worked] * self.classes + klass[worked]
         size = self.endpoints * self.classes
         self.works += np.bincount(cell, minlength=size).reshape(self.works.shape)
+        kind, group = klass[worked], _windows(endpoint[worked], self.endpoints)
         for i, c in enumerate(MANY.tolist()):
             found = unqueue(visits, extra_s, self._busy[i], hangs)
             work = found.work_s[worked]
@@ -72,7 +73,7 @@ class Evidence:
             alike = slice(i, None if not found.waited.any() else i + 1)  # where nobody waits, more change nothing
             self.work_s[alike] += sums
             mean = class_means(self.work_s[i], self.works)
-            judged = _judged(work, klass[worked], endpoint[worked], mean, self.endpoints)
+            judged = _judged(work, mean[kind], endpoint[worked], group, self.endpoints)
             self.log_likelihood[:, alike] += judged[:, None]
             if alike.stop is None:
                 self._follow(i, c)
@@ -139,18 +140,25 @@ def shape_of(relative: Floats, group: Ints) -> float:
     return float(np.clip(top / max(bottom, 1e-12), *_SHAPES)) if top > 0 else 1.0
 
 
-def _judged(work: Floats, klass: NDArray[np.integer], endpoint: Ints, mean: Floats, endpoints: int) -> Floats:
-    """The log likelihood of these works, by endpoint. Shape (endpoints,). Rows of an endpoint stand together."""
+def _windows(endpoint: Ints, endpoints: int) -> Ints:
+    """Groups of `WINDOW` of an endpoint in a row. Rows of an endpoint stand together, in order."""
+    if not len(endpoint):
+        return np.zeros(0, np.int64)
+    begins = np.searchsorted(endpoint, np.arange(endpoints))
+    place = np.arange(len(endpoint)) - begins[endpoint]
+    first = (place % WINDOW == 0).astype(np.int64)
+    return np.asarray(np.cumsum(first) - 1)
+
+
+def _judged(work: Floats, mean_s: Floats, endpoint: Ints, group: Ints, endpoints: int) -> Floats:
+    """The log likelihood of these works, by endpoint. Shape (endpoints,). `mean_s` is of each one's class."""
     if not len(work):
         return np.zeros(endpoints)
-    begins = np.searchsorted(endpoint, np.arange(endpoints))
-    place = np.arange(len(work)) - begins[endpoint]
-    _, group = np.unique(endpoint * (len(work) // WINDOW + 2) + place // WINDOW, return_inverse=True)
-    relative = np.maximum(work, 0.0) / mean[klass]
+    relative = np.maximum(work, 0.0) / mean_s
     n = np.bincount(group)
     centre = np.maximum(np.bincount(group, relative) / n, 1e-9)
     a = shape_of(relative, group)
-    floored = np.maximum(relative / centre[group], _LEAST)
-    each = a * log(a) - lgamma(a) + (a - 1.0) * np.log(floored) - a * relative / centre[group]
-    each -= np.log(centre[group]) + np.log(mean[klass]) + IMPOSSIBLE * (work < -TOLERANCE_S)
+    against = relative / centre[group]
+    each = a * log(a) - lgamma(a) + (a - 1.0) * np.log(np.maximum(against, _LEAST)) - a * against
+    each -= np.log(centre)[group] + np.log(mean_s) + IMPOSSIBLE * (work < -TOLERANCE_S)
     return np.asarray(np.bincount(endpoint, each, minlength=endpoints), dtype=np.float64)

@@ -167,7 +167,8 @@ def _classes(about: Survey, routes: tuple[str, ...]) -> tuple[tuple[str, ...], I
 def _usual(about: Survey, class_of: Ints, classes: int) -> Floats:
     """What an attempt of each class takes, for who looks for hangs."""
     n, total, squares = (
-        np.bincount(class_of[: len(v)], v, minlength=classes) for v in (about.answers, about.took_s, about.squares)
+        np.asarray(np.bincount(class_of[: len(v)], v, minlength=classes), np.float64)
+        for v in (about.answers, about.took_s, about.squares)
     )
     return usual_of(n, total, squares)
 

@@ -11,6 +11,7 @@ endpoint's work over the class's is its slowness and not its luck.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ from weirflow.whatif.calibrate_read import Rows, Survey
 
 WAY_SHARE = 0.05
 """What proxies and wires take beside an endpoint is the least time of any answer, and at most this part of a mean."""
-BIN_TARGET = 6000
+BIN_TARGET = 2000
 """Bins by endpoint and block: each holds as few attempts as that allows."""
 FEW = 5
 """Attempts without waiting: with fewer nothing is said of a delay."""
@@ -178,24 +179,26 @@ class Finder:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._plain = Evidence(scope.endpoints, scope.classes)
-        self._late = Evidence(scope.endpoints, scope.classes)
+        self._late: Evidence | None = None  # with the delays that seem to be there, once there are any
 
     def learn(self, block: Block) -> None:
         """Take in a block."""
-        scope = self._scope
-        extra_s = block.delays(scope)
-        self._plain.learn(block.visits, block.klass, np.full(len(extra_s), scope.way_s), block.hangs)
-        self._late.learn(block.visits, block.klass, extra_s, block.hangs)
+        extra_s = block.delays(self._scope)
+        if self._late is None and (extra_s > self._scope.way_s).any():
+            self._late = deepcopy(self._plain)
+        for evidence, extra in ((self._plain, np.full(len(extra_s), self._scope.way_s)), (self._late, extra_s)):
+            if evidence is not None:
+                evidence.learn(block.visits, block.klass, extra, block.hangs)
 
     def told(self) -> Fit:
         """What it comes to."""
-        plain, late = self._plain.log_likelihood, self._late.log_likelihood
-        delayed = late.max(axis=1) > plain.max(axis=1) + OWN
-        workers = chosen(np.where(delayed[:, None], late, plain))
-        index = np.searchsorted(MANY, workers.count)
-        rows = np.arange(len(index))
-        work_s = np.where(delayed[:, None], self._late.work_s[index, rows], self._plain.work_s[index, rows])
-        return Fit(workers, delayed, class_means(work_s, self._plain.works))
+        plain, late = self._plain, self._late or self._plain
+        delayed = late.log_likelihood.max(axis=1) > plain.log_likelihood.max(axis=1) + OWN
+        either = delayed[:, None]
+        workers = chosen(np.where(either, late.log_likelihood, plain.log_likelihood))
+        index, rows = np.searchsorted(MANY, workers.count), np.arange(len(delayed))
+        work_s = np.where(either, late.work_s[index, rows], plain.work_s[index, rows])
+        return Fit(workers, delayed, class_means(work_s, plain.works))
 
 
 class Cutter:
@@ -207,7 +210,9 @@ class Cutter:
     def learn(self, block: Block) -> None:
         """Take in a block, in order."""
         scope, fit = self._scope, self.fit
-        extra_s = np.where(fit.delayed[block.endpoint], block.delays(scope), scope.way_s)
+        extra_s = np.full(len(block.klass), scope.way_s)
+        if fit.delayed.any():
+            extra_s = np.where(fit.delayed[block.endpoint], block.delays(scope), scope.way_s)
         trial = Busy(*(a.copy() for a in fit.busy))
         seen = unqueue(block.visits, extra_s, trial, block.hangs)
         worked = (block.visits.kind == WORKED) & np.isfinite(seen.work_s)

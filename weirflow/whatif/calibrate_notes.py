@@ -53,5 +53,5 @@ def of(
         yield "the recorded brain began with what it had learned before; a simulated one begins knowing nothing"
     if story.commands or story.reconfigured:
         yield "operators' commands and new settings during the recording are not followed: those of its start hold"
-    for fault in faults:
+    for fault in dict.fromkeys(map(str, faults)):
         yield f"passed over: {fault}"

@@ -172,6 +172,19 @@ def _felt(part: ClosedPart, about: Survey, started: float, faults: list[Recordin
     return _rows(c | {"endpoint_id": zero - 1, "attempt": zero, "felt_s": c["duration_s"]}, about, started)
 
 
+def felt(recording: Recording, service: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """When each request began, how long its user waited, and whether the answer was good; as the proxies log it."""
+    about = survey(recording, service, [])
+    parts = []
+    for rows in blocks(recording, about):
+        ended = rows.take((rows.outcome == Outcome.OK) | (rows.attempt == 0))
+        parts.append((ended.end_s - ended.felt_s, ended.felt_s, ended.outcome == Outcome.OK))
+    if not parts:
+        return np.empty(0), np.empty(0), np.empty(0, np.bool_)
+    at_s, waited_s, good = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return at_s, waited_s, good
+
+
 def _columns(table: Any, service: int) -> dict[str, Any]:
     columns = {name: table.column(name).to_numpy() for name in _WANTED}
     mine = (columns["service_id"] == service) & np.isfinite(columns["started_s"]) & np.isfinite(columns["duration_s"])

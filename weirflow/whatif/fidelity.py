@@ -101,8 +101,9 @@ def self_check(world: World, *, seed: int = 0) -> Fidelity:
 
 
 def in_force(world: World) -> str:
-    """What picked for most recorded requests: `WEIRFLOW`, or the static policy."""
-    return WEIRFLOW if world.adaptive_share > 0.5 else world.rules.policy
+    """What picked while it was recorded: `WEIRFLOW` where the brain was to apply what it decides, or the static policy."""
+    mode = world.settings.modes.get(world.service, world.settings.mode)
+    return WEIRFLOW if mode is Mode.ADAPTIVE else world.rules.policy
 
 
 def rerun(world: World, policy: str, *, seed: int = 0, settings: Settings | None = None) -> tuple[Trace, Fate]:
