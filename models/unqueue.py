@@ -132,7 +132,7 @@ def _unqueue(
                     begin_s[i] = begin
                     usual = 0.0 if np.isnan(usual_s[e]) else usual_s[e]
                     least[w] = end_s[i]
-                    free[w] = max(end_s[i], begin + usual)
+                    free[w] = end_s[i] + usual  # who works for long has as much before him as ever
                     _note_busy(e, begin, free[w], until_s, busy_s)
                 continue
             served = max(end_s[i] - extra_s[i], came)

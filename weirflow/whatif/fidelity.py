@@ -101,7 +101,7 @@ def self_check(world: World, *, seed: int = 0) -> Fidelity:
 
 
 def in_force(world: World) -> str:
-    """What picked while it was recorded: `WEIRFLOW` where the brain was to apply what it decides, or the static policy."""
+    """What picked while it was recorded: `WEIRFLOW` where the brain was to apply its plans, or the static policy."""
     mode = world.settings.modes.get(world.service, world.settings.mode)
     return WEIRFLOW if mode is Mode.ADAPTIVE else world.rules.policy
 
