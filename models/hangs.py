@@ -71,10 +71,11 @@ def _of_one(visits: Visits, rows: slice, klass: NDArray[np.integer], usual_s: Fl
     for g in long.tolist():
         k = int(np.searchsorted(sorted_ends, before[g], side="right"))
         j = int(np.searchsorted(came_worked, after[g]))
-        near = [s.mean() for s in (slow_by_end[max(0, k - NEAR) : k], slow[j : j + NEAR]) if len(s)]
-        slower = max([1.0, *near])
-        if (due.upto(after[g : g + 1]) - due.upto(before[g : g + 1]))[0] / slower > DUE:
-            missed = due.when(float(due.upto(before[g : g + 1])[0]) + slower)
+        near = [float(s.mean()) if len(s) else np.nan for s in (slow_by_end[max(0, k - NEAR) : k], slow[j : j + NEAR])]
+        slower = float(np.nanmax([1.0, *near]))
+        since = float(due.upto(before[g : g + 1])[0])
+        if (float(due.upto(after[g : g + 1])[0]) - since) / slower > DUE:
+            missed = due.when(since + (near[0] if np.isfinite(near[0]) else 1.0))
             lasts = g == len(after) - 1  # no answer ends the last gap
             out.append((min(missed, float(after[g])), np.inf if lasts else float(after[g])))
     return np.array(out, dtype=np.float64).reshape(-1, 2)

@@ -78,9 +78,7 @@ def test_a_hang_is_no_work_and_nothing_begins_in_it(
 
 
 @given(ENDPOINT_TIMES, st.integers(1, 4), st.integers(1, 40))
-def test_a_delay_of_the_answer_holds_no_worker(
-    attempts: list[tuple[int, int, bool]], workers: int, delay: int
-) -> None:
+def test_a_delay_of_the_answer_holds_no_worker(attempts: list[tuple[int, int, bool]], workers: int, delay: int) -> None:
     arrival = np.cumsum([gap for gap, _, _ in attempts]) / 8
     work = np.array([w for _, w, _ in attempts]) / 8
     served = serve(arrival, work, workers, extra_s=delay / 8)
@@ -89,9 +87,7 @@ def test_a_delay_of_the_answer_holds_no_worker(
 
 
 @given(ENDPOINT_TIMES, st.integers(1, 4), st.integers(0, 60))
-def test_a_walk_in_two_goes_is_the_walk_in_one(
-    attempts: list[tuple[int, int, bool]], workers: int, cut: int
-) -> None:
+def test_a_walk_in_two_goes_is_the_walk_in_one(attempts: list[tuple[int, int, bool]], workers: int, cut: int) -> None:
     arrival = np.cumsum([gap for gap, _, _ in attempts]) / 8
     visits = serve(arrival, [w / 8 for _, w, _ in attempts], workers, patience_s=3.0).visits
     whole = unqueue(visits, nothing(visits), once := idle(workers))

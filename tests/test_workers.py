@@ -12,7 +12,9 @@ from tests.queues import gamma, poisson, serve, several
 MEAN_S = 0.1
 
 
-def endpoint(seed: int, workers: int, load: float, variation: float = 1.0, many: int = 2000, mean_s: float = MEAN_S) -> Visits:
+def endpoint(
+    seed: int, workers: int, load: float, variation: float = 1.0, many: int = 2000, mean_s: float = MEAN_S
+) -> Visits:
     rng = np.random.default_rng(seed)
     arrival = poisson(rng, many, load * workers / mean_s)
     return serve(arrival, gamma(rng, many, mean_s, variation), workers, patience_s=5.0).visits
