@@ -131,11 +131,12 @@ async def test_what_was_recorded_on_real_envoy_is_done_again_by_its_world(
         world = calibrate(read(run.recording))
         # Against the very recording, so that a machine that was busy meanwhile made both slow.
         assert world.seen.requests == pytest.approx(len(run.trace), abs=3)
-        assert self_check(world).within(WORST)
+        assert self_check(world).within(replace(WORST, p99=0.6))  # eight requests make its p99
         assert in_force(world) == policy
         assert world.trust.attempts.sum() == pytest.approx(len(run.trace), abs=3)
-        late = world.fleet.extra_s[np.arange(4), world.fleet.piece(6.0)]
-        assert late.argmax() == 0
+        began_s = float(next(iter(world.chunks())).at_s[0] - run.trace.at_s[0])
+        late_s = world.fleet.extra_s[np.arange(4), world.fleet.piece(began_s + 5.0)]
+        assert late_s[0] - late_s[1:].max() == pytest.approx(0.2, abs=0.06)
 
 
 def test_a_bench_of_runs_in_virtual_time_says_how_near_it_came(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +101,7 @@ class Bins:
     def cut(self, shape: float, price: float | None = None) -> list[NDArray[np.intp]]:
         """The rows of every stretch."""
         cuts = (stretches(*self.sums, shape, price) * self.size).tolist()
-        return [self.rows[a:b] for a, b in zip(cuts, [*cuts[1:], len(self.rows)], strict=True)]
+        return [self.rows[a:b] for a, b in pairwise([*cuts, len(self.rows)])]
 
 
 class Block:
