@@ -70,7 +70,8 @@ def main(argv: Sequence[str]) -> int:
         record(pairs, folder, asked.seed, engine=asked.engine, parallel=asked.parallel)
     there = {(k.scenario, k.policy): k for k in kept.find(folder) if k.seed == asked.seed}
     result = Result(
-        "fidelity", detail={"pairs": len(pairs), "draws": DRAWS, "engine": "", "missing": [], "refused": []}
+        "fidelity",
+        detail={"pairs": len(pairs), "draws": DRAWS, "engine": "", "missing": [], "refused": [], "true_world": {}},
     )
     for scenario, *policies in pairs:
         runs = [there[scenario, p] for p in policies if (scenario, p) in there]

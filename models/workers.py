@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from models.base import Floats, Ints
 from models.lanes import DEFAULT
-from models.unqueue import WORKED, Busy, Hangs, Visits, unqueue
+from models.sharing import Shared
+from models.unqueue import WORKED, Busy, Hangs, Unqueued, Visits, unqueue
 
 MANY = np.array([1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256])
 """The numbers of workers that are told apart."""
@@ -28,7 +29,8 @@ OWN = 15.0
 """Log likelihood by which an endpoint must differ from the others to be given workers of its own."""
 REFUTED = 3.0
 """Log likelihood by which a number of workers is worse than the best when it is refuted."""
-WINDOW = 50
+WINDOW = 200
+"""Attempts: long enough that a crowd passes within one, or it would be taken for a slow endpoint."""
 IMPOSSIBLE = 8.0
 """What work below nothing costs in log likelihood. Not infinity: clocks and logs are not perfect."""
 TOLERANCE_S = 0.003
@@ -47,16 +49,45 @@ class Workers:
     high: float  # the most; infinity: no queue was seen
     log_likelihood: Floats  # (E, len(MANY))
 
+    @property
+    def explains(self) -> float:
+        """The log likelihood of all attempts with these workers."""
+        index = np.searchsorted(MANY, self.count)
+        return float(self.log_likelihood[np.arange(len(index)), index].sum())
+
+
+class Walk:
+    """A walk through the attempts of endpoints with so many workers, in one queue or shared out (`models.sharing`)."""
+
+    def __init__(self, workers: Ints, *, sharing: bool = False) -> None:
+        self.sharing = sharing
+        self.busy = Busy.idle(workers)
+        self.shared = Shared(workers)
+
+    def go(self, visits: Visits, extra_s: Floats, hangs: Hangs | None = None) -> tuple[Unqueued, Floats]:
+        """Take the waiting out of attempts that came after those before: the works, and the log of their rates."""
+        if self.sharing:
+            return self.shared.go(visits, extra_s, hangs)
+        return unqueue(visits, extra_s, self.busy, hangs), np.zeros(len(extra_s))
+
+    @property
+    def busy_s(self) -> Floats:
+        """For how long each endpoint had something to do."""
+        return self.shared.busy_s if self.sharing else self.busy.busy_s
+
 
 class Evidence:
-    """Adds up over calls what attempts say, and where the walk through them stands for each number of workers."""
+    """Adds up over calls what attempts say, and where the walk through them stands for each number of workers.
 
-    def __init__(self, endpoints: int, classes: int) -> None:
-        self.endpoints, self.classes = endpoints, classes
+    `sharing`: if endpoints shared their workers out among all they have.
+    """
+
+    def __init__(self, endpoints: int, classes: int, *, sharing: bool = False) -> None:
+        self.endpoints, self.classes, self.sharing = endpoints, classes, sharing
         self.log_likelihood = np.zeros((endpoints, len(MANY)))
         self.work_s = np.zeros((len(MANY), endpoints, classes))
         self.works = np.zeros((endpoints, classes))
-        self._busy = [Busy.idle(np.full(endpoints, c)) for c in MANY.tolist()]
+        self._walks = [Walk(np.full(endpoints, c), sharing=sharing) for c in MANY.tolist()]
 
     def learn(self, visits: Visits, klass: NDArray[np.integer], extra_s: Floats, hangs: Hangs | None = None) -> None:
         """Take in attempts that came after those before."""
@@ -67,13 +98,14 @@ class Evidence:
         self.works += np.bincount(cell, minlength=size).reshape(self.works.shape)
         kind, group = klass[worked], _windows(endpoint[worked], self.endpoints)
         for i, c in enumerate(MANY.tolist()):
-            found = unqueue(visits, extra_s, self._busy[i], hangs)
+            found, rate = self._walks[i].go(visits, extra_s, hangs)
             work = found.work_s[worked]
             sums = np.bincount(cell, np.maximum(work, 0.0), minlength=size).reshape(self.works.shape)
             alike = slice(i, None if not found.waited.any() else i + 1)  # where nobody waits, more change nothing
             self.work_s[alike] += sums
             mean = class_means(self.work_s[i], self.works)
             judged = _judged(work, mean[kind], endpoint[worked], group, self.endpoints)
+            judged += np.bincount(endpoint, rate, minlength=self.endpoints)
             self.log_likelihood[:, alike] += judged[:, None]
             if alike.stop is None:
                 self._follow(i, c)
@@ -81,8 +113,9 @@ class Evidence:
 
     def _follow(self, i: int, c: int) -> None:
         """More workers than `MANY[i]` stand where these do, the rest of them idle."""
-        for more in self._busy[i + 1 :]:
-            for one, other in zip(more, self._busy[i], strict=True):
+        for more in self._walks[i + 1 :]:
+            more.shared.follow(self._walks[i].shared)
+            for one, other in zip(more.busy, self._walks[i].busy, strict=True):
                 if one.ndim == 2:
                     one[:, :c], one[:, c:] = other, -np.inf
                 else:

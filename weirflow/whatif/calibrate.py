@@ -28,7 +28,7 @@ from weirflow.whatif.calibrate_fit import Block, Cutter, Finder, Fit, Scope, way
 from weirflow.whatif.calibrate_fleet import fleet_of, members_of
 from weirflow.whatif.calibrate_read import BLOCK_ROWS, Survey, blocks, survey
 from weirflow.whatif.calibrate_rules import UNKNOWN_ROUTE, rules_of
-from weirflow.whatif.calibrate_trace import Known, traced, walk
+from weirflow.whatif.calibrate_trace import Known, every, traced
 from weirflow.whatif.fidelity import Spread
 from weirflow.whatif.world import Trust, World
 
@@ -78,7 +78,7 @@ def calibrate(recording: Recording, service: str | None = None, *, rows: int = B
         cutter.learn(Block(block, scope))
     fleet = fleet_of(members, fit, scope.way_s)
     known = Known()
-    for found in walk(blocks(recording, about, rows=rows), fleet, scope):
+    for found in every(blocks(recording, about, rows=rows), fleet, scope, sharing=fit.sharing):
         sure = np.isfinite(found.demand_s)
         known.learn(found.klass[sure], found.demand_s[sure])
     known.settle(len(names))
@@ -86,7 +86,7 @@ def calibrate(recording: Recording, service: str | None = None, *, rows: int = B
 
     def chunks() -> Iterator[Trace]:
         number = 0
-        for found in walk(blocks(recording, about, rows=rows), fleet, scope):
+        for found in every(blocks(recording, about, rows=rows), fleet, scope, sharing=fit.sharing):
             yield traced(found, known, number, node_of)
             number += len(found.at_s)
 
@@ -185,7 +185,7 @@ def _trust(fit: Fit, fleet: Fleet, lasted_s: float) -> Trust:
     n = np.maximum(fit.attempts, 1)
     return Trust(
         attempts=fit.attempts,
-        busy_share=np.minimum(fit.busy.busy_s / max(lasted_s, 1e-9), 1.0),
+        busy_share=np.minimum(fit.walk.busy_s / max(lasted_s, 1e-9), 1.0),
         waited_share=fit.waited / n,
         pieces=np.isfinite(fleet.since_s).sum(axis=1),
         error_share_known=np.where(fit.attempts > 0, _half_width(fit.failed / n, n), 1.0),

@@ -22,8 +22,8 @@ from dataplane.contract import Floats, Ints, Outcome
 from models import hangs as hanging
 from models.delay import delay_of
 from models.stretches import price_of, stretches
-from models.unqueue import GAVE_UP, NO_WORK, WORKED, Busy, Unqueued, Visits, unqueue
-from models.workers import MANY, OWN, Evidence, Workers, chosen, class_means, shape_of
+from models.unqueue import GAVE_UP, NO_WORK, WORKED, Unqueued, Visits
+from models.workers import MANY, OWN, Evidence, Walk, Workers, chosen, class_means, shape_of
 from weirflow.whatif.calibrate_read import Rows, Survey
 
 WAY_SHARE = 0.05
@@ -71,14 +71,15 @@ class Fit:
     workers: Workers
     delayed: NDArray[np.bool_]  # (E,) whether its delays explain more than none
     mean_s: Floats  # by class: work at an endpoint of middling speed
-    shape: float = 1.0  # of work about it
+    sharing: bool = False  # endpoints share their workers out among all they have
+    shape: float = 1.0  # of work about its mean
 
     def __post_init__(self) -> None:
         """What the second pass fills in, by endpoint."""
         many = len(self.delayed)
         self.pieces: list[list[Piece]] = [[] for _ in range(many)]
         self.hangs: list[list[tuple[float, float]]] = [[] for _ in range(many)]
-        self.busy = Busy.idle(self.workers.count)
+        self.walk = Walk(self.workers.count, sharing=self.sharing)
         self.attempts, self.waited, self.failed = (np.zeros(many, np.int64) for _ in range(3))
 
 
@@ -180,6 +181,7 @@ class Finder:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._plain = Evidence(scope.endpoints, scope.classes)
+        self._shared = Evidence(scope.endpoints, scope.classes, sharing=True)
         self._late: Evidence | None = None  # with the delays that seem to be there, once there are any
 
     def learn(self, block: Block) -> None:
@@ -187,7 +189,8 @@ class Finder:
         extra_s = block.delays(self._scope)
         if self._late is None and (extra_s > self._scope.way_s).any():
             self._late = deepcopy(self._plain)
-        for evidence, extra in ((self._plain, np.full(len(extra_s), self._scope.way_s)), (self._late, extra_s)):
+        way_s = np.full(len(extra_s), self._scope.way_s)
+        for evidence, extra in ((self._plain, way_s), (self._shared, way_s), (self._late, extra_s)):
             if evidence is not None:
                 evidence.learn(block.visits, block.klass, extra, block.hangs)
 
@@ -196,7 +199,11 @@ class Finder:
         plain, late = self._plain, self._late or self._plain
         delayed = late.log_likelihood.max(axis=1) > plain.log_likelihood.max(axis=1) + OWN
         either = delayed[:, None]
-        workers = chosen(np.where(either, late.log_likelihood, plain.log_likelihood))
+        queued = np.where(either, late.log_likelihood, plain.log_likelihood)
+        workers, shared = chosen(queued), chosen(self._shared.log_likelihood)
+        if shared.explains > workers.explains + OWN:
+            work_s = self._shared.work_s[np.searchsorted(MANY, shared.count), np.arange(len(delayed))]
+            return Fit(shared, np.zeros(len(delayed), np.bool_), class_means(work_s, plain.works), sharing=True)
         index, rows = np.searchsorted(MANY, workers.count), np.arange(len(delayed))
         work_s = np.where(either, late.work_s[index, rows], plain.work_s[index, rows])
         return Fit(workers, delayed, class_means(work_s, plain.works))
@@ -214,8 +221,7 @@ class Cutter:
         extra_s = np.full(len(block.klass), scope.way_s)
         if fit.delayed.any():
             extra_s = np.where(fit.delayed[block.endpoint], block.delays(scope), scope.way_s)
-        trial = Busy(*(a.copy() for a in fit.busy))
-        seen = unqueue(block.visits, extra_s, trial, block.hangs)
+        seen, _ = deepcopy(fit.walk).go(block.visits, extra_s, block.hangs)
         worked = (block.visits.kind == WORKED) & np.isfinite(seen.work_s)
         if worked.any():
             relative = np.maximum(seen.work_s[worked], 0.0) / fit.mean_s[block.klass[worked]]
@@ -229,7 +235,7 @@ class Cutter:
             self._pieces(block, seen, took, bins[e].cut(fit.shape, price), e)
             span = range(block.hangs.offsets[e], block.hangs.offsets[e + 1])
             fit.hangs[e] += [(float(block.hangs.from_s[h]), float(block.hangs.to_s[h])) for h in span]
-        unqueue(block.visits, self._extra_of(block), fit.busy, block.hangs)
+        fit.walk.go(block.visits, self._extra_of(block), block.hangs)
 
     def _count(self, block: Block, seen: Unqueued) -> None:
         fit, many = self.fit, self._scope.endpoints

@@ -36,7 +36,9 @@ def of(
     rare = [names[e] for e in np.flatnonzero(fit.attempts < FEW_ATTEMPTS).tolist()]
     if rare:
         yield f"hardly tried, so hardly known: {', '.join(rare)}"
-    yield "endpoints serve in the order of arrival; one that shares its workers among all is not told from it"
+    if fit.sharing:
+        how = "" if hasattr(world.fleet, "sharing") else ", and are simulated as if they served in the order of arrival"
+        yield f"endpoints share their workers out among all requests they have{how}"
     if about.skewed:
         clocks = ", ".join(
             f"{world.nodes[n]} by {-about.offset_s[n]:+.2f} s" for n in about.skewed if n in about.offset_s

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from dataplane.contract import Floats, Ints, Outcome
 from dataplane.simulated.fleet import Fleet, Trace
-from models.unqueue import WORKED, Busy, unqueue
+from models.unqueue import WORKED
+from models.workers import Walk
 from weirflow.whatif.calibrate_fit import Block, Scope
 from weirflow.whatif.calibrate_read import Rows
 
@@ -82,11 +83,11 @@ class Measured:
     high: Floats
 
 
-def measured(rows: Rows, block: Block, fleet: Fleet, scope: Scope, busy: Busy) -> Measured:
-    """What is known of each request of a block. `busy` is moved on."""
+def measured(rows: Rows, block: Block, fleet: Fleet, scope: Scope, walk: Walk) -> Measured:
+    """What is known of each request of a block. `walk` goes on."""
     came, kind, e = block.visits.arrival_s, block.visits.kind, block.endpoint
     met = _pieces(fleet, e, came)
-    seen = unqueue(block.visits, fleet.extra_s[e, met], busy, block.hangs)
+    seen, _ = walk.go(block.visits, fleet.extra_s[e, met], block.hangs)
     begun = np.isfinite(seen.begin_s)
     speed = fleet.speed[e, _pieces(fleet, e, np.where(begun, seen.begin_s, came))]
     demand, at_least = np.full(len(rows), np.nan), np.zeros(len(rows))
@@ -121,11 +122,11 @@ def traced(found: Measured, known: Known, number: int, node_of: Ints) -> Trace:
     )
 
 
-def walk(blocks: Iterator[Rows], fleet: Fleet, scope: Scope) -> Iterator[Measured]:
+def every(blocks: Iterator[Rows], fleet: Fleet, scope: Scope, *, sharing: bool) -> Iterator[Measured]:
     """The requests of all blocks, in order."""
-    busy = Busy.idle(fleet.workers)
+    walk = Walk(fleet.workers, sharing=sharing)
     for rows in blocks:
-        yield measured(rows, Block(rows, scope), fleet, scope, busy)
+        yield measured(rows, Block(rows, scope), fleet, scope, walk)
 
 
 def uniform(number: Ints, stream: int) -> Floats:
