@@ -56,6 +56,7 @@ def test_the_list_names_scenarios_and_policies() -> None:
         (["hang", "--policy", "prequal"], "--engine simulated"),
         (["overload", "--policy", "admission_control", "--engine", "simulated"], "it runs on real Envoy only"),
         (["hang", "--policy", "breakers_true"], "hang has no latency goal that breakers_true could keep"),
+        (["hang", "--record", "x", "--engine", "simulated"], "goes with real proxies"),
         (["hang", "--nodes", "1000"], "with 1000 proxies is more than this machine can run"),
         (["hang", "--time-scale", "0"], "must be above 0"),
         (["hang", "--engine", "envoi"], "envoy"),

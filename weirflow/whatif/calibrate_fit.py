@@ -30,6 +30,8 @@ WAY_SHARE = 0.05
 """What proxies and wires take beside an endpoint is the least time of any answer, and at most this part of a mean."""
 BIN_TARGET = 2000
 """Bins by endpoint and block: each holds as few attempts as that allows."""
+ENOUGH = 5_000
+"""Attempts an endpoint that tell sharing from a queue: that question is asked of no more, for it is dear."""
 FEW = 5
 """Attempts without waiting: with fewer nothing is said of a delay."""
 
@@ -183,29 +185,39 @@ class Finder:
         self._plain = Evidence(scope.endpoints, scope.classes)
         self._shared = Evidence(scope.endpoints, scope.classes, sharing=True)
         self._late: Evidence | None = None  # with the delays that seem to be there, once there are any
+        self._queued = self._plain.log_likelihood  # of the attempts that sharing was tried on
 
     def learn(self, block: Block) -> None:
         """Take in a block."""
-        extra_s = block.delays(self._scope)
-        if self._late is None and (extra_s > self._scope.way_s).any():
+        scope, extra_s = self._scope, block.delays(self._scope)
+        if self._late is None and (extra_s > scope.way_s).any():
             self._late = deepcopy(self._plain)
-        way_s = np.full(len(extra_s), self._scope.way_s)
-        for evidence, extra in ((self._plain, way_s), (self._shared, way_s), (self._late, extra_s)):
-            if evidence is not None:
-                evidence.learn(block.visits, block.klass, extra, block.hangs)
+        way_s = np.full(len(extra_s), scope.way_s)
+        self._plain.learn(block.visits, block.klass, way_s, block.hangs)
+        if self._late is not None:
+            self._late.learn(block.visits, block.klass, extra_s, block.hangs)
+        if self._shared.works.sum() < ENOUGH * scope.endpoints:
+            self._shared.learn(block.visits, block.klass, way_s, block.hangs)
+            self._queued = self._delayed()[1].copy()
+
+    def _delayed(self) -> tuple[NDArray[np.bool_], Floats]:
+        """Whose delays explain more than none, and what a queue then explains, by endpoint and workers."""
+        plain, late = self._plain.log_likelihood, (self._late or self._plain).log_likelihood
+        delayed = late.max(axis=1) > plain.max(axis=1) + OWN
+        return delayed, np.where(delayed[:, None], late, plain)
 
     def told(self) -> Fit:
         """What it comes to."""
         plain, late = self._plain, self._late or self._plain
-        delayed = late.log_likelihood.max(axis=1) > plain.log_likelihood.max(axis=1) + OWN
-        either = delayed[:, None]
-        queued = np.where(either, late.log_likelihood, plain.log_likelihood)
-        workers, shared = chosen(queued), chosen(self._shared.log_likelihood)
-        if shared.explains > workers.explains + OWN:
-            work_s = self._shared.work_s[np.searchsorted(MANY, shared.count), np.arange(len(delayed))]
-            return Fit(shared, np.zeros(len(delayed), np.bool_), class_means(work_s, plain.works), sharing=True)
-        index, rows = np.searchsorted(MANY, workers.count), np.arange(len(delayed))
-        work_s = np.where(either, late.work_s[index, rows], plain.work_s[index, rows])
+        delayed, queued = self._delayed()
+        rows = np.arange(len(delayed))
+        shared = chosen(self._shared.log_likelihood)
+        if shared.explains > chosen(self._queued).explains + OWN:
+            work_s = self._shared.work_s[np.searchsorted(MANY, shared.count), rows]
+            return Fit(shared, np.zeros_like(delayed), class_means(work_s, self._shared.works), sharing=True)
+        workers = chosen(queued)
+        index = np.searchsorted(MANY, workers.count)
+        work_s = np.where(delayed[:, None], late.work_s[index, rows], plain.work_s[index, rows])
         return Fit(workers, delayed, class_means(work_s, plain.works))
 
 

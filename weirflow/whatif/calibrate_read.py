@@ -25,7 +25,7 @@ from weirflow.recording.schema import schema
 
 SAME_CLOCK_S = 0.05
 """How far apart quick rows of two nodes may be when their clocks agree: half a flush of the log."""
-BLOCK_ROWS = 1_000_000
+BLOCK_ROWS = 250_000
 """Attempts worked on at once."""
 SAME_REQUEST_S = 0.005
 """How far apart the two logs of a proxy may see the end of one request."""
