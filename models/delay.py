@@ -21,6 +21,9 @@ LEAST_SHARE = 0.1
 LEAST_S = 0.002
 ALWAYS_ALIKE = 100.0
 """Work of this shape varies by a tenth: within one class a shift cannot be told from a stretch."""
+STRAYS = 0.02
+"""Part of the shortest times that may be of another stretch: where one begins is known to an attempt or two."""
+_LEAST = 0.01
 _TRIED = np.linspace(0.0, 0.98, 50)
 
 
@@ -37,10 +40,11 @@ def delay_of(took_s: Floats, klass: NDArray[np.integer], mean_s: Floats, shape: 
     """
     if len(took_s) < 2 or (shape > ALWAYS_ALIKE and len(np.unique(klass)) < 2):
         return 0.0
-    a, least, mean = max(shape, 1.0), float(took_s.min()), mean_s[klass]
+    few = int(len(took_s) * STRAYS)
+    a, least, mean = max(shape, 1.0), float(np.partition(took_s, few)[few]), mean_s[klass]
     if least <= max(LEAST_S, LEAST_SHARE * float(took_s.mean())):
         return 0.0
-    rest = (took_s[None, :] - least * _TRIED[:, None]) / mean
+    rest = np.maximum((took_s[None, :] - least * _TRIED[:, None]) / mean, _LEAST)
     likely = (a - 1.0) * np.log(rest).sum(axis=1) - len(took_s) * a * np.log(rest.mean(axis=1))
     best = int(likely.argmax())
     delay = least * float(_TRIED[best])
