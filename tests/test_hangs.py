@@ -77,6 +77,19 @@ def test_quick_requests_behind_four_heavy_ones_do_not_make_a_hang() -> None:
     assert len(found(visits, klass=klass, until_s=float(visits.end_s.max())).from_s) == 0
 
 
+def test_what_waits_behind_heavy_requests_is_not_due_yet() -> None:
+    heavy, quick = np.zeros(4), np.linspace(0.1, 2.0, 20)
+    visits = serve(np.concatenate([heavy, quick]), np.repeat([3.0, 0.03], [4, 20]), 4).visits
+    klass = np.repeat([1, 0], [4, 20])
+    assert len(hangs(visits, klass, np.array([0.03, 3.0]), 4.0).from_s) == 0
+    assert len(hangs(visits, np.zeros(24, np.int64), np.array([0.03]), 4.0).from_s) == 1  # were they all quick ones
+
+
+def test_what_takes_as_long_as_it_took_before_and_after_is_slow_and_no_hang() -> None:
+    visits = serve(np.arange(40.0), np.full(40, 0.9), 1).visits
+    assert len(hangs(visits, np.zeros(40, np.int64), np.array([0.03]), 40.0).from_s) == 0
+
+
 def test_an_idle_endpoint_does_not_hang() -> None:
     visits = serve([0.0, 1.0, 50.0], [0.03, 0.03, 0.03], 4).visits
     assert len(found(visits).from_s) == 0
@@ -96,6 +109,13 @@ def test_exponential_work_has_a_delay_as_well() -> None:
     work, mean = gamma(rng, 300, 0.24, 1.0), np.array([0.24])
     assert delay_of(work + 0.2, one, mean, 1.0) == pytest.approx(0.2, rel=0.05)
     assert delay_of(work * 3.0, one, mean, 1.0) == 0.0
+
+
+def test_a_stray_of_the_stretch_before_does_not_hide_a_delay() -> None:
+    rng, one = np.random.default_rng(13), np.zeros(100, np.int64)
+    late = gamma(rng, 100, 0.03, 0.5) + 0.2
+    late[0] = 0.12
+    assert delay_of(late, one, np.array([0.03]), 4.0) == pytest.approx(0.2, rel=0.08)
 
 
 def test_one_class_of_equal_requests_says_neither_and_two_classes_say_which() -> None:

@@ -132,3 +132,10 @@ def test_the_time_an_endpoint_had_something_to_do_is_counted_once() -> None:
     visits = serve([0.0, 1.0, 10.0], [4.0, 2.0, 1.5], 2).visits
     unqueue(visits, nothing(visits), busy)
     assert busy.busy_s.tolist() == [5.5]
+
+
+def test_an_answer_that_came_sooner_takes_back_what_was_reckoned_of_work_that_was_given_up_on() -> None:
+    arrival, end = np.array([0.0, 10.0, 11.0]), np.array([10.0, 12.0, 14.0])
+    visits = Visits(np.array([0, 3]), arrival, end, np.array([WORKED, GAVE_UP, WORKED], np.int8))
+    # Work usually takes ten, so the second would hold the worker till 22; but the third was answered at 14.
+    assert unqueue(visits, np.zeros(3), idle(1)).work_s[2] == 2.0
