@@ -60,8 +60,8 @@ def recording(folder: Path, *batches: Telemetry, part_s: float = 60.0) -> Record
     recorder = Recorder(
         folder, settings=Settings(), topology=TOPOLOGY, now=START, on_problem=pytest.fail, part_s=part_s
     )
+    last = START
     for batch in batches:
-        last = START
         if isinstance(batch, Requests | Felt):
             last = float((batch.started_s + batch.duration_s).max())
         recorder.told(batch, last + 0.01)
@@ -125,12 +125,18 @@ def test_a_log_that_lacks_what_load_reports_count_is_told_of(tmp_path: Path) -> 
     assert [n for n in world.notes if "5 flood" in n]
 
 
-def test_a_damaged_part_is_passed_over_and_told_of(tmp_path: Path) -> None:
-    made = recording(tmp_path, *(attempts(float(t)) for t in range(1, 10)), part_s=2.0)
-    broken = made.folder / made.parts[1].files["attempts"].file
+@pytest.mark.parametrize("stream", ["attempts", "felt", "in_flight"])
+def test_a_damaged_part_is_passed_over_and_told_of(tmp_path: Path, stream: str) -> None:
+    counts: dict[str, Any] = {name: np.ones(1) for name in InFlight.dtypes()}
+    batches: list[Telemetry] = []
+    for t in range(1, 10):
+        batches += [attempts(float(t)), ended_badly(t + 0.1), InFlight.report(0, 0.5, **counts)]
+    made = recording(tmp_path, *batches, part_s=2.0)
+    broken = made.folder / made.parts[1].files[stream].file
     broken.write_bytes(broken.read_bytes()[:-1])
     world = calibrate(made, "shop")
-    assert 0 < len(Trace.concat(list(world.chunks()))) < 9
+    many = len(Trace.concat(list(world.chunks())))
+    assert many == 18 if stream == "in_flight" else 9 <= many < 18
     assert len([n for n in world.notes if n.startswith("passed over")]) == 1
 
 

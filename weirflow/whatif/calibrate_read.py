@@ -99,15 +99,24 @@ def survey(recording: Recording, service: int, faults: list[RecordingError]) -> 
             slowest[node] = max(slowest.get(node, -np.inf), float((c["now"] - started)[mine].max()))
         _count(out, c, duration)
         out.seen = _added(out.seen, _felt(part, out, recording.started, faults).route + 1)
-        reports = part.table("in_flight", ("service_id", "issued"))
-        mine = reports.column("service_id").to_numpy() == service
-        out.issued += int(reports.column("issued").to_numpy()[mine].sum())
+        out.issued += _issued(part, service, faults)
     usual = float(np.median(list(quickest.values()))) if quickest else 0.0
     out.skewed = tuple(n for n, offset in sorted(quickest.items()) if abs(offset - usual) > SAME_CLOCK_S)
     # Nodes that agree keep their times; if all are late together, it is the way and no clock.
     out.offset_s = {n: offset - usual if n in out.skewed else 0.0 for n, offset in quickest.items()}
     out.longest_way_s = max((s - out.offset_s[n] for n, s in slowest.items()), default=0.0)
     return out
+
+
+def _issued(part: ClosedPart, service: int, faults: list[RecordingError]) -> int:
+    """How many attempts the load reports of a part count."""
+    try:
+        reports = part.table("in_flight", ("service_id", "issued"))
+    except RecordingError as error:
+        faults.append(error)
+        return 0
+    mine = reports.column("service_id").to_numpy() == service
+    return int(reports.column("issued").to_numpy()[mine].sum())
 
 
 def _count(out: Survey, c: dict[str, Any], duration: Floats) -> None:
