@@ -21,8 +21,8 @@ LEAST_SHARE = 0.1
 LEAST_S = 0.002
 ALWAYS_ALIKE = 100.0
 """Work of this shape varies by a tenth: within one class a shift cannot be told from a stretch."""
-STRAYS = 0.02
-"""Part of the shortest times that may be of another stretch: where one begins is known to an attempt or two."""
+STRAYS, FEW = 0.02, 2
+"""Part of the shortest times, or so many, that may be of another stretch: its begin is known to an attempt or two."""
 _LEAST = 0.01
 _TRIED = np.linspace(0.0, 0.98, 50)
 
@@ -40,7 +40,7 @@ def delay_of(took_s: Floats, klass: NDArray[np.integer], mean_s: Floats, shape: 
     """
     if len(took_s) < 2 or (shape > ALWAYS_ALIKE and len(np.unique(klass)) < 2):
         return 0.0
-    few = int(len(took_s) * STRAYS)
+    few = min(max(FEW, int(len(took_s) * STRAYS)), len(took_s) // 8)
     a, least, mean = max(shape, 1.0), float(np.partition(took_s, few)[few]), mean_s[klass]
     if least <= max(LEAST_S, LEAST_SHARE * float(took_s.mean())):
         return 0.0
