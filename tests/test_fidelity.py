@@ -134,9 +134,11 @@ async def test_what_was_recorded_on_real_envoy_is_done_again_by_its_world(
         assert self_check(world).within(replace(WORST, p99=0.6))  # eight requests make its p99
         assert in_force(world) == policy
         assert world.trust.attempts.sum() == pytest.approx(len(run.trace), abs=3)
-        began_s = float(next(iter(world.chunks())).at_s[0] - run.trace.at_s[0])
-        late_s = world.fleet.extra_s[np.arange(4), world.fleet.piece(began_s + 5.0)]
-        assert late_s[0] - late_s[1:].max() == pytest.approx(0.2, abs=0.06)
+        # The endpoint was late from 3 to 7 s, by whatever the busy machine made of 200 ms.
+        began_s, fleet = float(next(iter(world.chunks())).at_s[0] - run.trace.at_s[0]), world.fleet
+        before, bad = (fleet.piece(began_s + t)[0] for t in (1.5, 5.0))
+        took_s = fleet.extra_s[0] + 0.1 / fleet.speed[0]
+        assert took_s[bad] > 1.5 * took_s[before]
 
 
 def test_a_bench_of_runs_in_virtual_time_says_how_near_it_came(
