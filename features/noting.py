@@ -51,8 +51,11 @@ class Noting:
         """Take in a portion: attempts of endpoints whose level is known, and the logarithms of their latencies.
 
         By endpoint slot: `base`, the level; `peers`, how far the others lie from theirs; `worth`, as how many an
-        attempt counts.
+        attempt counts. An attempt at an endpoint that has left meanwhile teaches nothing.
         """
+        stays = service_of[endpoint] >= 0
+        if not stays.all():
+            endpoint, log = endpoint[stays], log[stays]
         self._seen += np.bincount(endpoint, minlength=self._seen.size)
         young = self._seen < FEWEST
         follows = (now - self._began_at >= AGAINST_S) & ~self._sums.any(axis=0) | young

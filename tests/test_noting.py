@@ -151,3 +151,12 @@ def test_what_lies_beyond_all_bins_counts_as_the_last() -> None:
     one = np.zeros(1, dtype=np.int64)
     far, last = (residuals.gains(one, np.array([x]), 0.0)[0, 0] for x in (1e9, FAR - BIN / 2))
     assert far == last
+
+
+def test_an_attempt_that_ends_after_its_endpoint_has_left_teaches_nothing() -> None:
+    """Envoy tells of it when it ends, whoever is a member by then."""
+    noting, gone = Noting(2, 1), np.array([0, -1])
+    both, level, none = np.array([0, 1]), np.full(2, BASE), np.zeros(2)
+    for second in range(200):
+        noting.learn_many(both, np.array([BASE, BASE + 3.0]), level, none, np.ones(2), gone, float(second))
+    assert noting.take().tolist() == [0, 0]
