@@ -73,6 +73,14 @@ def sent(of: Recording) -> Trace:
     return Trace.concat(list(calibrate(of, "shop").chunks()))
 
 
+def test_a_second_try_that_stands_for_the_whole_request_is_the_request(tmp_path: Path) -> None:
+    first = attempts(1.0, 2.0)
+    last_only = attempts(3.0, attempt=3, took_s=0.4, felt_s=0.4)  # as an access log with one line a request has it
+    world = calibrate(recording(tmp_path, first, last_only), "shop")
+    assert Trace.concat(list(world.chunks())).at_s == pytest.approx([1.0, 2.0, 3.0])
+    assert world.seen.requests == 3
+
+
 def test_a_second_try_is_what_a_policy_did_and_no_request(tmp_path: Path) -> None:
     first = attempts(1.0, 2.0, outcome=Outcome.ERROR, status=503, took_s=0.01)
     second = attempts(1.01, 2.01, attempt=2, endpoint=1, felt_s=0.11)

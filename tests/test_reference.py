@@ -25,11 +25,13 @@ def pages() -> dict[Path, str]:
     [
         "mesh-yaml.md",
         "scenario-yaml.md",
+        "whatif-yaml.md",
         "cli.md",
         "metrics.md",
         "import.md",
         "mesh.schema.json",
         "scenario.schema.json",
+        "matrix.schema.json",
     ],
 )
 def test_a_page_is_what_the_code_makes_of_it(name, monkeypatch):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from weirflow import __version__
-from weirflow.commands import alerts, detect, forecast, importing, lab, mesh, operate, recording, replay
+from weirflow.commands import alerts, detect, forecast, importing, lab, mesh, operate, recording, replay, whatif
 from weirflow.commands.failing import Front
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app.command()(alerts.incident)
 app.command()(forecast.forecast)
 app.command()(detect.detect)
 app.command("import")(importing.import_)
+app.command()(whatif.whatif)
 app.add_typer(recording.record, name="record")
 app.command()(replay.replay)
 app.add_typer(lab.lab, name="lab")

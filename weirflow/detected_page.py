@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from weirflow.counts import Counts
 from weirflow.detected import Detected
 from weirflow.lab.markup import Markup, element
+from weirflow.lab.sheet import sheet
 
 Floats = NDArray[np.float64]
 
@@ -23,41 +24,13 @@ TICKS = 5
 AROUND = 0.25
 """The band is drawn so far beyond the values, in parts of their span; what it leaves open further out is cut."""
 
-_STYLE = Markup(
-    """
-:root { --text: #1a1a1a; --back: #ffffff; --faint: #d9d9d9; --band: #dbe9f4; --line: #0068a8; --alarm: #c43c00 }
-@media (prefers-color-scheme: dark) { :root { --text: #e8e8e8; --back: #16181a; --faint: #3c4043; --band: #223544;
-  --line: #56b4e9; --alarm: #ff7f45 } }
-body { color: var(--text); background: var(--back); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
-  max-width: 74rem; padding: 0 1rem }
-svg { width: 100%; height: auto; font-size: 12px }
-svg text { fill: var(--text) }
-.grid { stroke: var(--faint) }
-.band { fill: var(--band) }
-.line { fill: none; stroke: var(--line); stroke-width: 1.3 }
-.alarm { fill: none; stroke: var(--alarm); stroke-width: 2 }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0 }
-th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--faint) }
-"""
-)
-_NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'"
-
 
 def page(name: str, counts: Counts, detected: Detected) -> str:
     """The whole page."""
     title = f"Weirflow: what is surprising in {name}"
-    head = element(
-        "head",
-        Markup('<meta charset="utf-8"><meta name="color-scheme" content="light dark">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{_NOTHING_ELSE}">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        element("title", title),
-        element("style", _STYLE),
-    )
     told = f"{len(counts.values)} steps, {counts.missing} missing, {len(detected.alarms)} alarms. "
     note = told + "Line: values. Shaded: what was expected of each step before it was seen. Rings: alarms."
-    body = element("body", element("h1", title), element("p", note), plot(counts, detected), _table(counts, detected))
-    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"
+    return sheet(title, element("h1", title), element("p", note), plot(counts, detected), _table(counts, detected))
 
 
 def plot(counts: Counts, detected: Detected) -> Markup:
@@ -101,7 +74,7 @@ def plot(counts: Counts, detected: Detected) -> Markup:
             continue
         steps.append(f"{pen}{x(i):.1f} {y(low):.1f}" + (f"L{x(i):.1f} {y(high):.1f}" if high > low else ""))
         pen = "L"
-    parts.append(element("path", d=" ".join(steps), class_="line"))
+    parts.append(element("path", d=" ".join(steps), class_="line c0"))
     for i in detected.alarms.tolist():
         told = element("title", f"{_moment(counts, i)}: {values[i]:.6g}, score {detected.score[i]:.2f}")
         parts.append(element("circle", told, cx=x(i), cy=y(float(values[i])), r=6, class_="alarm"))

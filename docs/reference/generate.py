@@ -1,5 +1,5 @@
-"""Writes the reference pages that say what the code says (mesh-yaml.md, scenario-yaml.md, cli.md, metrics.md,
-import.md), and the JSON Schemas.
+"""Writes the reference pages that say what the code says (mesh-yaml.md, scenario-yaml.md, whatif-yaml.md, cli.md,
+metrics.md, import.md), and the JSON Schemas.
 
     python docs/reference/generate.py
 
@@ -24,6 +24,8 @@ from weirflow.importing.formats import FORMATS
 from weirflow.importing.nginx import DEFAULT as NGINX
 from weirflow.lab import files, sections
 from weirflow.metrics import FAMILIES
+from weirflow.whatif import policies
+from weirflow.whatif import sections as whatif
 
 HERE = Path(__file__).parent
 MADE = "<!-- Made by docs/reference/generate.py: change the code, not this page. -->\n\n"
@@ -34,11 +36,13 @@ def pages() -> dict[Path, str]:
     return {
         HERE / "mesh-yaml.md": mesh_yaml(),
         HERE / "scenario-yaml.md": scenario_yaml(),
+        HERE / "whatif-yaml.md": whatif_yaml(),
         HERE / "cli.md": cli(),
         HERE / "metrics.md": metrics(),
         HERE / "import.md": imports(),
         schema.FILE: schema.text(),
         sections.SCHEMA: schema.text(sections.Document, sections.TITLE),
+        whatif.SCHEMA: schema.text(whatif.Document, whatif.TITLE),
     }
 
 
@@ -74,6 +78,17 @@ what goes wrong when, and which part is judged. `weirflow lab run ./mine.yaml` r
 """
 
 
+WHATIF_INTRO = """\
+# What-if files
+
+One file asks many questions of a recording, for `weirflow whatif RECORDING --matrix FILE.yaml`:
+[how to](../how-to.md#ask-what-would-have-been). `weirflow/whatif/matrix.schema.json` is its JSON Schema. It is YAML
+1.2, and keys that are not listed here are errors, as in [mesh.yaml](mesh-yaml.md). Endpoints are written as in the
+recording; a moment is seconds from the start, HH:MM:SS or ISO 8601, in UTC. `--service` and `--seeds` go before what
+the file says.
+"""
+
+
 def mesh_yaml() -> str:
     """The page of every key of a mesh file."""
     return _keys(MESH_INTRO, schema.schema())
@@ -84,6 +99,13 @@ def scenario_yaml() -> str:
     page = _keys(SCENARIO_INTRO, schema.schema(sections.Document, sections.TITLE))
     shipped = [f"| `{name}` | {title} | {files.load(name).source} |" for name, title in files.names().items()]
     return page + "\n".join(["\n## What ships\n", "| name | | source |", "| --- | --- | --- |", *shipped]) + "\n"
+
+
+def whatif_yaml() -> str:
+    """The page of every key of a file of what-if questions, and of the policies that may be asked about."""
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in policies.POLICIES.items()]
+    page = _keys(WHATIF_INTRO, schema.schema(whatif.Document, whatif.TITLE))
+    return page + "\n".join(["\n## Policies\n", "| name | |", "| --- | --- |", *rows]) + "\n"
 
 
 def _keys(intro: str, made: dict[str, Any]) -> str:
@@ -159,7 +181,9 @@ def _kind(node: dict[str, Any], made: dict[str, Any]) -> str:
             return f"list of {_kind(node['items'], made)}".replace("list of section", "list of sections")
         case "object" | ["object", "null"]:
             inner = node.get("additionalProperties")
-            return "text by name" if isinstance(inner, dict) and "type" in inner else "sections by name"
+            if isinstance(inner, dict) and "type" in inner:
+                return f"{_kind(inner, made)} by name"
+            return "sections by name"
         case "string":
             return "size" if "512MiB" in node.get("examples", []) else "text"
         case "boolean":

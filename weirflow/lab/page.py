@@ -14,66 +14,16 @@ from weirflow.lab.figures import judged_phase, trouble_of
 from weirflow.lab.markup import Markup, element, join
 from weirflow.lab.plots import Band, Line, over_time, shares
 from weirflow.lab.run import BOUNDS, POLICIES, SIMULATED
+from weirflow.lab.sheet import COLOURS, sheet
 
-COLOURS = 8
 TOLD_OF_ONE_KIND = 4  # endpoints that are shown one by one where all are alike
 MEANINGS = POLICIES | SIMULATED | BOUNDS
-
-_STYLE = Markup(
-    """
-:root { --text: #1a1a1a; --back: #ffffff; --faint: #d9d9d9; --band: #f0f0f0; --wrong: #fbe3d6; --ours: #c43c00;
-  --c0: #0068a8; --c1: #9a6700; --c2: #00795a; --c3: #a8427f; --c4: #2f8fc4; --c5: #5b4bb5; --c6: #6b6b6b;
-  --c7: #6d7000 }
-@media (prefers-color-scheme: dark) { :root { --text: #e8e8e8; --back: #16181a; --faint: #3c4043; --band: #22262a;
-  --wrong: #43291c; --ours: #ff7f45; --c0: #56b4e9; --c1: #e69f00; --c2: #2bc79a; --c3: #e29ac4; --c4: #9ad1f2;
-  --c5: #b3a6ff; --c6: #b0b0b0; --c7: #d3d65a } }
-body { color: var(--text); background: var(--back); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
-  max-width: 74rem; padding: 0 1rem }
-h2 { border-top: 1px solid var(--faint); margin-top: 3rem; padding-top: 1rem }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0 }
-th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--faint) }
-th:first-child, td:first-child { text-align: left }
-tr.ours { font-weight: 600 }
-tr.bound { font-style: italic }
-.plots { display: grid; gap: 1rem 2rem; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)) }
-.few { display: grid; gap: .5rem 1.5rem; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)) }
-figure { margin: 0 }
-figcaption { font-weight: 600 }
-svg { width: 100%; height: auto; font-size: 11px }
-svg text { fill: var(--text) }
-.grid { stroke: var(--faint) }
-.line { fill: none; stroke-width: 1.6 }
-.line.ours { stroke: var(--ours); stroke-width: 3 }
-.dashed { stroke-dasharray: 6 4 }
-.dotted { stroke-dasharray: 2 3 }
-.judged { fill: var(--band) }
-.wrong { fill: var(--wrong) }
-.truth { stroke: var(--text); stroke-width: 2 }
-.bars rect { fill: var(--c0) }
-.bars.ours rect { fill: var(--ours) }
-.legend span { margin-right: 1rem; white-space: nowrap }
-svg.swatch { width: 26px; vertical-align: middle }
-.refused { color: var(--ours) }
-"""
-    + "\n".join(f".c{i} {{ stroke: var(--c{i}) }}" for i in range(COLOURS))
-)
-_NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def page(cases: Sequence[Case]) -> str:
     """The whole page."""
     title = "Weirflow lab: " + ", ".join(dict.fromkeys(c.scenario.name for c in cases))
-    head = element(
-        "head",
-        Markup('<meta charset="utf-8"><meta name="color-scheme" content="light dark">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{_NOTHING_ELSE}">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        element("title", title),
-        element("style", _STYLE),
-    )
-    body = element("body", element("h1", "Weirflow lab"), element("p", NOTE), *map(_case, cases), _meanings(cases))
-    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"
+    return sheet(title, element("h1", "Weirflow lab"), element("p", NOTE), *map(_case, cases), _meanings(cases))
 
 
 def _case(case: Case) -> Markup:

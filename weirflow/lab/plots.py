@@ -1,4 +1,4 @@
-"""The page's plots, as SVG: lines over time, and bars of shares. Colours are the style sheet's, by class."""
+"""The pages' plots, as SVG: lines over time, distributions, and bars of shares. Colours are the sheet's, by class."""
 
 from __future__ import annotations
 
@@ -84,6 +84,29 @@ def over_time(name: str, lines: Sequence[Line], bands: Sequence[Band], end_s: fl
     for second in range(0, int(end_s) + 1, 10 if end_s <= 120 else 60):
         parts.append(element("text", f"{second}", x=x(second), y=HEIGHT - 10, text_anchor="middle"))
     parts += [_path(line, x, scale, end_s) for line in lines]
+    drawn = element("svg", *parts, viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}", role="img", aria_label=name)
+    legend = element("p", *(_key(line) for line in lines), class_="legend")
+    return element("figure", element("figcaption", name), drawn, legend)
+
+
+def distributions(name: str, lines: Sequence[Line]) -> Markup:
+    """A figure of the share of requests that took no longer than so many ms (a line's `at_s`), by logarithm."""
+    ms = np.concatenate([line.at_s for line in lines] or [np.zeros(0)])
+    across = _Scale.of(ms, log=True)
+    scale = _Scale(0.0, 1.0, False)
+
+    def x(value: float) -> float:
+        place = (log10(value) - log10(across.low)) / (log10(across.high) - log10(across.low))
+        return LEFT + place * (WIDTH - LEFT - RIGHT)
+
+    parts = []
+    for share in (0.0, 0.25, 0.5, 0.75, 0.9, 1.0):
+        y = scale.y(share)
+        parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
+        parts.append(element("text", f"{share:.0%}", x=LEFT - 6, y=y + 4, text_anchor="end"))
+    for tick in across.ticks():
+        parts.append(element("text", f"{tick:g}", x=x(tick), y=HEIGHT - 10, text_anchor="middle"))
+    parts += [_path(line, x, scale, np.inf) for line in lines]
     drawn = element("svg", *parts, viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}", role="img", aria_label=name)
     legend = element("p", *(_key(line) for line in lines), class_="legend")
     return element("figure", element("figcaption", name), drawn, legend)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from brain.brain import Brain
 from brain.settings import Mode, Settings
-from dataplane.mesh import BreakerSpec, EndpointSpec, ListenerSpec, Mesh, NodeSpec, RouteSpec, ServiceSpec
+from dataplane.mesh import BreakerSpec, EndpointSpec, ListenerSpec, Mesh, NodeSpec, RetrySpec, RouteSpec, ServiceSpec
 from dataplane.simulated import drive
 from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
 from weirflow.lab.bounds import topology_at
 from weirflow.lab.draw import end_s
+from weirflow.lab.obeyed import BUDGET_PERCENT, rules_of, thinking
 from weirflow.lab.peers import SERVICE, UNREACHED
 from weirflow.lab.run import IN_A_MESH_FILE, SHARE_PERCENT, WEIRFLOW
 from weirflow.lab.simulate import wire_of
@@ -78,8 +79,7 @@ def recorded(
     start = topology_at(fleet, 0.0, nodes, routes)
     if settings is None:
         mode = Mode.ADAPTIVE if policy in WEIRFLOW else Mode.STATIC
-        goals = {} if scenario.latency_goal_s is None else {SERVICE: scenario.latency_goal_s}
-        settings = Settings(mode=mode, share_percent=SHARE_PERCENT, goals_s=goals)
+        settings = thinking(scenario, Settings(mode=mode, share_percent=SHARE_PERCENT))
     problems: list[str] = []
     static = mesh_of(scenario, policy, fleet, nodes)
     telling: dict[str, Any] = {"settings": settings, "topology": start, "now": 0.0, "mesh": static}
@@ -90,7 +90,8 @@ def recorded(
         fleet,
         trace,
         random,
-        policy="least_request" if policy in WEIRFLOW else policy,
+        rules=rules_of(scenario, "least_request" if policy in WEIRFLOW else policy, fleet, trace, nodes),
+        same_luck=True,
         wire=wire_of(scenario.telemetry, nodes),
         rhythm=Rhythm(timeout_s=scenario.timeout_s, ttl_s=settings.lease_ttl_s),
         good_body=scenario.good_body,
@@ -116,12 +117,17 @@ def mesh_of(scenario: Scenario, policy: str, fleet: Fleet, nodes: int) -> Mesh:
     kind, scan = IN_A_MESH_FILE["least_request" if policy in WEIRFLOW else policy]
     here = fleet.members(0.0).tolist()
     members = tuple(EndpointSpec(fleet.names[e], int(fleet.weight[e]), fleet.zones[e]) for e in here)
+    again, retry = scenario.retries, None
+    if again is not None:
+        retry = RetrySpec("5xx", again.num_retries, again.per_try_timeout_s, budget_percent=BUDGET_PERCENT)
     open_ = BreakerSpec(UNREACHED, UNREACHED, UNREACHED, UNREACHED)
     return Mesh(
         nodes=tuple(NodeSpec(f"node-{n}", spawn=False) for n in range(nodes)),
         listeners=(ListenerSpec("web", "127.0.0.1", 0),),
         routes=tuple(
-            RouteSpec(c.name, SERVICE, prefix=f"/{c.name}", timeout_s=scenario.timeout_s, priority=c.priority)
+            RouteSpec(
+                c.name, SERVICE, prefix=f"/{c.name}", timeout_s=scenario.timeout_s, retry=retry, priority=c.priority
+            )
             for c in scenario.classes
         ),
         services=(ServiceSpec(SERVICE, members, policy=kind, full_scan=scan, breakers=open_),),

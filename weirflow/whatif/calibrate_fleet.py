@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -13,7 +13,6 @@ from dataplane.simulated.fleet import Fleet
 from weirflow.whatif.calibrate_fit import Fit, Piece
 
 _KINDS = {"speed": "f8", "extra_s": "f8", "error_share": "f8", "status": "i8", "after_s": "f8", "hang": "?"}
-_CAN_SHARE = "sharing" in {f.name for f in fields(Fleet)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def fleet_of(members: list[Member], fit: Fit, way_s: float) -> Fleet:
         leaves_s=np.array([m.leaves_s for m in members]),
         since_s=column("since_s", "f8"),
         **{key: column(key, dtype) for key, dtype in _KINDS.items()},
-        **({"sharing": np.full(len(rows), fit.sharing)} if _CAN_SHARE else {}),
+        sharing=np.full(len(rows), fit.sharing),
     )
 
 

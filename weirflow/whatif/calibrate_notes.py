@@ -37,8 +37,7 @@ def of(
     if rare:
         yield f"hardly tried, so hardly known: {', '.join(rare)}"
     if fit.sharing:
-        how = "" if hasattr(world.fleet, "sharing") else ", and are simulated as if they served in the order of arrival"
-        yield f"endpoints share their workers out among all requests they have{how}"
+        yield "endpoints share their workers out among all requests they have"
     if about.skewed:
         clocks = ", ".join(
             f"{world.nodes[n]} by {-about.offset_s[n]:+.2f} s" for n in about.skewed if n in about.offset_s

@@ -197,7 +197,11 @@ def felt(recording: Recording, service: int) -> tuple[Floats, Floats, NDArray[np
 def _columns(table: Any, service: int) -> dict[str, Any]:
     columns = {name: table.column(name).to_numpy() for name in _WANTED}
     mine = (columns["service_id"] == service) & np.isfinite(columns["started_s"]) & np.isfinite(columns["duration_s"])
-    return {name: values[mine] for name, values in columns.items()}
+    columns = {name: values[mine] for name, values in columns.items()}
+    # A log of one line a request tells its last try alone, with the time of them all: that is the request.
+    whole = columns["felt_s"] <= columns["duration_s"]
+    columns["attempt"] = np.where(whole & (columns["attempt"] > 1), 1, columns["attempt"])
+    return columns
 
 
 def _rows(c: dict[str, Any], about: Survey, started: float) -> Rows:

@@ -120,7 +120,7 @@ def rerun(world: World, policy: str, *, seed: int = 0, settings: Settings | None
     if policy != WEIRFLOW:
         rhythm = replace(rhythm, flush_s=inf, report_s=inf)
     start = topology(world, 0.0)
-    mesh = FleetMesh(start, world.fleet, trace, random, policy=static, rhythm=rhythm, limit=world.rules.max_requests)
+    mesh = FleetMesh(start, world.fleet, trace, random, rules=replace(world.rules, policy=static), rhythm=rhythm)
     brain = Brain(start, told) if policy == WEIRFLOW else None
 
     def move(there: Topology) -> None:
