@@ -36,6 +36,9 @@ LEAST_SPREAD = 0.2
 """Of the logarithm of a tick's mean latency."""
 YOUNG_S = 30.0
 """For so long what a service usually does is hardly known, and a change from it may be none."""
+SWAYS, MOST_SWAY = 2.0, 0.35
+"""Of what a service is asked: by so many of its deviations the mean over some seconds may lie beside the usual, at most
+by the logarithm of 1.4, and the seconds scatter about that. Traffic that rises and falls by the minute is no news."""
 MORE = 1.2
 """Times what is usual asked of a short service: then it is short because of that, else for another reason."""
 FAST_S, SLOW_S = 10.0, 60.0
@@ -60,6 +63,7 @@ class ServiceWatch:
         self._failing = Failing(slots, _FAILS)
         self._lately_fails = np.zeros((2, slots))
         self._rate = Usual(slots, least_spread=0.05)  # of its logarithm, for bursts multiply
+        self._sway = Usual(slots, least_spread=0.0)  # of the logarithm of its mean over `FAST_S`
         self._drop, self._surge = Page(slots, _EVIDENCE, most=8.0), Page(slots, _EVIDENCE, most=8.0)
         self._levels = np.full((2, slots), np.nan)  # of the rate, fast and slow
         self._rises_since = np.full(slots, np.inf)
@@ -138,13 +142,17 @@ class ServiceWatch:
         usual = np.exp(self._rate.mean)
         log = np.log(np.maximum(asked_per_s, 0.5 / since_s))
         scatter = np.maximum(self._rate.spread, np.maximum(usual * since_s, 1.0) ** -0.5)  # bursts, or Poisson's
+        sways = np.minimum(SWAYS * self._sway.spread, MOST_SWAY)
         known = self._rate.known_s(now) >= YOUNG_S
         for page, times in ((self._drop, HALF), (self._surge, TWICE)):
-            gain = other_mean(log, self._rate.mean, scatter, float(np.log(times)))
+            moved = np.sign(np.log(times)) * sways
+            gain = other_mean(log, self._rate.mean + moved, scatter, np.log(times) - moved)
             page.learn_many(np.where(known, gain, np.nan))
-        lasting = self._rate.learn_many(log, self._drop.odd | self._surge.odd, now)
-        for page in (self._drop, self._surge):
-            page.forget(lasting)
+        odd = self._drop.odd | self._surge.odd
+        self._sway.learn_many(np.log(np.maximum(self._levels[0], 1e-3)), odd, now)
+        lasting = self._rate.learn_many(log, odd, now)
+        for part in (self._sway, self._drop, self._surge):
+            part.forget(lasting)
         return asked_per_s, usual
 
     def _saturation(self, asked_per_s: Floats, capacity: Floats, since_s: float, now: float) -> Floats:
@@ -208,6 +216,7 @@ class ServiceWatch:
             "slow": self._slow,
             "failing": self._failing,
             "rate": self._rate,
+            "sway": self._sway,
             "drop": self._drop,
             "surge": self._surge,
         }

@@ -182,6 +182,30 @@ def test_thin_traffic_scatters_by_chance_and_that_is_no_drop_and_no_surge() -> N
         assert not {"TrafficDrop", "TrafficSurge"} & set(next_to_none.second(float(rng.poisson(0.5))))
 
 
+def test_traffic_that_sways_by_the_minute_is_no_drop_and_no_surge_and_a_loss_of_half_is_found_in_it() -> None:
+    """Sixty services at once: by the hour their bursts would be taken for a change a dozen times."""
+    rng, many, minutes = np.random.default_rng(6), 60, 60
+    services = tuple(Service(i, f"shop-{i}", ()) for i in range(many))
+    mesh, watch = Topology(1, services, (Node(0, "edge"),)), ServiceWatch(many)
+    nothing = ServiceFeatures(**{f.name: np.zeros((many, 2)) for f in fields(ServiceFeatures)})
+    sway = rng.normal(0.0, 0.12, (minutes + 2, many))
+    told: set[tuple[str, str]] = set()
+
+    def second(at: int, part: float) -> set[tuple[str, str]]:
+        i, share = divmod(at / 60.0, 1.0)
+        mean = 320.0 * np.exp(sway[int(i)] * (1 - share) + sway[int(i) + 1] * share) * rng.gamma(25.0, 1 / 25.0, many)
+        asked = rng.poisson(part * mean).astype(np.float64)
+        found = watch.look(nothing, asked, np.full(many, np.inf), np.zeros(many, np.bool_), mesh, float(at))
+        return {(f.kind, f.service) for f in found}
+
+    for at in range(60 * minutes):
+        told |= second(at, 1.0)
+    assert not told
+    for at in range(60 * minutes, 60 * minutes + 15):
+        told |= second(at, 0.4)
+    assert told == {("TrafficDrop", s.name) for s in services}
+
+
 def test_of_next_to_no_traffic_nothing_is_told() -> None:
     told = Services()
     told.seconds(60, 0.5)
