@@ -55,6 +55,8 @@ PAIRS = (
     ("zone-loss", "full_scan", "weirflow"),
     ("cold-start", "least_request", "weirflow"),
     ("antagonist", "least_request", "full_scan"),
+    ("retry-storm", "least_request", "full_scan"),
+    ("overload", "full_scan", "weirflow"),
 )
 """Scenario and two policies, each foretold from the other."""
 DRAWS = 3
@@ -96,24 +98,25 @@ def record(
 ) -> None:
     """Make the runs that are not in the folder yet, and leave their recordings there."""
     done = {(k.scenario, k.policy) for k in kept.find(folder) if k.seed == seed}
-    for name, *policies in pairs:
-        scenario = files.load(name)
-        todo = [
-            j for j in jobs(scenario, policies, scenario.nodes, seed, record=folder) if (name, j.policy) not in done
-        ]
-        for job in todo:
-            say(f"recording {name} under {job.policy}")
-        if engine == "envoy":
-            asyncio.run(run_all(todo, parallel=parallel))
-            continue
-        from weirflow.lab.recorded import recorded
+    todo = [
+        job
+        for name, *policies in pairs
+        for job in jobs(files.load(name), policies, files.load(name).nodes, seed, record=folder)
+        if (name, job.policy) not in done
+    ]
+    say(f"recording {len(todo)} runs")
+    if engine == "envoy":
+        asyncio.run(run_all(todo, parallel=parallel, on_run=lambda run: say(f"{run.scenario.name}: {run.policy} made")))
+        return
+    from weirflow.lab.recorded import recorded
 
-        for job in todo:
-            into, random = folder / kept.name_of(name, job.policy, job.nodes, seed), np.random.default_rng((seed, 1))
-            world = {"nodes": job.nodes, "folder": into / "recording"}
-            fate = recorded(job.scenario, job.policy, job.fleet, job.trace, random, **world)
-            run = Run(job.scenario, job.policy, job.nodes, seed, "simulated", job.fleet, job.trace, fate)
-            kept.keep(run, into)
+    for job in todo:
+        into = folder / kept.name_of(job.scenario.name, job.policy, job.nodes, seed)
+        random = np.random.default_rng((seed, 1))
+        world = {"nodes": job.nodes, "folder": into / "recording"}
+        fate = recorded(job.scenario, job.policy, job.fleet, job.trace, random, **world)
+        run = Run(job.scenario, job.policy, job.nodes, seed, "simulated", job.fleet, job.trace, fate)
+        kept.keep(run, into)
 
 
 def foretold(of: Kept, runs: Sequence[Kept]) -> Iterator[Figure]:
