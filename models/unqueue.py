@@ -130,6 +130,9 @@ def _unqueue(
                 waited[i] = begin > came
                 if begin < end_s[i]:
                     begin_s[i] = begin
+                    # Time at work without an end counts as time, and not as work done (Epstein and Sobel 1953): the
+                    # works that were answered before anybody gave up are the short ones.
+                    usual_s[e] += (end_s[i] - begin) / _USUAL_OF
                     usual = 0.0 if np.isnan(usual_s[e]) else usual_s[e]
                     least[w] = end_s[i]
                     free[w] = end_s[i] + usual  # who works for long has as much before him as ever

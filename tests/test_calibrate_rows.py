@@ -73,12 +73,20 @@ def sent(of: Recording) -> Trace:
     return Trace.concat(list(calibrate(of, "shop").chunks()))
 
 
-def test_a_second_try_that_stands_for_the_whole_request_is_the_request(tmp_path: Path) -> None:
+def test_a_line_that_tells_of_the_last_try_alone_is_the_request_in_an_imported_log(tmp_path: Path) -> None:
     first = attempts(1.0, 2.0)
     last_only = attempts(3.0, attempt=3, took_s=0.4, felt_s=0.4)  # as an access log with one line a request has it
     world = calibrate(recording(tmp_path, first, last_only), "shop")
     assert Trace.concat(list(world.chunks())).at_s == pytest.approx([1.0, 2.0, 3.0])
     assert world.seen.requests == 3
+
+
+def test_a_request_whose_second_try_was_refused_is_one_request(tmp_path: Path) -> None:
+    """Envoy's retry budget was used up: the request ends refused, and its first try did fail at an endpoint."""
+    late = attempts(1.0, 2.0, outcome=Outcome.TIMEOUT, status=0, took_s=1.0)
+    refused = ended_badly(0.9995, 1.9995, 3.0, took_s=1.002)  # the third was refused before any try
+    world = calibrate(recording(tmp_path, late, refused), "shop")
+    assert Trace.concat(list(world.chunks())).at_s == pytest.approx([1.0, 2.0, 3.0])
 
 
 def test_a_second_try_is_what_a_policy_did_and_no_request(tmp_path: Path) -> None:

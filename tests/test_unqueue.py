@@ -139,3 +139,20 @@ def test_an_answer_that_came_sooner_takes_back_what_was_reckoned_of_work_that_wa
     visits = Visits(np.array([0, 3]), arrival, end, np.array([WORKED, GAVE_UP, WORKED], np.int8))
     # Work usually takes ten, so the second would hold the worker till 22; but the third was answered at 14.
     assert unqueue(visits, np.zeros(3), idle(1)).work_s[2] == 2.0
+
+
+def test_the_usual_work_is_not_taken_from_the_short_ones_that_were_answered_in_time() -> None:
+    """Everyone leaves after a second; of works of two seconds in the mean the answered ones take less than half of one."""
+    rng, many = np.random.default_rng(3), 4000
+    arrival = 100.0 * np.arange(many)
+    work = rng.exponential(2.0, many)
+    left = work > 1.0
+    kind = np.where(left, GAVE_UP, WORKED).astype(np.int8)
+    visits = Visits(np.array([0, many]), arrival, arrival + np.minimum(work, 1.0), kind)
+    busy = idle(1)
+    usual = []
+    for i in range(many):
+        one = Visits(np.array([0, 1]), *(column[i : i + 1] for column in visits[1:]))
+        unqueue(one, np.zeros(1), busy)
+        usual.append(float(busy.usual_s[0]))
+    assert np.mean(usual[500:]) == pytest.approx(2.0, rel=0.15)

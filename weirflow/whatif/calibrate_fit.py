@@ -162,8 +162,11 @@ class Block:
         place = np.cumsum(worked)[worked]
         return np.asarray(np.unique(self.endpoint[worked] * (len(worked) + 50) + place // 50, return_inverse=True)[1])
 
-    def bins(self, e: int, work: Floats, mean_s: Floats) -> Bins:
-        """The answered attempts of an endpoint, in bins, by what each of them worked."""
+    def bins(self, e: int, work: Floats, mean_s: Floats, unended_s: Floats | None = None) -> Bins:
+        """The answered attempts of an endpoint, in bins, by what each of them worked.
+
+        `unended_s`: time at work of those that were given up on. It is time, and no work done.
+        """
         kind = self.visits.kind
         span = np.arange(self.visits.offsets[e], self.visits.offsets[e + 1])
         rows = span[(kind[span] == NO_WORK) | ((kind[span] == WORKED) & np.isfinite(work[span]))]
@@ -172,6 +175,10 @@ class Block:
             return Bins(rows, size, (np.empty(0),) * 3)
         worked = kind[rows] == WORKED
         relative = np.where(worked, np.maximum(np.nan_to_num(work[rows]), 0.0) / mean_s[self.klass[rows]], 0.0)
+        if unended_s is not None:
+            left = span[unended_s[span] > 0.0]
+            to = np.minimum(np.searchsorted(rows, left), len(rows) - 1)
+            np.add.at(relative, to, unended_s[left] / mean_s[self.klass[left]])
         at = np.arange(0, len(rows), size)
         works, spent, failed = (np.add.reduceat(v.astype(np.float64), at) for v in (worked, relative, ~worked))
         return Bins(rows, size, (works, spent, failed))
@@ -241,10 +248,11 @@ class Cutter:
         self._count(block, seen)
         # With the delays in it: a stretch is one of delay as well.
         took = seen.work_s + extra_s - scope.way_s
-        bins = [block.bins(e, took, fit.mean_s) for e in range(scope.endpoints)]
+        unended_s = np.where(block.visits.kind == GAVE_UP, np.nan_to_num(block.visits.end_s - seen.begin_s), 0.0)
+        bins = [block.bins(e, took, fit.mean_s, unended_s) for e in range(scope.endpoints)]
         price = price_of([b.sums for b in bins], fit.shape)
         for e in range(scope.endpoints):
-            self._pieces(block, seen, took, bins[e].cut(fit.shape, price), e)
+            self._pieces(block, seen, took, unended_s, bins[e].cut(fit.shape, price), e)
             span = range(block.hangs.offsets[e], block.hangs.offsets[e + 1])
             fit.hangs[e] += [(float(block.hangs.from_s[h]), float(block.hangs.to_s[h])) for h in span]
         fit.walk.go(block.visits, self._extra_of(block), block.hangs)
@@ -255,12 +263,16 @@ class Cutter:
         fit.waited += np.bincount(block.endpoint[seen.waited], minlength=many)
         fit.failed += np.bincount(block.endpoint[block.visits.kind == NO_WORK], minlength=many)
 
-    def _pieces(self, block: Block, seen: Unqueued, took: Floats, cut: list[NDArray[np.intp]], e: int) -> None:
+    def _pieces(
+        self, block: Block, seen: Unqueued, took: Floats, unended_s: Floats, cut: list[NDArray[np.intp]], e: int
+    ) -> None:
         """This block's stretches of one endpoint, which go on from the pieces before."""
         fit, kind = self.fit, block.visits.kind
         when = np.where(kind == WORKED, seen.begin_s, block.visits.arrival_s)
         last: float | None = None
-        for rows in cut:
+        edges = [rows[0] for rows in cut[1:]] + [block.visits.offsets[e + 1]] if cut else []
+        since = block.visits.offsets[e]
+        for rows, upto in zip(cut, edges, strict=True):
             mine, bad = rows[kind[rows] == WORKED], rows[kind[rows] == NO_WORK]
             first = float(when[rows[0]])
             piece = Piece(first if last is None else (last + first) / 2, float(len(mine)), failed=float(len(bad)))
@@ -270,6 +282,8 @@ class Cutter:
                 delay = delay_of(took[free], block.klass[free], fit.mean_s, fit.shape)
             piece.extra_s = self._scope.way_s + delay
             piece.work = float((np.maximum(took[mine] - delay, 0.0) / fit.mean_s[block.klass[mine]]).sum())
+            piece.work += float((unended_s[since:upto] / fit.mean_s[block.klass[since:upto]]).sum())
+            since = upto
             if len(bad):
                 piece.status = int(np.bincount(block.status[bad]).argmax())
                 piece.after_s = float(np.median(block.visits.end_s[bad] - block.visits.arrival_s[bad]))

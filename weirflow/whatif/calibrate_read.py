@@ -90,7 +90,7 @@ def survey(recording: Recording, service: int, faults: list[RecordingError]) -> 
     slowest: dict[int, float] = {}
     for part, table in recording.tables("attempts", _WANTED, faults=faults):
         out.last_s = max(out.last_s, part.ended - recording.started)
-        c = _columns(table, service)
+        c = _columns(table, service, imported=_imported(part))
         started, duration = c["started_s"], c["duration_s"].astype(np.float64)
         for node in np.unique(c["node_id"]).tolist():
             mine = c["node_id"] == node
@@ -152,7 +152,7 @@ def blocks(
     faults = faults if faults is not None else []
     many = 0
     for part, table in recording.tables("attempts", _WANTED, faults=faults):
-        held.append(_rows(_columns(table, about.service), about, recording.started))
+        held.append(_rows(_columns(table, about.service, imported=_imported(part)), about, recording.started))
         held.append(_felt(part, about, recording.started, faults))
         many += len(held[-1]) + len(held[-2])
         if many >= rows:
@@ -194,13 +194,19 @@ def felt(recording: Recording, service: int) -> tuple[Floats, Floats, NDArray[np
     return at_s, waited_s, good
 
 
-def _columns(table: Any, service: int) -> dict[str, Any]:
+def _imported(part: ClosedPart) -> bool:
+    """Whether no brain was there: a live one decides once a second."""
+    return "decisions" not in part.files
+
+
+def _columns(table: Any, service: int, *, imported: bool) -> dict[str, Any]:
     columns = {name: table.column(name).to_numpy() for name in _WANTED}
     mine = (columns["service_id"] == service) & np.isfinite(columns["started_s"]) & np.isfinite(columns["duration_s"])
     columns = {name: values[mine] for name, values in columns.items()}
-    # A log of one line a request tells its last try alone, with the time of them all: that is the request.
-    whole = columns["felt_s"] <= columns["duration_s"]
-    columns["attempt"] = np.where(whole & (columns["attempt"] > 1), 1, columns["attempt"])
+    if imported:
+        # A log of one line a request tells its last try alone, with the time of them all: that is the request.
+        whole = columns["felt_s"] <= columns["duration_s"]
+        columns["attempt"] = np.where(whole & (columns["attempt"] > 1), 1, columns["attempt"])
     return columns
 
 
@@ -218,11 +224,13 @@ def _rows(c: dict[str, Any], about: Survey, started: float) -> Rows:
 
 def _ordered(rows: Rows) -> Rows:
     refused = rows.outcome == Outcome.REJECTED
-    felt, tried = np.flatnonzero(refused & (rows.attempt == 0)), np.flatnonzero(refused & (rows.attempt > 0))
+    felt = np.flatnonzero(refused & (rows.attempt == 0))
+    # Refused may be a first try, or another one of a request whose first try failed: both began when the request did.
+    tried = np.flatnonzero((rows.outcome != Outcome.OK) & (rows.attempt == 1))
     alone = []
     for node in np.unique(rows.node[felt]).tolist():
         of_felt, of_tried = felt[rows.node[felt] == node], tried[rows.node[tried] == node]
-        alone.append(of_felt[~_paired(rows.end_s[of_felt], rows.end_s[of_tried])])
+        alone.append(of_felt[~_paired(rows.at_s[of_felt], rows.at_s[of_tried])])
     if alone:
         shed = rows.take(np.concatenate(alone))
         shed.attempt[:] = 1
