@@ -142,7 +142,7 @@ def test_an_answer_that_came_sooner_takes_back_what_was_reckoned_of_work_that_wa
 
 
 def test_the_usual_work_is_not_taken_from_the_short_ones_that_were_answered_in_time() -> None:
-    """Everyone leaves after a second; of works of two seconds in the mean the answered ones take less than half of one."""
+    """Everyone leaves after a second; of works of two seconds in the mean the answered ones take half of one."""
     rng, many = np.random.default_rng(3), 4000
     arrival = 100.0 * np.arange(many)
     work = rng.exponential(2.0, many)
