@@ -18,7 +18,7 @@ from dataplane.simulated.tried import Tried
 from tests.fleets import fleet, trace
 from tests.whatif_worlds import InPieces, plain_world, record, world
 from weirflow.recording import Recording
-from weirflow.whatif.carry import _Work, carry, settings_of, topology_at
+from weirflow.whatif.carry import _Work, carry, settings_of
 from weirflow.whatif.change import Question, Span, changed
 from weirflow.whatif.tally import (
     Interval,
@@ -163,7 +163,7 @@ def test_a_world_is_carried_as_the_mesh_carries_it(recorded: tuple[Recording, Wo
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([5, 1])))
     rhythm = Rhythm(flush_s=np.inf, report_s=np.inf, timeout_s=5.0)
     rules = replace(of.rules, policy="full_scan")
-    mesh = FleetMesh(topology_at(of, 0.0), of.fleet, of.chunks(), rng, rules=rules, rhythm=rhythm)
+    mesh = FleetMesh(of.topology(0.0), of.fleet, of.chunks(), rng, rules=rules, rhythm=rhythm)
     mesh.finish()
     tried = mesh.take()
     assert tally.requests.sum() == len(tried) == len(whole)

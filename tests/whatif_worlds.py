@@ -20,7 +20,6 @@ from dataplane.simulated.logs import Wire
 from dataplane.simulated.rules import RouteRules, Rules
 from tests.fleets import fleet, trace
 from weirflow.recording import Recorder, Recording, read
-from weirflow.whatif.carry import topology_at
 from weirflow.whatif.fidelity import seen_of
 from weirflow.whatif.world import Seen, Trust, World
 
@@ -101,7 +100,7 @@ def record(
     """Run the mesh with a recorder beside the brain. Returns the recording, and the world with what was seen of it."""
     settings = settings or Settings(mode=Mode.SHADOW)
     whole = Trace.concat(list(of.chunks()))
-    topology = topology_at(of, 0.0)
+    topology = of.topology(0.0)
     rhythm = Rhythm(timeout_s=of.rules.routes[0].timeout_s)
     rng = np.random.default_rng(seed)
     mesh = FleetMesh(topology, of.fleet, whole, rng, rules=of.rules, rhythm=rhythm, wire=wire)

@@ -19,7 +19,7 @@ import numpy as np
 
 from brain.brain import Brain
 from brain.settings import Mode, Settings
-from dataplane.contract import Arm, Endpoint, Node, Outcome, Service, Topology
+from dataplane.contract import Arm, Outcome, Topology
 from dataplane.simulated import drive
 from dataplane.simulated.fleet import Fate, Fleet, Floats, Trace
 from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
@@ -79,21 +79,6 @@ def settings_of(world: World, policy: str) -> Settings:
     return replace(settings, modes={**settings.modes, name: Mode.ADAPTIVE}, shares=shares)
 
 
-def topology_at(world: World, at_s: float, version: int = 1) -> Topology:
-    """The members at that time. An endpoint's id is its row in the fleet."""
-    fleet = world.fleet
-    members = fleet.members(at_s).tolist()
-    endpoints = tuple(Endpoint(e, fleet.names[e], int(fleet.weight[e]), fleet.zones[e]) for e in members)
-    return Topology(
-        version=version,
-        services=(Service(0, world.service, endpoints),),
-        nodes=tuple(Node(v, name) for v, name in enumerate(world.nodes)),
-        routes=world.classes,
-        route_services=(0,) * len(world.classes),
-        endpoint_slots=len(fleet),
-    )
-
-
 class _Work:
     """The requests on their way into a mesh, remembered while they may be open: what they ask of an endpoint."""
 
@@ -137,13 +122,13 @@ def _speed(fleet: Fleet, tried: Tried) -> Floats:
 
 def _mesh(world: World, policy: str, work: _Work, random: np.random.Generator, rhythm: Rhythm) -> FleetMesh:
     rules = replace(world.rules, policy=policy)
-    return FleetMesh(topology_at(world, 0.0), world.fleet, work, random, rules=rules, rhythm=rhythm)
+    return FleetMesh(world.topology(0.0), world.fleet, work, random, rules=rules, rhythm=rhythm)
 
 
 def _static(world: World, policy: str, work: _Work, random: np.random.Generator, count: Hear) -> None:
     mesh = _mesh(world, policy, work, random, Rhythm(flush_s=inf, report_s=inf, timeout_s=timeout_s(world)))
     for version, at_s in enumerate(world.fleet.changes_s(), start=2):
-        mesh.schedule.at(at_s, mesh.moved, topology_at(world, at_s, version))
+        mesh.schedule.at(at_s, mesh.moved, world.topology(at_s, version))
     for at_s in np.arange(COUNT_S, world.duration_s, COUNT_S).tolist():
         mesh.run(at_s)
         count(mesh.take())
@@ -158,7 +143,7 @@ def _end(world: World, mesh: FleetMesh, count: Hear) -> None:
 
 
 def _with_brain(world: World, work: _Work, random: np.random.Generator, count: Hear, settings: Settings) -> None:
-    brain = Brain(topology_at(world, 0.0), settings)
+    brain = Brain(world.topology(0.0), settings)
     rhythm = Rhythm(timeout_s=timeout_s(world), ttl_s=settings.lease_ttl_s)
     mesh = _mesh(world, world.rules.policy, work, random, rhythm)
 
@@ -167,7 +152,7 @@ def _with_brain(world: World, work: _Work, random: np.random.Generator, count: H
         brain.moved(topology, mesh.now)
 
     for version, at_s in enumerate(world.fleet.changes_s(), start=2):
-        mesh.schedule.at(at_s, move, topology_at(world, at_s, version))
+        mesh.schedule.at(at_s, move, world.topology(at_s, version))
     counted_s = 0.0
     for _ in drive.run(mesh, brain, float(ceil(world.duration_s)), settings.tick_s):
         if mesh.now - counted_s >= COUNT_S:

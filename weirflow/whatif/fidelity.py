@@ -19,7 +19,7 @@ import numpy as np
 
 from brain.brain import Brain
 from brain.settings import Mode, Settings
-from dataplane.contract import Endpoint, Floats, Node, Service, Topology
+from dataplane.contract import Floats, Topology
 from dataplane.simulated import drive
 from dataplane.simulated.fleet import Bools, Fate, Trace
 from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
@@ -119,7 +119,7 @@ def rerun(world: World, policy: str, *, seed: int = 0, settings: Settings | None
     rhythm = Rhythm(timeout_s=timeout_s, ttl_s=told.lease_ttl_s)
     if policy != WEIRFLOW:
         rhythm = replace(rhythm, flush_s=inf, report_s=inf)
-    start = topology(world, 0.0)
+    start = world.topology(0.0)
     mesh = FleetMesh(start, world.fleet, trace, random, rules=replace(world.rules, policy=static), rhythm=rhythm)
     brain = Brain(start, told) if policy == WEIRFLOW else None
 
@@ -129,28 +129,13 @@ def rerun(world: World, policy: str, *, seed: int = 0, settings: Settings | None
             brain.moved(there, mesh.now)
 
     for version, at_s in enumerate(world.fleet.changes_s(), start=2):
-        mesh.schedule.at(at_s, move, topology(world, at_s, version))
+        mesh.schedule.at(at_s, move, world.topology(at_s, version))
     if brain is None:
         mesh.run(float(trace.at_s[-1]) if len(trace) else 0.0)
     else:
         for _ in drive.run(mesh, brain, world.duration_s, told.tick_s):
             pass
     return trace, mesh.finish()
-
-
-def topology(world: World, at_s: float, version: int = 1) -> Topology:
-    """The members at that time. An endpoint's id is its row in the fleet."""
-    fleet = world.fleet
-    here = fleet.members(at_s).tolist()
-    endpoints = tuple(Endpoint(e, fleet.names[e], int(fleet.weight[e]), fleet.zones[e]) for e in here)
-    return Topology(
-        version=version,
-        services=(Service(0, world.service, endpoints),),
-        nodes=tuple(Node(v, name) for v, name in enumerate(world.nodes)),
-        routes=world.classes,
-        route_services=(0,) * len(world.classes),
-        endpoint_slots=len(fleet),
-    )
 
 
 def _thinking(world: World) -> Settings:

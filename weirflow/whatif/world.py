@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from brain.settings import Settings
+from dataplane.contract import Endpoint, Node, Service, Topology
 from dataplane.simulated.fleet import Fleet, Floats, Ints, Trace
 from dataplane.simulated.rules import Rules
 
@@ -57,3 +58,17 @@ class World:
     started: float  # s since 1970
     duration_s: float
     notes: tuple[str, ...] = ()  # what had to be assumed, in words for people
+
+    def topology(self, at_s: float, version: int = 1) -> Topology:
+        """The members at that time. An endpoint's id is its row in the fleet."""
+        fleet = self.fleet
+        here = fleet.members(at_s).tolist()
+        endpoints = tuple(Endpoint(e, fleet.names[e], int(fleet.weight[e]), fleet.zones[e]) for e in here)
+        return Topology(
+            version=version,
+            services=(Service(0, self.service, endpoints),),
+            nodes=tuple(Node(v, name) for v, name in enumerate(self.nodes)),
+            routes=self.classes,
+            route_services=(0,) * len(self.classes),
+            endpoint_slots=len(fleet),
+        )
