@@ -1,4 +1,4 @@
-"""A mesh in virtual time over a fleet and a trace, fast: hundreds of thousands of requests a second.
+"""A mesh in virtual time over a fleet and a trace, fast: millions of attempts a second.
 
 It is to `SimulatedMesh` what the lab is to the demo: the world is drawn beforehand, so every policy meets the same one,
 and the inner loop is compiled. It carries plans and telemetry as the wires would: the access log in batches, load

@@ -1,7 +1,6 @@
 """How near a world comes to what was recorded: run again under what was in force, it must do what the recording did.
 
-    found = self_check(world)
-    found.off(found.p99_s)
+    self_check(world).within(WORST)
 
 The same requests are sent again through a mesh in virtual time, under the recorded rules, with the recorded brain in
 the loop where it had the traffic. Chance is another one: which endpoints a pick drew, which of two ties won. So a few
