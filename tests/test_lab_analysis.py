@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from dataplane.simulated.fleet import Fate, Fleet, Trace
 from weirflow.lab.analysis import Case, Estimate, analyse, kinds
 from weirflow.lab.draw import draw
-from weirflow.lab.figures import Figures, told, trouble_of
+from weirflow.lab.figures import Figures, struck_s, told, trouble_of
 from weirflow.lab.run import Run, Seen, Weights
-from weirflow.lab.scenario import Change, Group, Phase, RequestClass, Scenario
+from weirflow.lab.scenario import Change, Group, Phase, RequestClass, Scenario, Step
 
 PLAIN = Scenario("plain", "t", "s", (Group("all", 4),), load=0.5, warmup_s=5.0, duration_s=20.0, timeout_s=2.0)
 BAD = Group("all", 5, changes=(Change(20.0, 40.0, first=1, error_share=1.0),))
@@ -146,6 +146,16 @@ def test_incidents_are_counted_after_the_warm_up_and_timed_from_the_fault() -> N
     none = told(GRAY, "weirflow", 1, fleet, trace, fate(trace), incidents=())
     assert (none.incidents, none.found_s, none.cause) == (0, None, "")
     assert told(GRAY, "random", 1, fleet, trace, fate(trace)).incidents is None, "nobody looked for any"
+
+
+def test_incidents_of_a_fault_of_all_and_of_a_step_of_the_load_are_timed_too() -> None:
+    (good, *others) = GRAY.groups
+    all_slow = replace(GRAY, groups=(replace(good, changes=(Change(30.0, speed=0.5),)), *others))
+    assert struck_s(all_slow) == (30.0, GRAY.warmup_s + GRAY.duration_s)
+    steps = (Step(5.0, 2.0), Step(25.0, 3.0), Step(35.0, 1.0))
+    calm = replace(GRAY, groups=tuple(replace(g, changes=()) for g in GRAY.groups))
+    assert struck_s(replace(calm, load_steps=steps)) == (25.0, 35.0), "what steps in the warm-up belongs to it"
+    assert struck_s(calm) is None
 
 
 def test_who_never_diverts_is_never_back_and_avoids_nothing() -> None:

@@ -132,22 +132,36 @@ def told(
         avoided_percent=_avoided_percent(fleet, trace, fate, inside),
         changes_per_minute=_changes_per_minute(weights) if weights else None,
         entropy=_entropy(weights) if weights else None,
-        **_watched(scenario, trouble, incidents),
+        **_watched(scenario, incidents),
         bound_per_s=None if scenario.latency_goal_s is None else bound_per_s(fleet, trace, judged),
     )
 
 
-def _watched(scenario: Scenario, trouble: Trouble | None, seen: Sequence[Seen] | None) -> dict[str, Any]:
+def _watched(scenario: Scenario, seen: Sequence[Seen] | None) -> dict[str, Any]:
     """What the brain told people: incidents that began after the warm-up, when the first came, and what it said."""
     if seen is None:
         return {}
     before = {i.id for i in seen if i.at_s < scenario.warmup_s}
     new = [i for i in seen if i.id not in before]
     out: dict[str, Any] = {"incidents": len({i.id for i in new})}
-    if trouble is None:
+    struck = struck_s(scenario)
+    if struck is None:
         return out | {"cause": new[-1].cause if new else ""}
-    during = [i for i in new if trouble.start_s <= i.at_s < trouble.end_s]
-    return out | ({"found_s": during[0].at_s - trouble.start_s, "cause": during[-1].cause} if during else {})
+    start_s, end_s = struck
+    during = [i for i in new if start_s <= i.at_s < end_s]
+    return out | ({"found_s": during[0].at_s - start_s, "cause": during[-1].cause} if during else {})
+
+
+def struck_s(scenario: Scenario) -> tuple[float, float] | None:
+    """When something first goes wrong after the warm-up, or the load steps, and until when. None: nothing does.
+
+    A load that steps more than once is at its last step what it was.
+    """
+    ends = scenario.warmup_s + scenario.duration_s
+    changes = [(c.start_s, min(c.end_s, ends)) for g in scenario.groups for c in g.changes]
+    steps = [s.at_s for s in scenario.load_steps if s.at_s >= scenario.warmup_s]
+    loads = [(min(steps), max(steps) if len(steps) > 1 else ends)] if steps else []
+    return min(((a, b) for a, b in changes + loads if a >= scenario.warmup_s), default=None)
 
 
 def bound_per_s(fleet: Fleet, trace: Trace, phase: Phase) -> float:
