@@ -111,7 +111,7 @@ class Levels:
         self._quick_decay = ForwardDecay(QUICK_HALF_LIFE_S)
         self._quick = np.zeros((slots, nodes + 1, 3))  # none counts as less than it is here
         self._changes = Changes(slots)
-        self._noting = Noting(slots, services)
+        self.noting = Noting(slots, services)
         self._spread = DecayedSums(3, services, half_life_s)  # attempts, squared distance of logs, squared ratio
         self._ended = DecayedSums(1, slots, OPEN_HALF_LIFE_S)  # latency that ended
         self._base = np.full(slots, np.nan)  # mean logarithm, without waiting
@@ -175,7 +175,7 @@ class Levels:
         before = self._changes.leaning()
         verdict = self._changes.learn_many(count * counts_for, total * counts_for, deviation**2)
         worth = np.where(queue > 1.0, counts_for, 1.0 / unlike)  # without a queue they share nothing
-        self._noting.learn_many(endpoint, log, self._base, peers, worth, service_of, now)
+        self.noting.learn_many(endpoint, log, self._base, peers, worth, service_of, now)
         turned = (before == 0) | (self._changes.leaning() != before)
         self._run[turned & (count > 0)] = 0.0  # what came before says nothing of this change
         farthest = np.exp(self._base[endpoint] + FARTHER * deviation[endpoint])
@@ -261,10 +261,10 @@ class Levels:
         if k[shows].sum() <= AGREE * k.sum():
             self._doubted[e, shows] = now + DOUBT_S
             self._believed[e, shows] = False
-            self._noting.forget(np.array([e]))
+            self.noting.forget(np.array([e]))
         elif k.sum() > 0:
             self._slow[e] = self._run[e] * self._decay.weight(now)
-            self._noting.began(e, now)
+            self.noting.began(e, now)
             self._mean[e], self._base[e] = took.sum() / k.sum(), logs.sum() / k.sum()
             self._changed[e], self._work_share[e] = True, work.sum() / took.sum()
         self._run[e] = 0.0
@@ -296,7 +296,7 @@ class Levels:
                 self._work_share[anew] = (work.sum(axis=1) / took.sum(axis=1))[anew]
             self._run[anew] = 0.0
             self._changes.forget(anew)
-            self._noting.forget(anew)
+            self.noting.forget(anew)
         k, total, log = count.sum(axis=1), took.sum(axis=1), logs.sum(axis=1)
         live = (service_of >= 0) & (k > 0.01)
         mean = np.divide(total, k, out=np.full_like(k, np.nan), where=live)
@@ -311,7 +311,7 @@ class Levels:
             error=np.sqrt(relative * SHARED_LUCK * self.unlike[service_of] / np.maximum(k, 1.0)),
             count=np.where(live, k, 0.0),
             changed=changed,
-            noted=self._noting.take(),
+            noted=self.noting.take(),
             work_share=np.where(changed | anew, self._work_share, np.nan),
             disputed=judged.disputed | hasty.disputed,
             contradicts=lies.sum(axis=0),
@@ -326,7 +326,7 @@ class Levels:
         self._quick[endpoints] = 0.0
         self._doubted[endpoints] = -np.inf
         self._changes.forget(endpoints)
-        self._noting.begin(endpoints)
+        self.noting.begin(endpoints)
 
     def resize(self, slots: int, nodes: int, services: int) -> None:
         """Have room for this many."""
@@ -341,7 +341,7 @@ class Levels:
         self._work_share = np.pad(self._work_share, (0, more), constant_values=np.nan)
         self._ended.resize(slots)
         self._changes.resize(slots)
-        self._noting.resize(slots, services)
+        self.noting.resize(slots, services)
         self._spread.resize(services)
         self.unlike = np.pad(self.unlike, (0, max(services - self.unlike.size, 0)), constant_values=1.0)
 

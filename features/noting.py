@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Floats, Ints
+from models.base import Floats, Ints, State, check_state
 from models.residuals import Residuals
 
 TWICE, SIX = 7, 18
@@ -38,7 +38,7 @@ class Noting:
     """Of all endpoint slots."""
 
     def __init__(self, slots: int, services: int) -> None:
-        self._residuals = Residuals(services, _TESTS)
+        self.residuals = Residuals(services, _TESTS)
         self._sums = np.zeros((len(_TESTS), slots))
         self._stood = np.full(slots, np.nan)  # the level that evidence is held against, a mean logarithm
         self._began_at = np.full(slots, -np.inf)  # when the level started again
@@ -61,11 +61,11 @@ class Noting:
         follows = (now - self._began_at >= AGAINST_S) & ~self._sums.any(axis=0) | young
         self._stood = np.where(follows, base, self._stood)
         service = service_of[endpoint]
-        gains = self._residuals.gains(service, log - (self._stood + peers)[endpoint], now)
+        gains = self.residuals.gains(service, log - (self._stood + peers)[endpoint], now)
         for row, gain in enumerate(gains):
             total = np.bincount(endpoint, np.minimum(gain, MOST_AN_ATTEMPT), self._stood.size) * worth
             self._sums[row] = np.maximum(self._sums[row] + np.minimum(total, MOST_A_PORTION), 0.0)
-        self._residuals.learn_many(service, log - base[endpoint], now)
+        self.residuals.learn_many(service, log - base[endpoint], now)
         self._sums[:, young] = 0.0
         slower, faster = self._sums[:-1].max(axis=0), self._sums[-1]
         found = np.maximum(slower, faster) >= EVIDENCE
@@ -94,10 +94,24 @@ class Noting:
         self._seen[endpoints] = 0.0
         self._began_at[endpoints] = -np.inf
 
+    def state(self) -> State:
+        """A row per endpoint."""
+        own = {name: getattr(self, f"_{name}").copy() for name in ("stood", "began_at", "seen", "noted")}
+        return own | {"sums": self._sums.T.copy()}
+
+    def restore(self, state: State, left: float, now: float) -> None:
+        """Take up a state kept at `left`. ValueError, and unchanged, when it is of another shape."""
+        one = self._seen
+        check_state(state, {"sums": self._sums.T} | dict.fromkeys(("stood", "began_at", "seen", "noted"), one))
+        self._sums = np.array(state["sums"], dtype=np.float64).T.copy()
+        self._stood, self._seen = (np.array(state[name], dtype=np.float64) for name in ("stood", "seen"))
+        self._began_at = np.array(state["began_at"], dtype=np.float64) + min(now - left, 0.0)
+        self._noted = np.array(state["noted"], dtype=np.int8)
+
     def resize(self, slots: int, services: int) -> None:
         """Have room for this many."""
         more = max(slots - self._noted.size, 0)
-        self._residuals.resize(services)
+        self.residuals.resize(services)
         self._sums = np.pad(self._sums, ((0, 0), (0, more)))
         self._stood = np.pad(self._stood, (0, more), constant_values=np.nan)
         self._began_at = np.pad(self._began_at, (0, more), constant_values=-np.inf)

@@ -115,13 +115,23 @@ class Speeds:
 
     def state(self) -> dict[str, State]:
         """Each part's state by endpoint; the first axis of every array is endpoints."""
-        return {"levels": self._levels.state(), "lanes": self._lanes.state()}
+        return {"levels": self._levels.state(), "lanes": self._lanes.state(), "noting": self._levels.noting.state()}
+
+    def state_of_services(self) -> State:
+        """How attempts lie about their endpoint's level; the first axis of every array is services."""
+        return self._levels.noting.residuals.state()
 
     def restore(self, state: dict[str, State], left: float, now: float) -> None:
         """Take up a state kept at `left`. ValueError when it is of another shape."""
         self._levels.restore(state["levels"], left, now)
         self._lanes.restore(state["lanes"])
         self._lanes.resume(left, now)
+        if "noting" in state:  # states from before it was kept have none
+            self._levels.noting.restore(state["noting"], left, now)
+
+    def restore_services(self, state: State, left: float, now: float) -> None:
+        """Take up what services are known by, kept at `left`. ValueError when it is of another shape."""
+        self._levels.noting.residuals.restore(state, left, now)
 
 
 def groups(topology: Topology) -> Ints:

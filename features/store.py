@@ -118,6 +118,7 @@ class FeatureStore:
             "service_names": [s.name for s in topology.services],
             "endpoints": _each(take_rows, self._endpoints.state(), np.array(endpoint_ids, dtype=np.int64)),
             "speeds": _each(take_rows, self._speeds.state(), np.array(endpoint_ids, dtype=np.int64)),
+            "service_speeds": take_rows(self._speeds.state_of_services(), _service_ids(topology)),
             "services": _each(take_rows, self._services.state(), both_arms(_service_ids(topology))),
         }
 
@@ -153,6 +154,9 @@ class FeatureStore:
 
         names = {s.name: s.id for s in topology.services}
         rows, ours = _match([names.get(name) for name in state["service_names"]])
+        if "service_speeds" in state:  # states from before it was kept have none
+            kept_speeds = put_rows(take_rows(state["service_speeds"], rows), ours, topology.service_slots)
+            speeds.restore_services(kept_speeds, left, now)
         kept = _each(take_rows, state["services"], both_arms(rows))
         services.restore(_each(put_rows, kept, both_arms(ours), 2 * topology.service_slots), left, now)
         services.begin(np.setdiff1d(_service_ids(topology), ours), now)

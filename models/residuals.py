@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from models.base import Floats, Ints
+from models.base import Floats, Ints, State, check_state
 from models.decay import ForwardDecay
 
 BIN, FAR = 0.1, 6.0
@@ -70,6 +70,23 @@ class Residuals:
             index = np.clip(np.arange(_BINS) - shift, 0, _BINS - 1)
             self._ratios[row] = density[:, index] - density
         self._reckoned_at = now
+
+    def state(self) -> State:
+        """A row per stream: the histograms, of which the ratios follow."""
+        decay = self._decay
+        return {
+            "half_life_s": decay.half_life_s,
+            "landmark": decay.landmark,
+            "bin": BIN,
+            "seen": self._seen.copy(),
+        }
+
+    def restore(self, state: State, left: float, now: float) -> None:
+        """Take up a state kept at `left`. ValueError, and unchanged, when it is of another shape."""
+        check_state(state, {"seen": self._seen}, "landmark", half_life_s=self._decay.half_life_s, bin=BIN)
+        self._seen = np.array(state["seen"], dtype=np.float64)
+        self._decay.landmark = float(state["landmark"]) + min(now - left, 0.0)
+        self._reckoned_at = -math.inf
 
     def resize(self, streams: int) -> None:
         """Have room for this many."""

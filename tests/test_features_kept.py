@@ -44,6 +44,59 @@ def test_a_restored_store_knows_what_the_old_one_knew():
         assert np.array_equal(array, getattr(after.services, name), equal_nan=True), name
 
 
+FOUR = Topology(
+    version=1,
+    services=(Service(0, "shop", tuple(Endpoint(i, f"10.0.0.{i}:80") for i in range(4))),),
+    nodes=(Node(0, "edge-1"),),
+)
+
+
+def even(seconds, told, rng, first=1.0, at=0.0):
+    """Even work at four endpoints, and when a change of the first was noted."""
+    for tenth in range(int(seconds * 10)):
+        now = at + (tenth + 0.5) / 10
+        for e in range(4):
+            told.attempts(now, e, n=2, took=0.05 * (first if e == 0 else 1.0) * rng.lognormal(0.0, 0.15, 2))
+        if tenth % 10 == 9 and told.endpoints(at + (tenth + 1) / 10).noted[0] > 0:
+            return (tenth + 1) / 10
+    return None
+
+
+@pytest.mark.parametrize("since", [{}, {"service_speeds"}, {"service_speeds", "noting"}])
+def test_what_is_known_of_how_attempts_lie_tells_a_slow_endpoint_after_a_restart_as_soon_as_without_one(since):
+    """`since`: what a state from an older Weirflow has not. It is taken up, and such a change takes longer."""
+    old = Told(FOUR)
+    assert even(60, old, np.random.default_rng(8)) is None
+    state = through_a_file(old.store.state())
+    for name in since:
+        state.pop(name, None)
+        state["speeds"].pop(name, None)
+    new = Told(FOUR, start=START + 60.0)
+    new.store.restore(state, START + 60.0)
+    new.freeze(0.0)
+    went_on = even(30, old, np.random.default_rng(9), first=1.8, at=60.0)
+    took_up = even(30, new, np.random.default_rng(9), first=1.8)
+    assert went_on is not None
+    assert (took_up == went_on) is (not since), (took_up, went_on)
+
+
+def test_how_attempts_lie_is_found_by_name_and_who_is_new_has_no_past():
+    members = (Endpoint(0, "10.0.0.9:80"), Endpoint(1, "10.0.0.3:80"), Endpoint(2, "10.0.0.0:80"))
+    other = Topology(1, (Service(0, "cart", ()), Service(1, "shop", members)), (Node(0, "edge-1"),))
+    old = Told(FOUR)
+    even(20, old, np.random.default_rng(8))
+    new = Told(other, start=START + 20.0)
+    new.store.restore(through_a_file(old.store.state()), START + 20.0)
+    before, after = old.store.state(), new.store.state()
+    histograms = after["service_speeds"]["seen"]
+    assert np.array_equal(histograms[1], before["service_speeds"]["seen"][0])
+    assert not histograms[0].any()
+    seen, stood = (after["speeds"]["noting"][name] for name in ("seen", "stood"))
+    assert seen[1:].tolist() == before["speeds"]["noting"]["seen"][[3, 0]].tolist()
+    assert seen[1:].all()
+    assert (seen[0], np.isnan(stood[0]), np.isfinite(stood[1:]).all()) == (0.0, True, True)
+
+
 def test_a_state_finds_its_owners_by_name_in_a_run_with_other_numbers():
     old = ran_for_a_minute()
     new = Told(RENUMBERED, start=START + 60.0)

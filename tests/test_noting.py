@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,6 +121,69 @@ def test_room_for_more_changes_nothing_of_those_that_are_there() -> None:
         base = np.array([told.base, np.nan, np.nan])
         told.noting.learn_many(every, logs, base, np.zeros(3), np.ones(3), np.array([0, 1, 1]), told.now + step)
     assert told.noting.take().tolist() == [1, 0, 0]
+
+
+def restarted(told: Told, away_s: float = 0.0) -> Told:
+    """Another one that takes up its state."""
+    again, left = Told(seed=9), told.now
+    again.noting, again.now, again.base = Noting(1, 1), left + away_s, told.base
+    again.noting.restore(told.noting.state(), left, again.now)
+    again.noting.residuals.restore(told.noting.residuals.state(), left, again.now)
+    return again
+
+
+def test_a_restarted_one_weighs_each_attempt_as_the_one_that_went_on() -> None:
+    went_on = Told()
+    went_on.calm(796)  # both reckon their ratios anew with the next portion
+    assert went_on.attempts(4, 4, 2.0) is None, "the evidence is half gathered"
+    took_up = restarted(went_on)
+    rng, one = np.random.default_rng(7), np.zeros(1, dtype=np.int64)
+    for _ in range(40):
+        logs = (BASE + np.log(2.0) + rng.normal(-0.3, 0.6, 4)).tolist()
+        both = (went_on, took_up)
+        for told in both:
+            told.portion(logs)
+        ratios = [t.noting.residuals.gains(one, np.array([0.7]), t.now + 5.0) for t in both]
+        assert ratios[0].tolist() == ratios[1].tolist(), "reckoned anew, their histograms say the same"
+        kept = [t.noting.state() for t in both]
+        assert all(np.array_equal(kept[0][name], kept[1][name], equal_nan=True) for name in kept[0])
+        if went_on.noting.take()[0] > 0:
+            assert took_up.noting.take()[0] > 0
+            return
+    raise AssertionError("nothing was noted")
+
+
+def test_one_that_begins_anew_takes_several_times_as_many_attempts() -> None:
+    """What the state is kept for."""
+    anew = Told()
+    anew.noting = Noting(1, 1)
+    assert (anew.attempts(40, 4, 2.0) or 999) >= FEWEST
+
+
+def test_a_clock_that_is_behind_in_the_next_run_weighs_what_is_new_as_ever() -> None:
+    told = Told()
+    again = restarted(told, away_s=-5000.0)
+    assert (again.attempts(40, 4, 2.0) or 999) <= 80
+    young = restarted(told, away_s=-5000.0)
+    young.noting.began(0, young.now)
+    told.noting.began(0, told.now)
+    late = restarted(told, away_s=-5000.0)
+    ages = [t.now - t.noting.state()["began_at"][0] for t in (young, late)]
+    assert ages == [0.0, 0.0]
+
+
+def test_a_state_of_other_bins_is_refused_and_changes_nothing() -> None:
+    told = Told()
+    noting, residuals = told.noting, told.noting.residuals
+    good, of = residuals.state(), noting.state()
+    for bad in (good | {"bin": 0.2}, good | {"seen": good["seen"][:, 1:]}, good | {"half_life_s": 1.0}, {}):
+        with pytest.raises(ValueError, match=r"state"):
+            residuals.restore(bad, told.now, told.now)
+    for worse in (of | {"sums": of["sums"][:, 1:]}, of | {"stood": np.zeros(2)}, {}):
+        with pytest.raises(ValueError, match=r"state"):
+            noting.restore(worse, told.now, told.now)
+    assert np.array_equal(residuals.state()["seen"], good["seen"])
+    assert np.array_equal(noting.state()["stood"], of["stood"])
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
