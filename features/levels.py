@@ -359,3 +359,4 @@ class Levels:
         self._slow[:] = 0.0
         self._slow[:, 0] = state["slow"]
         self._decay.landmark = float(state["landmark"]) + min(now - left, 0.0)
+        self._ended.begin(np.arange(self._base.size), now)  # what is open is seen anew, and from now on

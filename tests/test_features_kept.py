@@ -5,6 +5,7 @@ import pytest
 
 from dataplane.contract import Arm, Endpoint, Node, Outcome, Service, Topology
 from features.dialogue import CART, SHOP, START, A, B, C, Told, alike, figures
+from features.levels import Levels
 from weirflow import checkpoint
 
 RENUMBERED = Topology(
@@ -95,6 +96,42 @@ def test_how_attempts_lie_is_found_by_name_and_who_is_new_has_no_past():
     assert seen[1:].tolist() == before["speeds"]["noting"]["seen"][[3, 0]].tolist()
     assert seen[1:].all()
     assert (seen[0], np.isnan(stood[0]), np.isfinite(stood[1:]).all()) == (0.0, True, True)
+
+
+LANES = np.array([4.0])
+
+
+def crowd(levels, start):
+    """One endpoint of 4 lanes is asked ever more for two minutes, until requests take five times their 50 ms of work
+    because they wait. When its level was taken for another one.
+    """
+    zero = np.zeros(1, dtype=np.int64)
+    for quarter in range(480):
+        now = start + quarter / 4 + 0.1
+        rate = 10.0 + 66.0 * quarter / 480
+        took = max(0.05, 0.0125 / (1.0 - 0.0125 * rate))  # 50 ms times 1 + (n + 1 - 4) / 4, of which n = rate * took
+        endpoint = np.zeros(int(rate / 4), dtype=np.int64)
+        levels.told(endpoint, endpoint, np.full(endpoint.size, took), LANES, zero, now)
+        if quarter % 4 == 3:
+            level = levels.freeze(LANES, zero, zero, now + 0.1)
+            if level.changed[0] or level.noted[0]:
+                return now
+    return None
+
+
+def test_a_queue_is_no_slowness_after_a_restart_either():
+    """What is open is told by what ended since, as it was in the run before."""
+    old, zero = Levels(1, 1, 1), np.zeros(1, dtype=np.int64)
+    old.begin(zero, 0.0)
+    for quarter in range(240):
+        old.told(np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64), np.full(3, 0.05), LANES, zero, quarter / 4)
+        if quarter % 4 == 3:
+            old.freeze(LANES, zero, zero, quarter / 4)
+    new = Levels(1, 1, 1)
+    new.restore(old.state(), 60.0, 60.0)
+    new.freeze(LANES, zero, zero, 60.0)
+    assert crowd(old, 60.0) is None
+    assert crowd(new, 60.0) is None
 
 
 def test_a_state_finds_its_owners_by_name_in_a_run_with_other_numbers():
