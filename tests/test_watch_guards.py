@@ -12,6 +12,7 @@ from brain.endpoint_watch import EndpointWatch
 from brain.service_watch import ServiceWatch
 from dataplane.contract import Endpoint, Node, Service, Topology
 from features.columns import EndpointFeatures, ServiceFeatures
+from models.base import Floats
 
 WORK_S = 0.05
 
@@ -173,6 +174,54 @@ def test_the_mean_of_a_handful_scatters_more_than_that_of_hundreds() -> None:
     told.seconds(120, 200.0)
     for _ in range(600):  # now few come, and nothing else has changed
         assert "ServiceSlow" not in told.second(2.0, WORK_S * float(rng.exponential(1.0, 2).mean()))
+
+
+class Many:
+    """A hundred services at once: what befalls one of them in an hour shows in a minute."""
+
+    MANY = 100
+
+    def __init__(self) -> None:
+        services = tuple(Service(i, f"shop-{i}", ()) for i in range(self.MANY))
+        self.topology, self.now = Topology(1, services, (Node(0, "edge"),)), 0.0
+        self.watch = ServiceWatch(self.MANY)
+
+    def second(self, asked: float | Floats, took_s: float | Floats = WORK_S) -> list[str]:
+        """The kinds that are found, of whomever."""
+        self.now += 1.0
+        columns: dict[str, Any] = {f.name: np.zeros((self.MANY, 2)) for f in fields(ServiceFeatures)}
+        columns["tick_count"][:, 1] = columns["tick_good"][:, 1] = asked
+        columns["tick_good_s"][:, 1] = np.broadcast_to(asked, self.MANY) * took_s
+        rate, bears, limited = (
+            np.full(self.MANY, 1.0) * asked,
+            np.full(self.MANY, np.inf),
+            np.zeros(self.MANY, np.bool_),
+        )
+        found = self.watch.look(ServiceFeatures(**columns), rate, bears, limited, self.topology, self.now)
+        return [f.kind for f in found]
+
+
+def test_when_few_come_to_services_that_hundreds_came_to_evenly_their_means_scatter_and_that_is_no_slowness() -> None:
+    """The means of two exponential works: one in five is above the middle between the usual and what is looked for."""
+    rng, told = np.random.default_rng(8), Many()
+    for _ in range(120):
+        told.second(200.0)
+    for _ in range(30):
+        assert "ServiceSlow" not in told.second(2.0, WORK_S * rng.exponential(1.0, (2, told.MANY)).mean(axis=0))
+
+
+def test_traffic_that_was_more_even_than_chance_may_become_as_uneven_as_chance_is() -> None:
+    """A clock asked thirty times a second, and then people do. Two seconds in a row with 15 or fewer, or 60 and more,
+    would be a change, and come by chance once in 70 hours of one service; with 21 or fewer, every six minutes.
+    """
+    rng, told = np.random.default_rng(9), Many()
+    for _ in range(120):
+        assert not told.second(30.0)
+    for _ in range(30):
+        assert not {"TrafficDrop", "TrafficSurge"} & set(told.second(rng.poisson(30.0, told.MANY).astype(np.float64)))
+    for _ in range(4):
+        kinds = told.second(10.0)
+    assert kinds == ["TrafficDrop"] * told.MANY
 
 
 def test_thin_traffic_scatters_by_chance_and_that_is_no_drop_and_no_surge() -> None:
