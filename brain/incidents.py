@@ -28,7 +28,7 @@ QUIET_S = 15.0
 FOLLOWS_S = 15.0
 """A callee's trouble found up to this much later than its caller's is still taken for the cause."""
 MOST = 0.5
-"""Of a service's endpoints odd alike, above which it is the service; of a zone's, from which it is the zone."""
+"""Of a service's endpoints odd alike, above which it is the service; of a zone's, above which it is the zone."""
 HARMFUL = 0.05
 """Share of a service's requests from which an incident is critical."""
 EVIDENCE = 6
@@ -77,8 +77,8 @@ class Incidents:
         """
         for root, group in _grouped(findings, calls).items():
             incident = self._of(root, {f.service for f in group}, min(f.since_s for f in group))
-            incident.causes = ranked(group, endpoints.get(root, {}), root)
-            incident.harm = max(incident.harm, *(f.harm for f in group if f.service == root or len(group) == 1), 0.0)
+            incident.causes = ranked(group, endpoints[root], root)
+            incident.harm = max(incident.harm, *(f.harm for f in group if f.service == root))
             incident.seen_s = now
             first = incident.causes[0]
             if not incident.kind and (first.endpoint or now - incident.since_s >= SETTLES_S):
@@ -131,22 +131,36 @@ def _opened(incidents: Mapping[str, _Open]) -> list[_Open]:
 
 
 def _grouped(findings: Sequence[Finding], calls: Mapping[str, Iterable[str]]) -> dict[str, list[Finding]]:
-    """Findings by the service at the root of them."""
+    """Findings by the service at the root of them. Those that call each other in a ring have one root."""
     by_service: dict[str, list[Finding]] = defaultdict(list)
     for f in findings:
         by_service[f.service].append(f)
     began = {s: min(f.since_s for f in some) for s, some in by_service.items()}
+    below = {s: {c for c in calls.get(s, ()) if c in began and began[c] <= began[s] + FOLLOWS_S} for s in began}
+    reached = {s: _reached(s, below) for s in began}
+
+    def likely(service: str) -> tuple[int, float, str]:
+        return min(KINDS[f.kind].rank for f in by_service[service]), began[service], service
+
     out: dict[str, list[Finding]] = defaultdict(list)
     for service, some in by_service.items():
-        root, passed = service, {service}
+        at = service
         while True:
-            below = [s for s in calls.get(root, ()) if s in began and s not in passed]
-            below = [s for s in below if began[s] <= began[root] + FOLLOWS_S]
-            if not below:
+            ring = {s for s in reached[at] if at in reached[s]}
+            beyond = {c for s in ring for c in below[s]} - ring
+            if not beyond:
                 break
-            root = min(below, key=lambda s: (min(KINDS[f.kind].rank for f in by_service[s]), began[s], s))
-            passed.add(root)
-        out[root] += some
+            at = min(beyond, key=likely)
+        out[min(ring, key=likely)] += some
+    return out
+
+
+def _reached(service: str, below: Mapping[str, Iterable[str]]) -> set[str]:
+    """This service and all that it calls, hop by hop."""
+    out, ahead = {service}, [service]
+    while ahead:
+        ahead = [c for s in ahead for c in below[s] if c not in out]
+        out.update(ahead)
     return out
 
 
@@ -161,16 +175,14 @@ def ranked(group: Sequence[Finding], zones: Mapping[str, int], root: str) -> tup
 
 def _of_endpoints(mine: list[Finding], zones: Mapping[str, int], kind: str) -> list[Finding]:
     """These endpoints' findings, or what they are a part of: a zone's, or the service's."""
-    if not mine:
-        return []
     odd: dict[str, int] = defaultdict(int)
     for f in mine:
         odd[f.zone] += 1
     total, what = sum(zones.values()), kind.removeprefix("Endpoint")
-    whole = [z for z, n in odd.items() if z and n >= 2 and n > MOST * zones.get(z, n)]
+    whole = [z for z, n in odd.items() if z and n >= 2 and n > MOST * zones[z]]
     if len(whole) == 1 and odd[whole[0]] > MOST * len(mine) and len(zones) > 1:
         name = whole[0]
-        said = f"zone {name}: {odd[name]} of its {zones.get(name, odd[name])} endpoints are odd, as {mine[0].said}"
+        said = f"zone {name}: {odd[name]} of its {zones[name]} endpoints are odd, as {mine[0].said}"
         worst = max(mine, key=lambda f: f.times)
         harm = sum(f.harm for f in mine)
         return [replace(worst, kind=f"Zone{what}", endpoint="", zone=name, said=said, harm=min(1.0, harm)), *mine]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+
+import pytest
 
 from brain.alerts import Condition
 from brain.decision import IncidentView
 from brain.findings import KINDS, Finding
-from brain.incidents import QUIET_S, SETTLES_S, Incidents
+from brain.incidents import EVIDENCE, FOLLOWS_S, HARMFUL, QUIET_S, SETTLES_S, Incidents, ranked
 
-ZONES = {"shop": {"a": 3, "b": 3, "c": 3}, "cart": {"": 4}, "store": {"": 4}}
+ZONES = defaultdict(lambda: {"": 4}, shop={"a": 3, "b": 3, "c": 3})
 
 
 def found(
@@ -104,6 +107,83 @@ def test_one_odd_endpoint_of_a_zone_is_not_the_zone() -> None:
     assert incident.kind == "EndpointSlow"
 
 
+def placed(zones: Mapping[str, int], kind: str = "EndpointSlow", **odd: int) -> tuple[Finding, ...]:
+    """The causes where so many endpoints of each zone are odd."""
+    sick = [found(kind, endpoint=f"{z}{i}", zone=z.strip("_")) for z, n in odd.items() for i in range(n)]
+    return ranked(sick, {z.strip("_"): n for z, n in zones.items()}, "shop")
+
+
+def kinds(causes: tuple[Finding, ...]) -> list[str]:
+    return [f.kind for f in causes]
+
+
+def test_it_is_a_zones_when_more_than_half_of_it_is_odd_and_hardly_anybody_else() -> None:
+    assert kinds(placed({"a": 5, "b": 9}, a=3)) == ["ZoneSlow"] + 3 * ["EndpointSlow"]
+    assert kinds(placed({"a": 4, "b": 9}, a=2)) == 2 * ["EndpointSlow"], "half of it"
+    assert kinds(placed({"a": 1, "b": 9}, a=1)) == ["EndpointSlow"], "one endpoint is itself"
+    assert kinds(placed({"a": 2, "b": 20}, a=2, b=2)) == 4 * ["EndpointSlow"], "as many elsewhere"
+    assert kinds(placed({"a": 5, "b": 2, "c": 20}, a=5, b=2)) == 7 * ["EndpointSlow"], (
+        "two zones have not failed at once"
+    )
+    assert kinds(placed({"_": 3, "b": 9}, _=3)) == 3 * ["EndpointSlow"], "those without a zone are none"
+    assert kinds(placed({"a": 3}, a=3)) == ["ServiceSlow"], "its only zone is the service"
+
+
+def test_it_is_the_services_when_more_than_half_are_odd_and_not_when_half_are() -> None:
+    assert kinds(placed({"": 4}, _=3)) == ["ServiceSlow"]
+    assert kinds(placed({"": 4}, _=2)) == 2 * ["EndpointSlow"]
+    assert kinds(placed({"": 4}, "EndpointHangs", _=3)) == ["ServiceSlow"]
+
+
+def test_one_kind_does_not_make_up_the_numbers_of_another() -> None:
+    sick = [found(kind, endpoint=f"e{i}") for i, kind in enumerate(("EndpointSlow", "EndpointSlow", "EndpointFailing"))]
+    assert kinds(ranked(sick, {"": 4}, "shop")) == ["EndpointFailing", "EndpointSlow", "EndpointSlow"]
+
+
+def test_what_is_a_zones_or_the_services_harms_as_many_as_all_its_endpoints_and_is_told_by_the_worst() -> None:
+    def sick(zone: str, *harms: float) -> list[Finding]:
+        each = enumerate(harms)
+        return [found("EndpointSlow", endpoint=f"e{i}", zone=zone, times=3.0 + i % 2, harm=h) for i, h in each]
+
+    zone, *_ = ranked(sick("a", 0.1, 0.2, 0.1), {"a": 3, "b": 9}, "shop")
+    assert (zone.harm, zone.times) == (pytest.approx(0.4), 4.0)
+    assert zone.said == "zone a: 3 of its 3 endpoints are odd, as e0 is odd"
+    assert ranked(sick("a", 0.5, 0.5, 0.5), {"a": 3, "b": 9}, "shop")[0].harm == 1.0
+    (service,) = ranked(sick("", 0.1, 0.2, 0.1), {"": 4}, "shop")
+    assert (service.harm, service.times) == (pytest.approx(0.4), 4.0)
+    assert service.said == "3 of the 4 endpoints of shop are odd, as e1 is odd"
+    assert ranked(sick("", 0.5, 0.5, 0.5), {"": 4}, "shop")[0].harm == 1.0
+
+
+def test_of_one_kind_the_one_with_the_most_harm_times_how_odd_it_is_goes_first_then_by_address() -> None:
+    def first(*some: tuple[str, float, float]) -> str:
+        sick = [found("EndpointSlow", endpoint=e, times=times, harm=harm) for e, times, harm in some]
+        return ranked(sick, {"": 9}, "shop")[0].endpoint
+
+    assert first(("a", 3.0, 0.1), ("b", 9.0, 0.1)) == "b"
+    assert first(("a", 3.0, 0.1), ("b", 3.0, 0.2)) == "b"
+    assert first(("a", 9.0, 0.1), ("b", 3.0, 0.2)) == "a", "by both"
+    assert first(("b", 3.0, 0.1), ("a", 3.0, 0.1)) == "a"
+
+
+def test_no_more_than_a_handful_of_findings_is_told_of_one_incident() -> None:
+    many = [found("EndpointSlow", endpoint=f"e{i}", zone="abc"[i % 3]) for i in range(4)]
+    others = [found(kind) for kind in ("ServiceSlow", "ServiceFailing", "TrafficDrop", "TrafficSurge")]
+    (incident,) = Watched().of(*many, *others, seconds=3)
+    assert (len(incident.causes), len(incident.evidence)) == (8, EVIDENCE)
+
+
+CAUSES = ["ZoneHangs", "EndpointHangs", "ZoneFailing", "EndpointFailing", "ServiceShort", "ZoneSlow", "EndpointSlow",
+          "ServiceFailing", "TrafficSurge", "SaturationAhead", "ServiceSlow", "TrafficDrop"]  # fmt: skip
+
+
+def test_kinds_rank_by_how_near_they_are_to_the_root_of_a_trouble() -> None:
+    """What one endpoint does before what it does to the service, what is asked before the slowness that follows."""
+    assert sorted(KINDS, key=lambda kind: KINDS[kind].rank) == CAUSES
+    every = [found(kind, endpoint="e" if kind.startswith("Endpoint") else "") for kind in CAUSES]
+    assert kinds(ranked(every[::-1], {"": 9}, "shop")) == CAUSES
+
+
 def test_where_most_endpoints_are_odd_it_is_the_service() -> None:
     sick = [found("EndpointFailing", endpoint=f"e{i}", zone="abc"[i % 3]) for i in range(7)]
     (incident,) = Watched().of(*sick, seconds=3)
@@ -149,9 +229,87 @@ def test_an_incident_taken_for_the_callers_is_the_callees_when_that_is_found_and
     assert again.causes[0] == "EndpointHangs e"
 
 
-def test_services_that_call_each_other_in_a_ring_end_somewhere() -> None:
+def test_services_that_call_each_other_in_a_ring_are_one_incident_at_the_likeliest_of_them() -> None:
     watched = Watched({"shop": {"cart"}, "cart": {"shop"}})
-    assert watched.of(found("ServiceSlow", "shop"), found("ServiceSlow", "cart"), seconds=3)
+    (incident,) = watched.of(found("ServiceSlow", "shop"), found("ServiceFailing", "cart", harm=0.4), seconds=3)
+    assert incident.labels == {"service": "cart"}
+    assert incident.causes == ("ServiceFailing cart", "ServiceSlow shop")
+    assert incident.harm == 0.4
+
+
+def test_a_ring_that_calls_one_in_trouble_as_well_shows_the_trouble_of_that_one() -> None:
+    watched = Watched({"shop": {"cart"}, "cart": {"shop", "store"}})
+    (incident,) = watched.of(
+        found("ServiceFailing", "shop"), found("ServiceFailing", "cart"), found("ServiceSlow", "store"), seconds=3
+    )
+    assert incident.labels == {"service": "store"}
+
+
+def test_of_two_callees_in_trouble_it_is_put_to_the_likelier_then_the_earlier_then_by_name() -> None:
+    calls = {"shop": ("cart", "store")}
+
+    def of_shop(cart: Finding, store: Finding) -> str:
+        both = Watched(calls).of(found("ServiceSlow", "shop", since=3.0), cart, store, seconds=5)
+        (of,) = {i.labels["service"] for i in both if "ServiceSlow shop" in i.causes}
+        return of
+
+    def slow(service: str, since: float = 2.0) -> Finding:
+        return found("ServiceSlow", service, since=since)
+
+    assert of_shop(slow("cart"), found("EndpointHangs", "store", "e", since=2.5)) == "store"
+    assert of_shop(slow("cart"), slow("store", since=1.0)) == "store"
+    assert of_shop(slow("cart"), slow("store")) == "cart"
+    alike = [slow(f"store-{i:02}") for i in range(20)]
+    incidents = Watched({"shop": [f.service for f in alike]}).of(found("ServiceSlow", "shop"), *alike, seconds=5)
+    assert [i.labels["service"] for i in incidents if "ServiceSlow shop" in i.causes] == ["store-00"]
+
+
+def test_trouble_that_a_callee_has_a_little_later_than_its_caller_is_still_the_cause() -> None:
+    watched = Watched({"shop": {"cart"}})
+    (incident,) = watched.of(
+        found("ServiceSlow", "shop", since=1.0), found("ServiceSlow", "cart", since=1.0 + FOLLOWS_S), seconds=3
+    )
+    assert incident.causes[0] == "ServiceSlow cart"
+
+
+def test_a_service_is_in_trouble_since_the_first_that_was_found_of_it() -> None:
+    late = found("ServiceFailing", "cart", since=60.0)
+    watched = Watched({"shop": {"cart"}})
+    (incident,) = watched.of(
+        found("ServiceSlow", "shop", since=1.0), found("EndpointSlow", "cart", "e", since=2.0), late, seconds=3
+    )
+    assert (incident.since_s, incident.labels["service"]) == (1.0, "cart")
+
+
+def test_what_is_the_roots_goes_before_all_that_its_callers_show_and_their_endpoints_are_not_its_own() -> None:
+    hanging = [found("EndpointHangs", "cart", f"c{i}") for i in range(3)]
+    (incident,) = Watched(CHAIN).of(*hanging, found("ServiceSlow", "store"), seconds=3)
+    assert incident.causes == ("ServiceSlow store", "EndpointHangs c0", "EndpointHangs c1", "EndpointHangs c2")
+
+
+def test_the_harm_is_that_of_the_service_at_the_root() -> None:
+    (incident,) = Watched(CHAIN).of(
+        found("ServiceSlow", "shop", harm=1.0), found("EndpointSlow", "cart", "e", harm=0.01), seconds=3
+    )
+    assert (incident.harm, incident.severity) == (0.01, "warning")
+
+
+def test_two_incidents_that_turn_out_to_be_one_go_on_as_the_one_that_people_know_and_the_older_of_two() -> None:
+    alone = [found("ServiceSlow", "shop", since=1.0), found("ServiceSlow", "cart", since=1.0)]
+    watched = Watched()
+    both = watched.of(*alone, seconds=3)
+    assert [i.id for i in both] == ["I-1", "I-2"]
+    watched.calls = {"cart": {"shop"}}
+    (one,) = watched.of(*alone)
+    assert (one.id, one.causes) == ("I-1", ("ServiceSlow shop", "ServiceSlow cart"))
+
+    shop, cart = found("ServiceSlow", "shop", since=1.5), found("EndpointSlow", "cart", "e", since=2.0)
+    watched = Watched()
+    assert watched.of(shop) == [], "the older one, but it waits for a better cause"
+    assert [i.id for i in watched.of(shop, cart)] == ["I-2"]
+    watched.calls = {"cart": {"shop"}}
+    (one,) = watched.of(shop, cart)
+    assert one.id == "I-2", "people know this one"
 
 
 def test_severity_follows_the_harm_at_the_worst_moment() -> None:
@@ -161,6 +319,54 @@ def test_severity_follows_the_harm_at_the_worst_moment() -> None:
     watched.of(found("EndpointFailing", endpoint="e", harm=0.3))
     (worst,) = watched.of(found("EndpointFailing", endpoint="e", harm=0.001))
     assert (worst.severity, worst.harm) == ("critical", 0.3)
+
+
+def test_one_in_twenty_requests_harmed_is_critical() -> None:
+    for harm, severity in ((HARMFUL, "critical"), (0.99 * HARMFUL, "warning")):
+        (incident,) = Watched().of(found("EndpointFailing", endpoint="e", harm=harm))
+        assert incident.severity == severity
+    assert HARMFUL == 0.05
+
+
+# Over a restart.
+
+
+def restarted(watched: Watched, services: set[str], **changes: object) -> Watched:
+    """Another brain's, that takes up its state."""
+    again, state = Watched(watched.calls), watched.incidents.state()
+    for kept in state["open"]:
+        kept.update(changes)
+    again.now = watched.now
+    again.incidents.restore(state, services, again.now)
+    return again
+
+
+def test_an_incident_has_as_long_to_be_found_again_after_a_restart_as_ever() -> None:
+    watched = Watched()
+    watched.of(found("ServiceFailing"), seconds=100)
+    again = restarted(watched, {"shop"})
+    assert [i.id for i in again.of(seconds=QUIET_S)] == ["I-1"]
+    assert again.of() == []
+    (new,) = again.of(found("ServiceFailing", since=again.now), seconds=3)
+    assert new.id == "I-2", "a number is never used twice"
+
+
+def test_what_cannot_be_told_any_more_is_not_taken_up() -> None:
+    watched = Watched()
+    watched.of(found("ServiceFailing"), seconds=3)
+    (cause,) = watched.incidents.state()["open"][0]["causes"]
+    assert restarted(watched, {"shop"}).of()
+    assert restarted(watched, set()).of() == [], "its service is gone"
+    assert restarted(watched, {"shop"}, causes=[]).of() == []
+    assert restarted(watched, {"shop"}, causes=[cause | {"kind": "OfAnotherWeirflow"}]).of() == []
+
+
+def test_a_restart_never_takes_numbers_back() -> None:
+    watched, later = Watched(), Watched()
+    watched.of(found("ServiceFailing"), seconds=3)
+    later.of(found("ServiceFailing"), found("ServiceSlow", "cart"), seconds=3)
+    later.incidents.restore(watched.incidents.state(), {"shop"}, later.now)
+    assert {i.id for i in later.of(found("ServiceFailing"), found("ServiceSlow", "store"), seconds=3)} == {"I-1", "I-3"}
 
 
 def test_traffic_that_surged_is_the_cause_of_the_slowness_that_follows_and_as_severe_as_that() -> None:
