@@ -64,7 +64,7 @@ class Usual:
 
         Returns who has been odd for `MOST_S`: their usual is what they show now, and they are odd no more.
         """
-        since_s, self._at = max(0.0, now - self._at) if self._at > -np.inf else 0.0, now
+        since_s, self._at = max(0.0, now - self._at), now
         self._odd_since = np.where(odd, np.minimum(self._odd_since, now), np.inf)
         lasting = now - self._odd_since >= self._most_s
         if lasting.any():

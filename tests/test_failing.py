@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from models.failing import FAILING, TIMES, Failing, limit
+from models.failing import FAILING, FOLLOWS_S, LEAST_SHARE, PRIOR, TIMES, Failing, limit
 
 
 class Stream:
@@ -43,6 +44,90 @@ def test_what_stands_out_is_never_usual_and_it_is_over_when_it_is() -> None:
     assert stream.of(50.0, 3600)
     assert stream.usual <= before
     assert not stream.of(0.0, 20)
+
+
+def test_by_many_more_fewer_are_proof() -> None:
+    """Three failures in a row are, by the logarithm of 60 each. By that of 10 it would take six."""
+    stream = Stream()
+    stream.of(0.0, 60)
+    assert not stream.of(2.0, 1, count=2.0)
+    assert stream.of(1.0, 1, count=1.0)
+
+
+def test_one_in_thirty_is_never_proof_of_many_more_and_is_found_all_the_same() -> None:
+    stream = Stream()
+    stream.of(0.0, 60)
+    assert stream.of(3.3, 60)
+
+
+def test_how_much_fails_usually_is_not_said_by_a_handful() -> None:
+    lucky, unlucky = Stream(), Stream()
+    lucky.of(0.0, 1)
+    lucky.of(0.0, 1)
+    assert lucky.usual == pytest.approx(LEAST_SHARE)
+    unlucky.of(1.0, 1, count=2.0)
+    unlucky.of(0.0, 1)
+    assert unlucky.usual == pytest.approx((1 + LEAST_SHARE * PRIOR) / (2 + PRIOR), rel=0.01)
+
+
+def test_what_fails_hardly_ever_is_taken_for_no_less_than_two_in_a_thousand() -> None:
+    stream = Stream()
+    stream.of(0.0, 1000)
+    assert stream.usual == LEAST_SHARE
+    assert limit(np.array([stream.usual]))[0] == FAILING
+
+
+def test_where_nearly_all_always_fails_no_share_is_impossible() -> None:
+    """Of what is usual half is the most, and of what is looked for nine in ten."""
+    stream = Stream()
+    for failed in np.linspace(0.0, 100.0, 2000):
+        stream.of(float(failed), 1)
+    assert np.isfinite(stream.failing.state()["sum_0"]).all()
+    assert np.isfinite(stream.failing.state()["sum_1"]).all()
+    usual = Stream()
+    usual.failing.restore(usual.failing.state() | {"sums": np.array([[1e6, 1e6]])}, 0.0)
+    usual.of(100.0, 1)
+    assert usual.usual == 0.5
+    assert not usual.of(50.0, 60)
+    assert usual.of(95.0, 5)
+    assert not usual.of(50.0, 20)
+
+
+def test_what_was_usual_fades_with_its_half_life_also_while_it_is_odd() -> None:
+    for failed in (0.0, 50.0):
+        stream = Stream()
+        stream.of(0.5, 600)
+        stream.of(failed, 5)
+        before = stream.failing.state()["sums"][0]
+        stream.of(failed, int(FOLLOWS_S), count=0.0 if failed == 0.0 else 100.0)
+        assert stream.failing.state()["sums"][0] == pytest.approx(before / 2.0)
+
+
+def test_one_step_of_whatever_size_brings_no_more_than_what_is_asked_for() -> None:
+    stream = Stream()
+    stream.of(0.0, 60)
+    assert stream.of(1e6, 1, count=1e6)
+    assert not stream.of(0.0, 2, count=1e6)
+
+
+def test_one_that_is_forgotten_is_as_one_that_never_was() -> None:
+    failing = Failing(2, 12.0)
+    for failed in (0.0, 50.0, 2.0):
+        failing.learn_many(np.full(2, 100.0), np.full(2, failed), 1.0)
+    failing.learn_many(np.full(2, 100.0), np.full(2, 1.0), 1.0)
+    kept = {name: array[1].tolist() for name, array in failing.state().items()}
+    failing.forget(np.array([0]))
+    for name, array in Failing(1, 12.0).state().items():
+        assert failing.state()[name][0].tolist() == array[0].tolist(), name
+        assert failing.state()[name][1].tolist() == kept[name], name
+
+
+def test_there_is_never_less_room_and_a_state_of_another_shape_is_refused() -> None:
+    failing = Failing(2, 12.0)
+    failing.resize(1)
+    assert failing.odd.size == 2
+    with pytest.raises(ValueError, match="sums"):
+        failing.restore(failing.state() | {"sums": np.zeros((3, 2))}, 0.0)
 
 
 def test_what_did_not_end_says_nothing() -> None:

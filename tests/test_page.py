@@ -45,6 +45,30 @@ def test_streams_know_nothing_of_each_other_and_can_be_forgotten() -> None:
     assert page.learn_many(np.array([2.0, 2.0, 2.0])).tolist() == [False] * 3
 
 
+def test_what_speaks_for_no_change_counts_as_no_more_either() -> None:
+    assert states(2, 2, -1e9) == [False, True, True]
+
+
+def test_who_is_forgotten_is_usual_and_nothing_speaks_against_it() -> None:
+    page = Page(2, 3.0, 2.0)
+    for gains in ([2.0, 2.0], [2.0, 0.0]):
+        page.learn_many(np.array(gains))
+    assert page.odd.tolist() == [True, False]
+    page.forget(np.array([0, 1]))
+    assert page.odd.tolist() == [False, False]
+    assert page.state()["sum"].tolist() == [0.0, 0.0]
+    assert page.learn_many(np.array([2.0, 2.0])).tolist() == [False, False]
+
+
+def test_there_is_never_less_room_and_a_state_of_another_shape_is_refused() -> None:
+    page = Page(2, 3.0, 2.0)
+    page.resize(1)
+    assert page.odd.size == 2
+    with pytest.raises(ValueError, match="sum"):
+        page.restore(Page(3, 3.0, 2.0).state(), 0.0)
+    assert page.odd.size == 2
+
+
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=50))
 def test_whatever_comes_a_state_is_a_state(gains: list[float]) -> None:
     assert all(isinstance(s, bool) for s in states(*gains))
