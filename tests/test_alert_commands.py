@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -150,7 +151,14 @@ async def test_a_silence_is_audited_even_when_it_is_refused() -> None:
 def test_watching_tells_what_opens_and_closes_until_it_is_interrupted(mesh: Served) -> None:
     words = [sys.executable, "-m", "weirflow", "alerts", "--watch", "--admin", mesh.url]
     told: queue.Queue[str] = queue.Queue()
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},  # as in people's shells
+        # Tests that were started in the background ignore SIGINT, and so would all that they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as child:
         assert child.stdout is not None
         reader = threading.Thread(target=lambda out: [told.put(line) for line in out], args=(child.stdout,))
         reader.start()

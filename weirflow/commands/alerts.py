@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from typing import Annotated, Any
 
@@ -61,6 +62,7 @@ def _watch(client: Client, answer: dict[str, Any], output: Form) -> None:
         show(listing(answer))
     never = threading.Event()
     try:
+        sys.stdout.flush()  # a pipe would keep it until kilobytes have come
         while not never.wait(LOOK_EVERY_S):
             before, answer = answer, client.get("alerts")
             lines = changes(before, answer)
@@ -68,6 +70,7 @@ def _watch(client: Client, answer: dict[str, Any], output: Form) -> None:
                 typer.echo(json.dumps(answer))
             for line in lines if output is Form.TEXT else ():
                 show(line)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return
 
