@@ -54,10 +54,11 @@ def test_by_many_more_fewer_are_proof() -> None:
     assert stream.of(1.0, 1, count=1.0)
 
 
-def test_one_in_thirty_is_never_proof_of_many_more_and_is_found_all_the_same() -> None:
+def test_one_in_forty_is_never_proof_of_many_more_and_is_found_all_the_same() -> None:
     stream = Stream()
     stream.of(0.0, 60)
-    assert stream.of(3.3, 60)
+    assert stream.of(2.5, 60)
+    assert stream.failing.state()["odd_1"].tolist() == [False]
 
 
 def test_how_much_fails_usually_is_not_said_by_a_handful() -> None:
@@ -128,6 +129,33 @@ def test_there_is_never_less_room_and_a_state_of_another_shape_is_refused() -> N
     assert failing.odd.size == 2
     with pytest.raises(ValueError, match="sums"):
         failing.restore(failing.state() | {"sums": np.zeros((3, 2))}, 0.0)
+
+
+def attempts_until(stream: Stream, odd: bool, share: float = 0.0) -> int:
+    """How many, ten a second of which so many fail, until it is odd or until it is not."""
+    seconds = 0
+    while stream.of(10.0 * share, 1, count=10.0) is not odd:
+        seconds += 1
+        assert seconds < 1000
+    return 10 * (seconds + 1)
+
+
+def test_who_failed_half_is_well_again_by_a_hundred_attempts_and_who_failed_a_fortieth_by_many_more() -> None:
+    half, fortieth = Stream(), Stream()
+    for stream, share in ((half, 0.5), (fortieth, 1 / 40)):
+        stream.of(0.0, 60)
+        stream.of(100.0 * share, 10)
+    assert attempts_until(half, odd=False) == pytest.approx(12.0 / np.log(0.998 / 0.88), abs=10)
+    assert attempts_until(fortieth, odd=False) == pytest.approx(12.0 / np.log(0.998 / 0.98), abs=10)
+
+
+def test_what_is_left_of_it_is_still_odd_from_a_twenty_fifth_on_and_a_fiftieth_is_found_anew() -> None:
+    stream = Stream()
+    stream.of(0.0, 60)
+    stream.of(50.0, 10)
+    assert stream.of(0.4, 600, count=10.0), "four in a hundred"
+    attempts_until(stream, odd=False)
+    assert stream.of(0.2, 100, count=10.0), "two in a hundred"
 
 
 def test_what_did_not_end_says_nothing() -> None:
