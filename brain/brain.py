@@ -208,7 +208,7 @@ class Brain:
         if self._watch is None:
             return [], []
         asked = None if self._demand is None else self._demand.now_per_s
-        return self._watch.look(features, services, asked, self._crossing.carried, now)
+        return self._watch.look(features, services, asked, now)
 
     def _prove(self, services: ServiceFeatures, now: float) -> list[GainView]:
         """Take in what users felt since the last tick: the gain by the holdout, and each course's pairs of blocks."""
@@ -327,6 +327,7 @@ class Brain:
                     refused_per_s=float(features.services.tick_refused[i].sum()) / self._since_s,
                     capacity=capacity,
                     forecast=None if self._demand is None else self._demand.view(i, capacity),
+                    callers=self._crossing.callers(i),
                 )
             )
             new = ServicePlan(course.share, weights, limits, "", {}, tiers, node_limits, course.shed_percent)

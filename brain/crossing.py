@@ -1,4 +1,4 @@
-"""How much of a service each node carries, and how much of it would cross a zone to get to an endpoint.
+"""How much of a service each node carries, for whom, and how much of it would cross a zone to get to an endpoint.
 
 All nodes split by the same weights, so what an endpoint is sent comes from each node in proportion to what that node
 carries of the service. Where nodes and endpoints are is said in the mesh file; who is in no known zone crosses nothing.
@@ -37,6 +37,11 @@ class Crossing:
         for n in topology.nodes:
             if n.zone:
                 self._node_zones[zones[n.zone], n.id] = 1.0
+        names = sorted({n.service for n in topology.nodes})
+        self._callers = names
+        self._calls_for = np.full(self._node_zones.shape[1], -1, dtype=np.int64)
+        for n in topology.nodes:
+            self._calls_for[n.id] = names.index(n.service)
         # An endpoint of a zone that has no node is far from all; one of no zone is far from none.
         self._endpoint_zones = {
             s.id: np.array([zones.get(e.zone, len(zones)) if e.zone else -1 for e in s.endpoints], dtype=np.int64)
@@ -58,6 +63,17 @@ class Crossing:
     def carried(self, service: int) -> Floats:
         """How much each node sent to the service lately, fading. By node id; empty before the first load report."""
         return self._carried[:, service] if service < self._carried.shape[1] else np.zeros(0)
+
+    def callers(self, service: int) -> dict[str, float]:
+        """Who called the service lately, by name, and for what share of it; "" are nodes that stand beside nobody."""
+        carried = self.carried(service)[: len(self._calls_for)]
+        calls_for = self._calls_for[: len(carried)]
+        known = calls_for >= 0  # an id in between is of a node that left
+        total = float(carried[known].sum())
+        if not total > 0.0:
+            return {}
+        shares = np.bincount(calls_for[known], carried[known], len(self._callers)) / total
+        return {name: share for name, share in zip(self._callers, shares.tolist(), strict=True) if share > 0.0}
 
     def share(self, service: int) -> Floats | float:
         """By endpoint of the service, in the topology's order, 0 to 1; plainly 0 where no node's zone is known."""

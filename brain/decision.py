@@ -119,6 +119,7 @@ class ServiceView:
     refused_per_s: float = 0.0  # by limits, learned or the operator's, since the last tick; the shed among them
     capacity: float | None = None  # attempts a second that its endpoints bear together
     forecast: ForecastView | None = None  # None: not asked for
+    callers: Mapping[str, float] = field(default_factory=dict)  # share of it by calling service; "": of plain proxies
 
 
 @dataclass(frozen=True, slots=True)

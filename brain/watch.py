@@ -7,7 +7,7 @@ brain did about it meanwhile is told beside it.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,13 +51,11 @@ class Watch:
         features: Features,
         services: Sequence[ServiceView],
         asked_per_s: Floats | None,
-        carried: Callable[[int], Floats],
         now: float,
     ) -> tuple[list[IncidentView], list[Condition]]:
         """All incidents now, as people see them and as alerts want them.
 
-        `asked_per_s` by service slot, NaN for unknown; None where nobody counts it. `carried`: what each node sent to a
-        service slot lately.
+        `asked_per_s` by service slot, NaN for unknown; None where nobody counts it.
         """
         topology = self._topology
         capacity = np.full(topology.service_slots, np.nan)
@@ -71,7 +69,7 @@ class Watch:
         found = self._endpoints.look(features.endpoints, topology, now)
         found += self._services.look(features.services, asked_per_s, capacity, limited, topology, now)
         by_name = {view.name: view for view in services}
-        return self._incidents.judge(found, self._calls(carried), self._zones, lambda f: done(f, by_name), now)
+        return self._incidents.judge(found, calls(services), self._zones, lambda f: done(f, by_name), now)
 
     def state(self) -> State:
         """What is usual, what is odd and which incidents are open, by name and address."""
@@ -97,17 +95,6 @@ class Watch:
         self._services.restore(*_placed(state["services"], kept, topology.service_slots), now)
         self._incidents.restore(state["incidents"], names, now)
 
-    def _calls(self, carried: Callable[[int], Floats]) -> Mapping[str, set[str]]:
-        """Whom each service called lately, by its own proxies."""
-        out: dict[str, set[str]] = defaultdict(set)
-        callers = [n for n in self._topology.nodes if n.service]
-        for s in self._topology.services if callers else ():
-            sent = carried(s.id)
-            for n in callers:
-                if n.service != s.name and n.id < len(sent) and sent[n.id] > 0:
-                    out[n.service].add(s.name)
-        return out
-
 
 def _rows(parts: Mapping[str, State], rows: Sequence[int]) -> dict[str, State]:
     """These rows of each part."""
@@ -120,6 +107,16 @@ def _placed(parts: Mapping[str, State], ids: Sequence[int | None], slots: int) -
     here = np.array([slot for slot in ids if slot is not None], dtype=np.int64)
     placed = {name: put_rows(part, here, slots) for name, part in _rows(parts, rows).items()}
     return placed, np.setdiff1d(np.arange(slots), here)
+
+
+def calls(services: Sequence[ServiceView]) -> Mapping[str, set[str]]:
+    """Whom each service called lately, by its own proxies."""
+    out: dict[str, set[str]] = defaultdict(set)
+    for view in services:
+        for caller in view.callers:
+            if caller not in ("", view.name):
+                out[caller].add(view.name)
+    return out
 
 
 def done(finding: Finding, services: Mapping[str, ServiceView]) -> str:

@@ -4,7 +4,8 @@
   any name but this machine's own or a configured one is refused.
 * Cross-site requests: a page posts a form here. Forms cannot send JSON without a preflight, which is never granted, and
   browsers say where a request comes from; both are asked for.
-* Off loopback (which `validate` allows only with a token file) every request but `/healthz` must show the token.
+* Off loopback (which `validate` allows only with a token file) every request must show the token, but for `/healthz`
+  and the files of the console, which ask for it.
 
 Errors are JSON, `{"error": ..., "mend": ...}`, and never a traceback.
 """
@@ -59,7 +60,7 @@ class Access:
         host = hostname(headers.get("Host", ""))
         if not self._is_ours(host):
             return RefusedError(403, f"this is not {host[:100]!r}", "use its address, or add the name to admin.hosts")
-        if self.token is not None and path != "/healthz":
+        if self.token is not None and not holds_nothing(path):
             shown = headers.get("Authorization", "").removeprefix("Bearer ").encode()
             if not hmac.compare_digest(shown, self.token.encode()):
                 return RefusedError(401, "a token is needed", "send Authorization: Bearer, from admin.token_file")
@@ -80,6 +81,13 @@ class Access:
         if headers.get("Content-Type", "").partition(";")[0].strip().casefold() != "application/json":
             return RefusedError(415, "the body must be JSON", "send Content-Type: application/json")
         return None
+
+
+def holds_nothing(path: str) -> bool:
+    """Whether there is nothing of the mesh behind this path: that it answers, and the files of the console."""
+    return path in ("/", "/healthz", "/console") or (
+        path.startswith("/console/") and not path.startswith("/console/api/")
+    )
 
 
 def hostname(header: str) -> str:

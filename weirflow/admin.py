@@ -7,6 +7,7 @@
     GET  /incidents[/ID]               what belongs together, with its timeline
     GET  /metrics                      for Prometheus
     GET  /healthz                      200 while the process answers
+    GET  /console/                     the same for people (`weirflow.console`)
     POST /freeze {"on": true}, /rollback {}, /mode {"service", "mode", "share_percent"}
     POST /silences {"kind", "labels", "for", "comment", "ack"}, kept by the Alertmanagers
 
@@ -31,6 +32,7 @@ from weirflow.addresses import join
 from weirflow.audit import Audit, Entry, standing
 from weirflow.config.build import Admin as AdminSection
 from weirflow.config.problems import mend_of
+from weirflow.console.pages import Console
 from weirflow.explanation import endpoint_of, explain_endpoint, explain_service, service_named
 from weirflow.metrics import MeshCollector
 from weirflow.notify.desk import AlertDesk
@@ -51,7 +53,9 @@ class Admin:
     async def start(self) -> str:
         """Bind, and return `ip:port`. OSError when the port is taken; ConfigError when the token cannot be read."""
         access = Access(self._section.address, self._section.hosts, _token(self._section))
-        runner = web.AppRunner(application(self._operations, access), access_log=None, keepalive_timeout=15)
+        runner = web.AppRunner(
+            application(self._operations, access), access_log=None, keepalive_timeout=15, shutdown_timeout=1.0
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, self._section.address, self._section.port).start()
@@ -103,6 +107,7 @@ def application(operations: Operations, access: Access) -> web.Application:
             web.post("/rollback", desk.rollback),
             web.post("/mode", desk.mode),
             *AlertDesk(operations, audit).routes(),
+            *Console(operations).routes(),
         ]
     )
     return app

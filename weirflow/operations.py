@@ -11,6 +11,7 @@ from brain.commands import Command
 from brain.decision import Decision
 
 if TYPE_CHECKING:
+    from weirflow.console.feed import Feed
     from weirflow.notify import Notifier
 
 
@@ -20,6 +21,10 @@ class Operations(Protocol):
     @property
     def notifier(self) -> Notifier:
         """Who knows what is open, and delivers it."""
+
+    @property
+    def feed(self) -> Feed:
+        """Who makes the console's document of every tick."""
 
     def now(self) -> float:
         """The brain's time, seconds."""

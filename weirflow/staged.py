@@ -28,6 +28,7 @@ from dataplane.contract import Plan, ServicePlan
 from weirflow.clock import Clock
 from weirflow.config.build import Alerts
 from weirflow.config.problems import mend_of
+from weirflow.console.feed import Feed
 from weirflow.notify import Notifier
 
 NOW = 1_700_000_000.0
@@ -198,6 +199,9 @@ class StagedOperations:
             self.notifier.told(decision)
         self.process = status if status is not None else example_status()
         self.told: list[tuple[Command, str]] = []
+        self.feed = Feed()
+        if decision is not None:
+            self.feed.told(decision)
 
     def now(self) -> float:
         """A quarter second after the example's tick."""

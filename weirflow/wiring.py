@@ -32,6 +32,7 @@ from weirflow.admin import Admin
 from weirflow.clock import Clock
 from weirflow.config import ConfigError, load
 from weirflow.config.build import Config
+from weirflow.console.feed import Feed
 from weirflow.fleet import Fleet
 from weirflow.keda import Scaler
 from weirflow.live import Driver
@@ -62,6 +63,7 @@ class Running:
         self.mesh = config.mesh
         self.reload_error: str | None = None
         self.notifier = Notifier(config.alerts, clock, self.epoch)
+        self.feed = Feed()
         self._down = AsyncExitStack()
 
     async def start(self) -> None:
@@ -89,7 +91,7 @@ class Running:
 
         await self.notifier.start()
         down.push_async_callback(self.notifier.stop)
-        self.driver.on_decision = self.notifier.told
+        self.driver.on_decision = self._decided
 
         self.server = Server(
             self.mesh,
@@ -187,6 +189,10 @@ class Running:
         self.driver.command(command, who)
 
     # What goes on by itself.
+
+    def _decided(self, decision: Decision) -> None:
+        self.notifier.told(decision)
+        self.feed.told(decision)
 
     async def _rediscover(self) -> None:
         """Resolve names again and again. Membership is discovery's: the brain only hears of it."""

@@ -1,0 +1,11 @@
+"""The console: where an operator watches the mesh, asks why, and, with a token, changes something.
+
+    GET  /console/...                  the page and what it is made of: files of this package, nothing from elsewhere
+    GET  /console/api/state[?at=T]     the state document: what is so now, or was at T
+    GET  /console/api/events           the same at every tick, as server-sent events
+    GET  /console/api/span             from when to when there is a past to look at
+    GET  /console/api/history          figures of one service or endpoint over time, for a chart
+    POST /freeze, /rollback, /mode     are the admin API's, with its audit
+
+`state` makes the document out of a Decision, `past` keeps and finds old ones, `pages` serves all of it.
+"""

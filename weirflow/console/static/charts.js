@@ -1,0 +1,60 @@
+// uPlot with the console's colours: lines over time, and bands between two of them.
+
+import uPlot from "./vendor/uPlot.esm.js";
+import { clock } from "./words.js";
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// `series`: [{label, colour: "--adaptive", dash, band: [low, high] as indexes of series}]; `data`: [at, ...columns].
+// `read(value)` words a value on the axis and in the legend. Returns {update(data), destroy()}.
+export function chart(root, { series, read, height = 200, zero = true, mark = () => null }) {
+  const lines = series.map((s) => ({
+    label: s.label,
+    stroke: colour(s.colour),
+    width: s.width ?? 1.5,
+    dash: s.dash,
+    points: { show: false },
+    spanGaps: false,
+    value: (_, value) => (value === null || value === undefined ? "–" : read(value)),
+  }));
+  const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
+  const bands = series.flatMap((s, i) => (s.band ? [{ series: [s.band[1] + 1, s.band[0] + 1], fill: colour("--band") }] : []));
+  const plot = new uPlot(
+    {
+      width: Math.max(200, root.clientWidth),
+      height,
+      scales: { x: { time: true }, y: { range: (_, low, high) => [zero ? Math.min(0, low) : low, high > low ? high * 1.08 : low + 1] } },
+      axes: [{ ...axis, values: (_, at) => at.map(clock) }, { ...axis, size: 64, values: (_, values) => values.map(read) }],
+      series: [{ label: "time", value: (_, at) => (at === null ? "–" : clock(at)) }, ...lines],
+      bands,
+      cursor: { drag: { x: false, y: false } },
+      hooks: {
+        draw: [
+          (u) => {
+            const at = mark();
+            if (at === null) return;
+            const x = Math.round(u.valToPos(at, "x", true));
+            u.ctx.save();
+            u.ctx.strokeStyle = colour("--warn");
+            u.ctx.beginPath();
+            u.ctx.moveTo(x, u.bbox.top);
+            u.ctx.lineTo(x, u.bbox.top + u.bbox.height);
+            u.ctx.stroke();
+            u.ctx.restore();
+          },
+        ],
+      },
+    },
+    [[], ...series.map(() => [])],
+    root,
+  );
+  const sized = new ResizeObserver(() => plot.setSize({ width: Math.max(200, root.clientWidth), height }));
+  sized.observe(root);
+  return {
+    update: (data) => plot.setData(data),
+    destroy() {
+      sized.disconnect();
+      plot.destroy();
+    },
+  };
+}
