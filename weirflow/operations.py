@@ -12,6 +12,7 @@ from brain.decision import Decision
 
 if TYPE_CHECKING:
     from weirflow.console.feed import Feed
+    from weirflow.console.past import Past
     from weirflow.notify import Notifier
 
 
@@ -25,6 +26,10 @@ class Operations(Protocol):
     @property
     def feed(self) -> Feed:
         """Who makes the console's document of every tick."""
+
+    @property
+    def past(self) -> Past:
+        """What can be looked back at."""
 
     def now(self) -> float:
         """The brain's time, seconds."""

@@ -29,6 +29,7 @@ from weirflow.clock import Clock
 from weirflow.config.build import Alerts
 from weirflow.config.problems import mend_of
 from weirflow.console.feed import Feed
+from weirflow.console.past import Past
 from weirflow.notify import Notifier
 
 NOW = 1_700_000_000.0
@@ -199,9 +200,10 @@ class StagedOperations:
             self.notifier.told(decision)
         self.process = status if status is not None else example_status()
         self.told: list[tuple[Command, str]] = []
-        self.feed = Feed()
+        self.feed, self.past = Feed(), Past()
         if decision is not None:
             self.feed.told(decision)
+            self.past.told(decision)
 
     def now(self) -> float:
         """A quarter second after the example's tick."""

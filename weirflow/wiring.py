@@ -33,6 +33,7 @@ from weirflow.clock import Clock
 from weirflow.config import ConfigError, load
 from weirflow.config.build import Config
 from weirflow.console.feed import Feed
+from weirflow.console.past import Past
 from weirflow.fleet import Fleet
 from weirflow.keda import Scaler
 from weirflow.live import Driver
@@ -63,7 +64,7 @@ class Running:
         self.mesh = config.mesh
         self.reload_error: str | None = None
         self.notifier = Notifier(config.alerts, clock, self.epoch)
-        self.feed = Feed()
+        self.feed, self.past = Feed(), Past(self._recordings)
         self._down = AsyncExitStack()
 
     async def start(self) -> None:
@@ -190,9 +191,14 @@ class Running:
 
     # What goes on by itself.
 
+    def _recordings(self) -> list[Path]:
+        """Those to look back into: of this run and of those before it in the same folder."""
+        return runs(self.config.recording.folder) if self.config.recording.folder else []
+
     def _decided(self, decision: Decision) -> None:
         self.notifier.told(decision)
         self.feed.told(decision)
+        self.past.told(decision)
 
     async def _rediscover(self) -> None:
         """Resolve names again and again. Membership is discovery's: the brain only hears of it."""

@@ -5,6 +5,7 @@
     GET  /console/api/events           the same at every tick, as server-sent events
     GET  /console/api/span             from when to when there is a past to look at
     GET  /console/api/history          figures of one service or endpoint over time, for a chart
+    GET  /console/api/news             what was decided and told in a time
     POST /freeze, /rollback, /mode     are the admin API's, with its audit
 
 `state` makes the document out of a Decision, `past` keeps and finds old ones, `pages` serves all of it.

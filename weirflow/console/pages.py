@@ -13,7 +13,9 @@ from pathlib import Path
 from aiohttp import web
 
 from weirflow.access import RefusedError
+from weirflow.console.asked import Asked
 from weirflow.console.feed import Feed
+from weirflow.console.wondering import Wondering
 from weirflow.operations import Operations
 
 STATIC = Path(__file__).parent / "static"
@@ -42,6 +44,7 @@ class Console:
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
+        self._asked = Asked(operations)
         self._streams = 0
 
     def routes(self) -> list[web.RouteDef]:
@@ -52,6 +55,8 @@ class Console:
             web.get("/console/", self._page),
             web.get("/console/api/state", self._state),
             web.get("/console/api/events", self._events),
+            *self._asked.routes(),
+            *Wondering(self._operations).routes(),
             web.get("/console/{file:.+}", self._file),
         ]
 
@@ -70,6 +75,8 @@ class Console:
         return web.FileResponse(path, headers=HEADERS | {"Content-Type": f"{kind}; charset=utf-8"})
 
     async def _state(self, request: web.Request) -> web.Response:
+        if "at" in request.query:
+            return await self._asked.at(request.query["at"])
         document = self._feed.newest()
         if document is None:
             raise RefusedError(409, "nothing has been decided yet", "the first tick comes within a second; ask again")

@@ -17,6 +17,7 @@ fifth of the bytes, and charts want columns.
     edges         [{caller, callee, requests_per_s}]; the caller "" is the proxies that stand beside no service
     nodes         a list: the NodeView
     incidents     a list: the IncidentView
+    alerts        a list: the Alerts that opened or closed at this tick
     notes         what the brain said at this tick
 """
 
@@ -49,6 +50,7 @@ ENDPOINT_FIGURES = (
     "reason",
     "guard",
     "tier",
+    "quantiles",
 )
 """Of the EndpointView. A recording of before one was there has None for it."""
 
@@ -75,6 +77,7 @@ def state_of(decision: Json) -> Json:
         "edges": list(_edges(services)),
         "nodes": list(decision["nodes"]),
         "incidents": incidents,
+        "alerts": list(decision.get("alerts", ())),
         "notes": list(decision.get("notes", ())),
     }
 

@@ -40,8 +40,8 @@ export async function get(path, query = {}) {
   return answer(await fetch(path + tail, { headers: headers() }));
 }
 
-export async function post(path, body) {
-  const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body) };
+export async function post(path, body, signal) {
+  const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body), signal };
   return answer(await fetch(path, options));
 }
 

@@ -4,6 +4,7 @@ import { h, say } from "./dom.js";
 import { dateAndClock, seconds } from "./words.js";
 
 const ASK_SPAN_MS = 10000;
+const REST_MS = 150;
 
 export class When {
   constructor(root, context) {
@@ -40,9 +41,12 @@ export class When {
     say(this.trouble, trouble);
   }
 
+  // The words follow the hand; the past is asked for when it rests.
   slid() {
     const at = Number(this.slider.value);
-    this.context.turn({ at: at >= Number(this.slider.max) ? null : at });
+    say(this.words, dateAndClock(at));
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.context.turn({ at: at >= Number(this.slider.max) ? null : at }), REST_MS);
   }
 
   async copy() {
