@@ -37,6 +37,7 @@ check: setup-dev          ## format, lint, types, import contracts
 
 docs: setup-dev           ## make the reference pages and the JSON Schema anew from the code
 	$(BIN)/python docs/reference/generate.py
+	$(BIN)/python deploy/grafana/generate.py
 
 format: setup-dev         ## put the format right
 	$(BIN)/ruff format .

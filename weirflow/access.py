@@ -49,22 +49,32 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules. `address` is the one bound, `hosts` further names for it, `token` None where none is asked for."""
+    """The rules. `address` is the one bound, `hosts` further names for it, `token` None where none is asked for.
+
+    With `read_without_token` it is asked for where something changes, and not of those who only look.
+    """
 
     address: str = "127.0.0.1"
     hosts: tuple[str, ...] = ()
     token: str | None = None
+    read_without_token: bool = False
 
     def refuse(self, method: str, path: str, headers: CIMultiDictProxy[str]) -> RefusedError | None:
         """Why this request is not let in; None when it is."""
         host = hostname(headers.get("Host", ""))
         if not self._is_ours(host):
             return RefusedError(403, f"this is not {host[:100]!r}", "use its address, or add the name to admin.hosts")
-        if self.token is not None and not holds_nothing(path):
-            shown = headers.get("Authorization", "").removeprefix("Bearer ").encode()
-            if not hmac.compare_digest(shown, self.token.encode()):
-                return RefusedError(401, "a token is needed", "send Authorization: Bearer, from admin.token_file")
-        return None if method in ("GET", "HEAD") else self._refuse_change(headers)
+        looks = method in ("GET", "HEAD")
+        if not (holds_nothing(path) or (looks and self.read_without_token) or self.knows(headers)):
+            return RefusedError(401, "a token is needed", "send Authorization: Bearer, from admin.token_file")
+        return None if looks else self._refuse_change(headers)
+
+    def knows(self, headers: CIMultiDictProxy[str]) -> bool:
+        """Whether the token is shown; so it is where there is none."""
+        if self.token is None:
+            return True
+        shown = headers.get("Authorization", "").removeprefix("Bearer ").encode()
+        return hmac.compare_digest(shown, self.token.encode())
 
     def _is_ours(self, host: str) -> bool:
         if host in {name.casefold() for name in self.hosts} or host == self.address:

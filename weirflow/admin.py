@@ -52,7 +52,8 @@ class Admin:
 
     async def start(self) -> str:
         """Bind, and return `ip:port`. OSError when the port is taken; ConfigError when the token cannot be read."""
-        access = Access(self._section.address, self._section.hosts, _token(self._section))
+        section = self._section
+        access = Access(section.address, section.hosts, _token(section), section.read_without_token)
         runner = web.AppRunner(
             application(self._operations, access), access_log=None, keepalive_timeout=15, shutdown_timeout=1.0
         )
@@ -107,7 +108,7 @@ def application(operations: Operations, access: Access) -> web.Application:
             web.post("/rollback", desk.rollback),
             web.post("/mode", desk.mode),
             *AlertDesk(operations, audit).routes(),
-            *Console(operations).routes(),
+            *Console(operations, access).routes(),
         ]
     )
     return app

@@ -44,6 +44,7 @@ class Admin:
     port: int
     token_file: Path | None
     hosts: tuple[str, ...]
+    read_without_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,13 @@ def build(checked: Checked) -> Config:
             sheddable=tuple(route.name for route in document.routes if route.priority == "sheddable"),
         ),
         xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
-        admin=Admin(document.admin.address, document.admin.port, token, tuple(document.admin.hosts)),
+        admin=Admin(
+            document.admin.address,
+            document.admin.port,
+            token,
+            tuple(document.admin.hosts),
+            document.admin.read_without_token,
+        ),
         keda=None if document.keda is None else Keda(document.keda.address, document.keda.port),
         alerts=_alerts(document.alerts, folder),
         recording=Recording(recording, document.recording.part, document.recording.keep),

@@ -36,6 +36,8 @@ class AdminSection(Section):
     """To bind; 0 lets the kernel choose."""
     token_file: Annotated[str, Field(min_length=1)] | None = None
     """A file whose first line every caller must show as `Authorization: Bearer`."""
+    read_without_token: bool = False
+    """Whoever reaches the port may look, in the console as well; the token is for changes only."""
     hosts: list[Annotated[str, Field(min_length=1, max_length=253)]] = Field(default=[])
     """Names that callers may use for this address. A request by any other name is refused: DNS rebinding."""
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from weirflow.access import RefusedError
+from weirflow import __version__
+from weirflow.access import Access, RefusedError, reply
 from weirflow.console.asked import Asked
 from weirflow.console.feed import Feed
 from weirflow.console.wondering import Wondering
@@ -42,8 +43,8 @@ MAX_STREAMS = 64
 class Console:
     """The handlers of one mesh."""
 
-    def __init__(self, operations: Operations) -> None:
-        self._operations = operations
+    def __init__(self, operations: Operations, access: Access) -> None:
+        self._operations, self._access = operations, access
         self._asked = Asked(operations)
         self._streams = 0
 
@@ -53,6 +54,7 @@ class Console:
             web.get("/", self._home),
             web.get("/console", self._home),
             web.get("/console/", self._page),
+            web.get("/console/api/about", self._about),
             web.get("/console/api/state", self._state),
             web.get("/console/api/events", self._events),
             *self._asked.routes(),
@@ -73,6 +75,11 @@ class Console:
         if kind is None or not path.is_relative_to(STATIC) or not path.is_file():
             raise RefusedError(404, "the console has no such file", "start at /console/")
         return web.FileResponse(path, headers=HEADERS | {"Content-Type": f"{kind}; charset=utf-8"})
+
+    async def _about(self, request: web.Request) -> web.Response:
+        """Whether there is a token at all, and whether this request shows it: without one the page only looks."""
+        has = self._access.token is not None
+        return reply({"version": __version__, "token": has, "change": has and self._access.knows(request.headers)})
 
     async def _state(self, request: web.Request) -> web.Response:
         if "at" in request.query:

@@ -41,7 +41,7 @@ export async function get(path, query = {}) {
 }
 
 export async function post(path, body, signal) {
-  const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body), signal };
+  const options = { method: "POST", headers: headers({ "Content-Type": "application/json", "X-Weirflow-Who": "console" }), body: JSON.stringify(body), signal };
   return answer(await fetch(path, options));
 }
 

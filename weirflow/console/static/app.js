@@ -5,7 +5,7 @@
 // every state document (weirflow/console/state.py), `state` null while there is none yet. Pages draw; they keep nothing
 // that the document holds.
 
-import { get, post, stream, token, setToken } from "./api.js";
+import { get, post, setToken, stream } from "./api.js";
 import { h, replace, say } from "./dom.js";
 import { clock } from "./words.js";
 import { ask } from "./ask.js";
@@ -31,6 +31,7 @@ let line = { state: "waiting", why: "" };
 let route = { page: "mesh", name: null, at: null, query: new URLSearchParams() };
 let page = null;
 let asked = 0;
+let allowed = false; // the brain said that the token is right
 
 export function parse(hash) {
   const [path, query] = hash.replace(/^#\/?/, "").split("?");
@@ -72,7 +73,8 @@ const context = {
     else history.replaceState(null, "", address);
     if (!keep) turned();
   },
-  mayChange: () => token() !== "" && route.at === null,
+  mayChange: () => allowed && route.at === null,
+  allow: (may) => (allowed = may),
 };
 
 function turned() {

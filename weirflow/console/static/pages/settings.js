@@ -35,26 +35,44 @@ export function mount(root, context) {
   const rows = new Rows(body, (name) => row(name, (s) => askMode(s)));
   let seen = null;
   let asked = 0;
-  drawLock();
+  let about = { token: false, change: false };
+  know();
+
+  // Asks whether there is a token, and whether ours is it.
+  async function know() {
+    try {
+      about = await context.get("api/about");
+    } catch {
+      about = { token: true, change: false };
+    }
+    context.allow(about.change);
+    drawLock();
+    draw();
+  }
 
   function drawLock() {
-    const has = token() !== "";
+    const words = !about.token
+      ? "There is no admin.token_file in the mesh file, so nothing can be changed from here. The command line on the brain's machine can."
+      : about.change
+        ? "The token stays in this tab until it is closed."
+        : "A token is needed to change anything: the first line of the file that admin.token_file of the mesh file names.";
+    const wrong = token() && about.token && !about.change;
     replace(
       lock,
-      h("h2", {}, has ? "Changes are possible" : "Read-only"),
-      h("p", {}, has ? "The token stays in this tab until it is closed." : "A token is needed to change anything from here: the first line of the file that admin.token_file of the mesh file names. The command line changes the same things."),
-      h("button", { type: "button", onclick: () => askToken() }, has ? "Forget the token" : "Enter the token"),
+      h("h2", {}, about.change ? "Changes are possible" : "Read-only"),
+      wrong && h("p", { class: "note bad" }, "What was entered is not the token."),
+      h("p", {}, words),
+      about.token && h("button", { type: "button", onclick: () => askToken() }, about.change ? "Forget the token" : "Enter the token"),
     );
   }
 
   async function askToken() {
-    if (token()) setToken("");
+    if (about.change) setToken("");
     else {
       const given = await context.ask({ title: "Token", words: "It stays in this tab, and goes with what is asked of the brain.", field: { label: "Token", type: "password" }, action: "Use it" });
-      if (given) setToken(given);
+      if (given !== null) setToken(given.trim());
     }
-    drawLock();
-    draw();
+    know();
   }
 
   function askFreeze() {
@@ -115,7 +133,7 @@ export function mount(root, context) {
   function draw() {
     if (!seen) return;
     const may = context.mayChange();
-    const why = may ? null : token() ? "This is the past: go back to now to change something." : "Read-only: enter the token first.";
+    const why = may ? null : about.change ? "This is the past: go back to now to change something." : "Read-only: enter the token first.";
     say(frozen, seen.frozen ? "An operator holds the plan: nothing moves." : "The brain decides once a tick.");
     say(freeze, seen.frozen ? "Let go" : "Freeze");
     for (const button of [freeze, rollback]) {
