@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 
-.PHONY: help demo test check bench docs setup setup-dev lock format clean
+.PHONY: help demo test check bench docs site screenshots setup setup-dev lock format clean
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -38,6 +38,12 @@ check: setup-dev          ## format, lint, types, import contracts
 docs: setup-dev           ## make the reference pages and the JSON Schema anew from the code
 	$(BIN)/python docs/reference/generate.py
 	$(BIN)/python deploy/grafana/generate.py
+
+site: setup-dev           ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+screenshots: setup-dev    ## pictures of the console, of a mesh that is started for it, in docs/images
+	$(BIN)/python -m tests.screenshots
 
 format: setup-dev         ## put the format right
 	$(BIN)/ruff format .

@@ -69,7 +69,7 @@ class Browser:
     """One window. Waits are on conditions, each for `deadline_s` at most."""
 
     def __init__(self, driver: webdriver.Chrome, deadline_s: float = 20.0) -> None:
-        self.driver, self._deadline_s = driver, deadline_s
+        self.driver, self.deadline_s = driver, deadline_s
 
     def go(self, url: str) -> None:
         """Open an address."""
@@ -77,7 +77,7 @@ class Browser:
 
     def until(self, condition: Callable[[], T], what: str = "") -> T:
         """What the condition is once it is true. An element that was replaced meanwhile is looked for again."""
-        end = time.monotonic() + self._deadline_s
+        end = time.monotonic() + self.deadline_s
         seen: Any = None
         while time.monotonic() < end:
             try:
@@ -87,7 +87,7 @@ class Browser:
                 seen = error
             time.sleep(0.05)
         raise AssertionError(
-            f"{what or condition}: not within {self._deadline_s:g} s, but {seen!r}; the page says:\n{self.text()}"
+            f"{what or condition}: not within {self.deadline_s:g} s, but {seen!r}; the page says:\n{self.text()}"
         )
 
     def all(self, css: str) -> list[WebElement]:
@@ -121,6 +121,25 @@ class Browser:
         """What the system prefers."""
         features = [{"name": "prefers-color-scheme", "value": light_or_dark}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def settle(self) -> None:
+        """Let whatever was asked for come, and be drawn: no request is open, for a few frames."""
+        script = """
+        const done = arguments[0];
+        let seen = -1, still = 0;
+        const look = () => {
+          const now = performance.getEntriesByType("resource").length;
+          still = now === seen ? still + 1 : 0;
+          seen = now;
+          if (still > 30) done(true); else requestAnimationFrame(look);
+        };
+        look();
+        """
+        self.driver.execute_async_script(script)
+
+    def picture(self, file: Path) -> None:
+        """The whole page as PNG, however long, up to a few screens."""
+        self.driver.save_screenshot(str(file))
 
     def complaints(self) -> list[str]:
         """What Chromium said went wrong since it was last asked, but for refused and lost requests, which are told."""

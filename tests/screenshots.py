@@ -1,0 +1,51 @@
+"""Pictures of the console for the documentation, of a mesh that is started for it: `make screenshots`.
+
+An endpoint of the mesh turns slow first, so that there is something to see.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.browser import Browser, browser
+from tests.live_mesh import live_mesh
+from weirflow.demo.mesh import GRAY
+
+FOLDER = Path(__file__).parent.parent / "docs" / "images"
+LEARNT_TICKS, TROUBLED_TICKS = 70, 12
+PAGES = ("mesh", "service/catalog", "decisions", "incidents", "forecasts", "models", "whatif", "settings")
+TICK = "return Number((document.querySelector('#standing').textContent.match(/tick (\\d+)/) || [0, 0])[1])"
+
+
+def main() -> int:
+    """Start, wait, take them, and say where they are."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="weirflow-screenshots-") as folder, live_mesh(Path(folder)) as mesh:
+        mesh.do(mesh.brain.mode("catalog", "adaptive", 90.0))
+        with browser() as window:
+            window.deadline_s = 120.0
+            window.go(mesh.url)
+            window.until(lambda: window.run(TICK) >= LEARNT_TICKS, "learning")
+            mesh.do(mesh.backends.named(GRAY).slow(10.0))
+            window.until(lambda: window.run(TICK) >= LEARNT_TICKS + TROUBLED_TICKS, "trouble")
+            for page in PAGES:
+                for name, width, scheme in (("", 1280, "light"), ("-dark", 1280, "dark"), ("-small", 390, "light")):
+                    _take(window, page, FOLDER / f"console-{page.partition('/')[0]}{name}.png", width, scheme)
+    return 0
+
+
+def _take(window: Browser, page: str, file: Path, width: int, scheme: str) -> None:
+    window.size(width)
+    window.scheme(scheme)
+    window.run("location.hash = arguments[0]; location.reload()", f"#/{page}")
+    window.one(".standing.live")
+    window.until(lambda: window.run(TICK) > 0)
+    window.settle()
+    window.picture(file)
+    sys.stdout.write(f"{file}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
