@@ -1,4 +1,4 @@
-"""The documentation as a site: built strictly, so that a link to nothing fails, and nothing is fetched from elsewhere."""
+"""The documentation as a site: built strictly, so that no link leads nowhere, and nothing is fetched from elsewhere."""
 
 from __future__ import annotations
 
