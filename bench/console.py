@@ -1,4 +1,4 @@
-"""How smooth the console is in a real Chromium: 50 services of 10 endpoints each, where every figure moves at every tick.
+"""How smooth the console is in a real Chromium: 50 services of 10 endpoints each, where every figure moves each tick.
 
     python -m bench.console            # JSON; needs Chromium and its driver (tests/browser.py installs them)
 
@@ -7,7 +7,8 @@ same window with an empty page is the control: what it stutters is the machine's
 that is much. One service has all 500 endpoints on the page that draws an endpoint a row.
 
 * `late_share_PAGE`: frames that took longer than `LATE_MS`, three of a 60 Hz screen's: at most one in a hundred.
-* `update_ms_PAGE`: the longest stretch in which the page did not answer (a long task), the median over ticks: 100 ms at most.
+* `update_ms_PAGE`: the longest stretch of a second in which the page did not answer (a long task), the median over
+  seconds that have one: 100 ms at most; 0 where there is none.
 * `document_kb`, `document_ms`: a tick's document, and what making it costs the brain's event loop.
 """
 
@@ -46,7 +47,8 @@ PAGES = {
 TIMED = """
 const [lasts, done] = arguments;
 const frames = [], long = [];
-new PerformanceObserver((list) => list.getEntries().forEach((e) => long.push([e.startTime, e.duration]))).observe({ type: "longtask" });
+const note = (list) => list.getEntries().forEach((e) => long.push([e.startTime, e.duration]));
+new PerformanceObserver(note).observe({ type: "longtask" });
 const began = performance.now();
 let last = began;
 const frame = (now) => {
@@ -130,14 +132,11 @@ def looked(window: Browser) -> tuple[float, float]:
     """Over a while: the share of late frames, and the median over seconds of the longest task, in ms."""
     told = window.driver.execute_async_script(TIMED, LOOK_S * 1000.0)
     late = float(np.mean(np.array(told["frames"][1:]) > LATE_MS))
-    longest = [
-        max((d for at, d in told["long"] if s <= at / 1000.0 % 3600 < s + 1), default=0.0) for s in _seconds(told)
-    ]
-    return late, median(longest) if longest else 0.0
-
-
-def _seconds(told: dict[str, list[list[float]]]) -> list[int]:
-    return sorted({int(at / 1000.0 % 3600) for at, _ in told["long"]})
+    longest: dict[int, float] = {}
+    for at, lasted in told["long"]:
+        second = int(at // 1000.0)
+        longest[second] = max(longest.get(second, 0.0), lasted)
+    return late, median(longest.values()) if longest else 0.0
 
 
 def cost(mesh: Mesh) -> tuple[float, float]:
