@@ -3,7 +3,7 @@
 Findings of one service are one incident. A service that calls another one which is in trouble shows that trouble as its
 own, so what is found about a caller is put to the callee, hop by hop, as long as the callee's trouble was not found
 much later. Within an incident the causes are ranked: what is one endpoint's goes before what is a zone's, that before
-what is the service's; and where most endpoints are odd alike, it is not theirs.
+what is the service's; but where most endpoints are odd alike, or most of the failures are others', it is not theirs.
 
 An incident keeps the name and the labels it was opened with, whatever is found out later: that goes into its words. It
 is over when nothing was found for `QUIET_S`. Its severity follows from harm, the share of the requests of its service
@@ -31,6 +31,7 @@ MOST = 0.5
 """Of a service's endpoints odd alike, above which it is the service; of a zone's, above which it is the zone."""
 HARMFUL = 0.05
 """Share of a service's requests from which an incident is critical."""
+PARTS_FAIL = ("ZoneFailing", "EndpointFailing")
 EVIDENCE = 6
 """Findings that are told of one incident."""
 
@@ -170,7 +171,22 @@ def ranked(group: Sequence[Finding], zones: Mapping[str, int], root: str) -> tup
     for kind in ("EndpointHangs", "EndpointFailing", "EndpointSlow"):
         mine = [f for f in group if f.endpoint and f.service == root and f.kind == kind]
         out += _of_endpoints(mine, zones, kind)
-    return tuple(sorted(out, key=lambda f: (f.service != root, KINDS[f.kind].rank, -f.harm * f.times, f.endpoint)))
+    behind = _few_of_its_failures(out, root)
+
+    def order(f: Finding) -> tuple[Any, ...]:
+        rank: float = KINDS[f.kind].rank
+        if behind and f.kind in PARTS_FAIL:
+            rank = KINDS["ServiceFailing"].rank + rank / 10.0
+        return f.service != root, rank, -f.harm * f.times, f.endpoint
+
+    return tuple(sorted(out, key=order))
+
+
+def _few_of_its_failures(findings: Sequence[Finding], root: str) -> bool:
+    """Whether most of what fails at the root fails at endpoints that are not found to fail: chance took these first."""
+    mine = [f for f in findings if f.service == root]
+    parts = sum(f.harm for f in mine if f.kind == "EndpointFailing")
+    return any(parts < MOST * f.harm for f in mine if f.kind == "ServiceFailing")
 
 
 def _of_endpoints(mine: list[Finding], zones: Mapping[str, int], kind: str) -> list[Finding]:

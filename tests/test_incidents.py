@@ -75,6 +75,15 @@ def test_all_that_is_found_of_a_service_is_one_incident_the_endpoint_first() -> 
     assert incident.causes == ("EndpointSlow e", "ServiceSlow shop", "TrafficDrop shop")
 
 
+def test_an_endpoint_whose_failures_are_few_of_its_services_is_not_the_cause_of_them() -> None:
+    """All fail two in a hundred; at one of nine chance brought a few more, and so it was found first."""
+    everywhere, one = found("ServiceFailing", harm=0.02), found("EndpointFailing", endpoint="e", harm=0.004)
+    (incident,) = Watched().of(one, everywhere, found("ServiceSlow"), seconds=3)
+    assert incident.causes == ("ServiceFailing shop", "EndpointFailing e", "ServiceSlow shop")
+    (incident,) = Watched().of(found("EndpointFailing", endpoint="e", harm=0.011), everywhere, seconds=3)
+    assert incident.causes == ("EndpointFailing e", "ServiceFailing shop"), "most of them are its own"
+
+
 def test_it_keeps_its_labels_whatever_is_found_later() -> None:
     watched = Watched()
     watched.of(found("ServiceFailing"), seconds=3)
