@@ -22,7 +22,7 @@ export function ask({ title, words, facts = [], field = null, action, danger = f
     h(
       "div",
       { class: "buttons" },
-      h("button", { type: "submit", value: "no" }, "Leave it"),
+      h("button", { type: "button", onclick: () => dialog.close("no") }, "Leave it"), // not a submit: Enter is for the other
       h("button", { type: "submit", value: "yes", class: danger ? "danger" : "main" }, action),
     ),
   );
