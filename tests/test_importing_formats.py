@@ -68,6 +68,9 @@ def test_a_recording_made_of_a_log_can_be_looked_through(tmp_path, name):
     report, attempts = imported(tmp_path, logs.content(name, some()))
     found = inspect.inspect(Path(report.folder))
     assert found.sound
+    assert found.imported
+    assert found.gaps == ()  # a log never has decisions and load reports: none of them is missing
+    assert "imported from logs, which hold no decisions and no load reports" in inspect.render(found)
     assert found.rows["attempts"] == 30
     assert (np.diff(attempts["now"]) >= 0).all()
     assert (attempts["now"] + 1e-3 >= attempts["started_s"] + attempts["duration_s"]).all()

@@ -132,6 +132,14 @@ def test_missing_decisions_are_a_gap(tape: Tape) -> None:
     assert (gap.start, gap.end, gap.what) == (T0 + 3, T0 + 8, "no decision")
 
 
+def test_a_brain_that_never_decided_is_a_gap_and_no_import(tape: Tape) -> None:
+    for _ in range(12):
+        tape.second(attempts(tape.now + 1, [0, 1, 2]), decided=False)
+    report = tape.report()
+    assert not report.imported
+    assert [(g.start, g.end, g.what) for g in report.gaps] == [(T0, T0 + 12, "no decision")]
+
+
 def test_a_nodes_clock_is_told_with_its_drift(tape: Tape) -> None:
     for second in range(30):
         jumped = 0.0 if second < 15 else 2.0

@@ -26,6 +26,9 @@ FEW_ATTEMPTS = 30
 SMALL_SHARE_OF_EVEN = 0.01
 """An endpoint with fewer attempts than either is hardly tried: its reaction to more load was never seen."""
 
+LOGGED = ("Requests", "Felt")
+"""What a log tells: an import has nothing else."""
+
 _BY = ("outcome", "arm", "service", "node")
 _SAME = ("started_s", "duration_s", "felt_s", "endpoint_id", "node_id", "route_id", "attempt", "bytes_out", "status")
 _COLUMNS = (*_BY, *_SAME, "now", "probability")
@@ -89,6 +92,7 @@ class _Events:
 
     def __init__(self) -> None:
         self.calls = 0
+        self._lived = False  # somebody was there: something else came than what a log tells
         self.gaps: list[Gap] = []
         self.dropped: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.refused: Counter[str] = Counter()
@@ -117,14 +121,22 @@ class _Events:
         self.calls += len(rows)
         self._seq, self._ended = part.last_call, part.ended
 
+    @property
+    def imported(self) -> bool:
+        """Whether it was made of logs: a brain that is recorded hears of nodes and load reports, even if it hangs."""
+        return self.calls > 0 and not self._lived
+
     def end(self) -> None:
         """Nothing came after the last call: whoever was silent then was silent to the end."""
+        if self.imported:
+            self._last.clear()  # a log has neither decisions nor load reports: nothing is missing
         for what in list(self._last):
             self._came(what, self._ended)
         self.gaps.sort(key=lambda g: (g.start, g.what))
 
     def _follow(self, row: dict[str, Any], names: dict[int, str]) -> None:
         now, kind = row["now"], row["kind"]
+        self._lived |= row["verb"] != "started" and kind not in LOGGED
         if row["verb"] == "decided":
             self._came("no decision", now)
         elif kind == "InFlight":
@@ -182,6 +194,7 @@ def _report(recording: Recording, attempts: _Attempts, events: _Events, faults: 
         run=recording.run,
         started=recording.started,
         ended=parts[-1].ended if parts else None,
+        imported=events.imported,
         calls=events.calls,
         parts=len(parts),
         bytes=sum(sizes.values()),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+IMPORTED = "none: imported from logs, which hold no decisions and no load reports"
 _LINES = 20  # of one list in the text; the JSON has them all
 
 
@@ -51,6 +52,7 @@ class Report:
     run: str
     started: float
     ended: float | None
+    imported: bool  # made of logs, which have no decisions, load reports or verdicts
     calls: int
     parts: int
     bytes: int
@@ -95,7 +97,7 @@ def render(report: Report) -> str:
             ("rows", ", ".join(f"{n} {stream}" for stream, n in r.rows.items())),
             ("size", f"{r.bytes} bytes in {r.parts} parts" + _if(r.bytes_per_attempt, ", {:.1f} an attempt")),
             ("replay", "from start to end" if r.sound else "not from start to end"),
-            ("plans", f"{r.plans} versions; {r.without_plan} decisions renewed no lease"),
+            ("plans", IMPORTED if r.imported else f"{r.plans} versions; {r.without_plan} decisions renewed no lease"),
             ("propensity", _if(r.with_probability, "{:.1%} of attempts have a pick probability") or "no attempts"),
             ("duplicates", str(r.duplicates)),
         ],
