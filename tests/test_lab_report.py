@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from dataplane.simulated.fleet import Fate, Fleet, Trace
+from tests.pages import Page
 from weirflow.lab.analysis import Case, analyse
 from weirflow.lab.draw import draw
 from weirflow.lab.markup import Markup, element
@@ -104,6 +106,36 @@ def test_the_page_is_whole_and_fetches_nothing() -> None:
     assert "@import" not in text
     assert "default-src 'none'" in text.replace("&#x27;", "'")
     assert "prefers-color-scheme: dark" in text
+
+
+def test_the_page_is_valid_whatever_is_in_it() -> None:
+    Page(page(cases()))
+    Page(page(cases(run("random", refused="no CPU"))))
+    Page(page(cases(run(HOSTILE, refused=HOSTILE))))
+
+
+def labels(line: list[float], end_s: float = 3.0, *, log: bool = True) -> tuple[list[float], list[float]]:
+    """The numbers beside and below a plot."""
+    values = np.array(line)
+    figure = over_time("a", [Line("b", np.linspace(0.0, end_s, len(line)), values, "c0")], [], end_s, log=log)
+    texts = re.findall(r'<text x="[^"]*" y="[^"]*" text-anchor="(end|middle)">([^<]*)<', figure)
+    beside, below = ([float(t) for a, t in texts if a == side] for side in ("end", "middle"))
+    return beside, below
+
+
+@pytest.mark.parametrize("line", [[17.0, 26.0], [15000.0, 15000.0], [0.03, 900_000.0], [1.0, 1.001], [99.0, 101.0]])
+@pytest.mark.parametrize("log", [True, False])
+def test_an_axis_has_labels_enough_to_read_a_value_and_few_enough_to_tell_apart(line: list[float], log: bool) -> None:
+    beside, _ = labels(line, log=log)
+    assert 2 <= len(beside) <= 15
+    assert beside == sorted(set(beside))
+
+
+@pytest.mark.parametrize("end_s", [8.0, 61.0, 240.0, 1000.0, 3600.0, 100_000.0, 5e6])
+def test_the_labels_of_a_long_run_have_room(end_s: float) -> None:
+    _, below = labels([1.0, 2.0], end_s)
+    assert 1 <= len(below) <= 14
+    assert below[0] == 0
 
 
 def test_the_page_shows_tables_lines_shares_and_weights_of_each_case() -> None:

@@ -16,6 +16,7 @@ from brain.settings import Mode, Settings
 from dataplane.contract import Endpoint, Node, Service, Topology
 from dataplane.simulated.rules import RouteRules, Rules
 from tests.fleets import fleet, trace
+from tests.pages import Page
 from tests.whatif_worlds import T0, plain_world, record, world
 from weirflow.cli import app
 from weirflow.recording import Recorder
@@ -102,7 +103,8 @@ def test_the_page_needs_nothing_else_and_has_its_plots(recorded: str, tmp_path: 
     page = file.read_text()
     assert page.count('role="img"') == 3
     assert "Requests answered well within so many ms, of all" in page
-    assert not re.search(r"(?:src|href)=|<script", page)
+    assert "<small>" in page, "an interval stands below its figure"
+    Page(page)
     assert page.count("dotted") > 2, "bounds are dotted"
 
 

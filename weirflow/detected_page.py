@@ -18,7 +18,7 @@ from weirflow.lab.sheet import sheet
 Floats = NDArray[np.float64]
 
 WIDTH, HEIGHT = 1100.0, 340.0
-LEFT, RIGHT, TOP, BOTTOM = 64.0, 10.0, 10.0, 30.0
+LEFT, RIGHT, TOP, BOTTOM = 76.0, 10.0, 10.0, 30.0
 COLUMNS = 1000
 TICKS = 5
 AROUND = 0.25
@@ -30,7 +30,14 @@ def page(name: str, counts: Counts, detected: Detected) -> str:
     title = f"Weirflow: what is surprising in {name}"
     told = f"{len(counts.values)} steps, {counts.missing} missing, {len(detected.alarms)} alarms. "
     note = told + "Line: values. Shaded: what was expected of each step before it was seen. Rings: alarms."
-    return sheet(title, element("h1", title), element("p", note), plot(counts, detected), _table(counts, detected))
+    return sheet(
+        title, element("h1", title), element("p", note), *map(_wide, (plot(counts, detected), _table(counts, detected)))
+    )
+
+
+def _wide(part: Markup) -> Markup:
+    """What does not become narrower than it can be read."""
+    return element("div", part, class_="scroll")
 
 
 def plot(counts: Counts, detected: Detected) -> Markup:

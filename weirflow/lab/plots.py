@@ -12,7 +12,10 @@ from dataplane.simulated.fleet import Floats
 from weirflow.lab.markup import Markup, element
 
 WIDTH, HEIGHT = 560.0, 250.0
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 8.0, 8.0, 28.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 8.0, 28.0
+FEWEST_TICKS, MOST_TICKS = 3, 15
+MOST_LABELS = 12
+STEPS_S = (10, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400)
 BAR_WIDTH, BAR_HEIGHT = 260.0, 70.0
 
 
@@ -59,14 +62,16 @@ class _Scale:
         return TOP + (1.0 - (v - low) / (high - low)) * (HEIGHT - TOP - BOTTOM)
 
     def ticks(self) -> list[float]:
-        """Round values within."""
+        """Round values within: of a logarithm that spans too little to have them, those of a plain scale."""
         if self.log:
             decades = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
-            every = [m * 10.0**d for d in decades for m in (1, 2, 5)]
-            return [t for t in every if self.low <= t <= self.high]
+            for steps in ((1, 2, 5), (1,)):
+                some = [t for d in decades for m in steps if self.low <= (t := m * 10.0**d) <= self.high]
+                if FEWEST_TICKS <= len(some) <= MOST_TICKS:
+                    return some
         step = 10.0 ** floor(log10(self.high - self.low))
         step = next(s for s in (step / 5, step / 2, step, 2 * step) if (self.high - self.low) / s <= 6)
-        return [i * step for i in range(int(self.high / step) + 1)]
+        return [i * step for i in range(ceil(self.low / step), int(self.high / step) + 1)]
 
 
 def over_time(name: str, lines: Sequence[Line], bands: Sequence[Band], end_s: float, *, log: bool) -> Markup:
@@ -81,12 +86,17 @@ def over_time(name: str, lines: Sequence[Line], bands: Sequence[Band], end_s: fl
         y = scale.y(tick)
         parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
         parts.append(element("text", f"{tick:g}", x=LEFT - 6, y=y + 4, text_anchor="end"))
-    for second in range(0, int(end_s) + 1, 10 if end_s <= 120 else 60):
+    for second in range(0, int(end_s) + 1, _every_s(end_s)):
         parts.append(element("text", f"{second}", x=x(second), y=HEIGHT - 10, text_anchor="middle"))
     parts += [_path(line, x, scale, end_s) for line in lines]
     drawn = element("svg", *parts, viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}", role="img", aria_label=name)
     legend = element("p", *(_key(line) for line in lines), class_="legend")
     return element("figure", element("figcaption", name), drawn, legend)
+
+
+def _every_s(end_s: float) -> int:
+    """Seconds between two labels: as many as have room."""
+    return next((s for s in STEPS_S if end_s <= MOST_LABELS * s), ceil(end_s / MOST_LABELS))
 
 
 def distributions(name: str, lines: Sequence[Line]) -> Markup:

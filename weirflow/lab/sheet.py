@@ -15,22 +15,28 @@ STYLE = Markup(
   --wrong: #43291c; --ours: #ff7f45; --c0: #56b4e9; --c1: #e69f00; --c2: #2bc79a; --c3: #e29ac4; --c4: #9ad1f2;
   --c5: #b3a6ff; --c6: #b0b0b0; --c7: #d3d65a; --expected: #223544 } }
 body { color: var(--text); background: var(--back); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
-  max-width: 74rem; padding: 0 1rem }
+  max-width: 74rem; padding: 0 1rem; overflow-wrap: anywhere }
 h2 { border-top: 1px solid var(--faint); margin-top: 3rem; padding-top: 1rem }
-.scroll { overflow-x: auto }
+.scroll { overflow-x: auto; background: linear-gradient(to left, var(--back) 30%, transparent) 100% 0 / 3rem 100%
+  no-repeat local, linear-gradient(to left, var(--faint), transparent) 100% 0 / .8rem 100% no-repeat scroll }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0 }
-th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--faint) }
-th:first-child, td:first-child { text-align: left }
+th, td { padding: .2rem .45rem; text-align: right; vertical-align: top; white-space: nowrap;
+  border-bottom: 1px solid var(--faint) }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--back);
+  background-clip: padding-box }
+td small { display: block; font-size: .75em; font-weight: 400 }
 tr.ours { font-weight: 600 }
 tr.bound { font-style: italic }
 .plots { display: grid; gap: 1rem 2rem; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)) }
 .few { display: grid; gap: .5rem 1.5rem; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)) }
 figure { margin: 0 }
 figcaption { font-weight: 600 }
-svg { width: 100%; height: auto; font-size: 11px }
+svg { width: 100%; height: auto; font-size: 12px }
+.scroll > svg { min-width: 56rem }
+@media (max-width: 40rem) { figure svg { font-size: 16px } }
 svg text { fill: var(--text) }
 .grid { stroke: var(--faint) }
-.line { fill: none; stroke-width: 1.6 }
+.line { fill: none; stroke-width: 1.6; vector-effect: non-scaling-stroke }
 .line.ours { stroke: var(--ours); stroke-width: 3 }
 .dashed { stroke-dasharray: 6 4 }
 .dotted { stroke-dasharray: 2 3 }

@@ -120,10 +120,16 @@ def _kind(row: Row) -> str:
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[str] | None = None) -> Markup:
     head = element("tr", *(element("th", name, scope="col") for name in names))
     body = [
-        element("tr", *(element("td", cell) for cell in row), class_=kind)
+        element("tr", *(_cell(cell) for cell in row), class_=kind)
         for row, kind in zip(rows, kinds or ["peer"] * len(rows), strict=True)
     ]
     return element("div", element("table", element("thead", head), element("tbody", *body)), class_="scroll")
+
+
+def _cell(text: str) -> Markup:
+    """A figure over its interval: side by side they would be wider than any screen."""
+    figure, bracket, within = text.partition(" (")
+    return element("td", figure, *([element("small", within.removesuffix(")"))] if bracket else []))
 
 
 def _meanings(report: Report) -> Markup:
