@@ -43,7 +43,7 @@ class Tried(Columns):
 
 def tried(book: Book, rows: Ints, *, good_body: bool) -> Tried:
     """Rows of the book as columns. `good_body`: an answer without a body is an error to the proxies' log."""
-    row = book.row[rows]
+    row = book.row.take(rows)  # `[rows]` would copy the records field by field: 250 ns a row, and this 10
     return Tried(
         number=row["number"],
         at_s=row["at_s"],
