@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from dataplane.simulated.rules import RouteRules
 from tests.recordings import BAD, Lived, lived, scenario
 from weirflow.lab.scenario import Flips, Group, RequestClass, TelemetryFault
 from weirflow.recording import RecordingError
+from weirflow.recording.closed import ClosedPart
+from weirflow.whatif import calibrate as calibrating
 from weirflow.whatif.calibrate import calibrate
 from weirflow.whatif.calibrate_rules import rules_of
 from weirflow.whatif.fidelity import seen_of
@@ -70,6 +74,26 @@ def test_the_same_recording_gives_the_same_bytes(unlike: Lived, world: World) ->
     again = whole(calibrate(unlike.recording))
     for name in Trace.dtypes():
         assert getattr(again, name).tobytes() == getattr(whole(world), name).tobytes()
+
+
+def test_a_recording_too_large_to_be_held_gives_the_same_and_is_read_at_every_pass(
+    unlike: Lived, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrating, "MOST_HELD", 0)
+    opened: list[str] = []
+    real = ClosedPart.table
+
+    def counted(part: ClosedPart, stream: str, columns: Sequence[str] | None = None) -> Any:
+        opened.append(stream)
+        return real(part, stream, columns)
+
+    monkeypatch.setattr(ClosedPart, "table", counted)
+    anew, reads = calibrate(unlike.recording), opened.count("attempts")
+    assert reads == 4 * len(unlike.recording.parts)
+    monkeypatch.undo()
+    for name in Trace.dtypes():
+        assert getattr(whole(anew), name).tobytes() == getattr(whole(world), name).tobytes()
+    assert anew.notes == world.notes
 
 
 def test_a_recording_is_read_in_blocks_as_it_is_read_at_once(unlike: Lived, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ Every attempt at every endpoint, from all proxies, is in the recording with its 
 endpoint can be walked through again and the waiting taken out (`models.unqueue`). What is left is work, and with it the
 mesh in virtual time can put another load, policy or fleet in its place. docs/explanation.md says it with the maths.
 
-Four readings of the parts, none of which holds more than a block of attempts: who is there and whose clock is ahead;
-how many workers there are; what each endpoint did when; what each request was worth.
+Four passes over the attempts: who is there and whose clock is ahead; how many workers there are; what each endpoint did
+when; what each request was worth. Up to `MOST_HELD` attempts stay in memory from the second on; of more, each pass
+reads them anew and holds no more than a block.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from weirflow.recording import Recording, RecordingError, calls
 from weirflow.whatif import calibrate_notes as notes
 from weirflow.whatif.calibrate_fit import Block, Cutter, Finder, Fit, Scope, way_of
 from weirflow.whatif.calibrate_fleet import fleet_of, members_of
-from weirflow.whatif.calibrate_read import BLOCK_ROWS, Survey, blocks, survey
+from weirflow.whatif.calibrate_read import BLOCK_ROWS, Rows, Survey, blocks, survey
 from weirflow.whatif.calibrate_rules import UNKNOWN_ROUTE, rules_of
 from weirflow.whatif.calibrate_trace import Known, every, traced
 from weirflow.whatif.fidelity import Spread
 from weirflow.whatif.world import Trust, World
+
+MOST_HELD = 2_000_000
+"""Attempts: about 300 MB."""
 
 
 @dataclass(slots=True)
@@ -69,16 +73,17 @@ def calibrate(recording: Recording, service: str | None = None, *, rows: int = B
     scope = Scope(row_of, class_of, len(names), _usual(about, class_of, len(names)), way_of(about), about.last_s)
 
     felt, finder = _Felt(), Finder(scope)
-    for block in blocks(recording, about, rows=rows, faults=faults):
+    passes = _Passes(recording, about, scope, rows)
+    for block, seen in passes(faults):
         felt.learn(block)
-        finder.learn(Block(block, scope))
+        finder.learn(seen)
     fit = finder.told()
     cutter = Cutter(scope, fit)
-    for block in blocks(recording, about, rows=rows):
-        cutter.learn(Block(block, scope))
+    for _, seen in passes():
+        cutter.learn(seen)
     fleet = fleet_of(members, fit, scope.way_s)
     known = Known()
-    for found in every(blocks(recording, about, rows=rows), fleet, scope, sharing=fit.sharing):
+    for found in every(passes(), fleet, scope, sharing=fit.sharing):
         sure = np.isfinite(found.demand_s)
         known.learn(found.klass[sure], found.demand_s[sure])
     known.settle(len(names))
@@ -86,7 +91,8 @@ def calibrate(recording: Recording, service: str | None = None, *, rows: int = B
 
     def chunks() -> Iterator[Trace]:
         number = 0
-        for found in every(blocks(recording, about, rows=rows), fleet, scope, sharing=fit.sharing):
+        anew = ((b, Block(b, scope)) for b in blocks(recording, about, rows=rows))
+        for found in every(anew, fleet, scope, sharing=fit.sharing):
             yield traced(found, known, number, node_of)
             number += len(found.at_s)
 
@@ -105,6 +111,28 @@ def calibrate(recording: Recording, service: str | None = None, *, rows: int = B
         duration_s=about.last_s,
     )
     return replace(world, notes=tuple(notes.of(world, recording, story, about, fit, faults)))
+
+
+class _Passes:
+    """The blocks of a recording, as often as they are asked for."""
+
+    def __init__(self, recording: Recording, about: Survey, scope: Scope, rows: int) -> None:
+        self._recording, self._about, self._scope, self._rows = recording, about, scope, rows
+        self._held: list[tuple[Rows, Block]] = []
+        self._whole = False
+
+    def __call__(self, faults: list[RecordingError] | None = None) -> Iterator[tuple[Rows, Block]]:
+        """From the first to the last. Damaged parts are put into `faults`."""
+        if self._whole:
+            yield from self._held
+            return
+        keeps = self._about.attempts <= MOST_HELD
+        for rows in blocks(self._recording, self._about, rows=self._rows, faults=faults):
+            both = rows, Block(rows, self._scope)
+            if keeps:
+                self._held.append(both)
+            yield both
+        self._whole = keeps
 
 
 class _Felt:

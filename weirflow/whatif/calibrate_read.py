@@ -54,8 +54,9 @@ class Rows:
         return len(self.at_s)
 
     def take(self, index: Any) -> Rows:
-        """Some of them."""
-        return Rows(*(getattr(self, name)[index] for name in Rows.__slots__))
+        """Some of them, by number or by mask."""
+        some = np.flatnonzero(index) if np.asarray(index).dtype == np.bool_ else index
+        return Rows(*(getattr(self, name).take(some) for name in Rows.__slots__))
 
     @classmethod
     def concat(cls, some: list[Rows]) -> Rows:

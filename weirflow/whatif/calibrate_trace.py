@@ -122,11 +122,11 @@ def traced(found: Measured, known: Known, number: int, node_of: Ints) -> Trace:
     )
 
 
-def every(blocks: Iterator[Rows], fleet: Fleet, scope: Scope, *, sharing: bool) -> Iterator[Measured]:
+def every(blocks: Iterator[tuple[Rows, Block]], fleet: Fleet, scope: Scope, *, sharing: bool) -> Iterator[Measured]:
     """The requests of all blocks, in order."""
     walk = Walk(fleet.workers, sharing=sharing)
-    for rows in blocks:
-        yield measured(rows, Block(rows, scope), fleet, scope, walk)
+    for rows, block in blocks:
+        yield measured(rows, block, fleet, scope, walk)
 
 
 def uniform(number: Ints, stream: int) -> Floats:
