@@ -7,6 +7,8 @@
 a day, wanders by the minute and comes in bursts by the second. One endpoint after another starts anew and is slow for
 ten seconds. Two in a thousand attempts fail. And all slow down together by a tenth to a fifth for some minutes, several
 times a day (`--without-together` leaves that out). Whatever is told of such a mesh is told for nothing.
+
+A seed is another world for other `--hours`: whoever writes down an incident writes down both.
 """
 
 from __future__ import annotations
