@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from weirflow.demo.backends import Backend, Backends, BackendSpec
+from weirflow.demo.callee import Callee
 from weirflow.demo.desk import Desk, Faults
 
 
@@ -171,6 +172,39 @@ async def test_bytes_that_are_no_request_are_refused_and_the_next_connection_is_
             assert (await reader.read()).startswith(b"HTTP/1.1 4")
             writer.close()
         assert len(await ask(b[0], times=1)) == 1
+
+
+async def test_who_calls_another_does_its_own_work_first_and_passes_on_what_became_of_the_call() -> None:
+    async with Backends([BackendSpec("caller", service_ms=1), BackendSpec("callee", service_ms=1)]) as b:
+        await b[0].calls(b[1].port, "/callee")
+        for share, answer in ((0.0, b"HTTP/1.1 200 "), (1.0, b"HTTP/1.1 502 ")):
+            await b[1].turn(error_share=share)
+            heads = await ask(b[0], times=3)
+            assert all(h.startswith(answer) and b"x-backend: caller\r\n" in h for h in heads)
+        assert (await b[0].state())["served"] == 6
+        assert [(s["served"], s["failed"]) for s in [await b[1].state()]] == [(3, 3)]
+
+
+async def test_who_fails_itself_calls_nobody() -> None:
+    async with Backends([BackendSpec("caller", service_ms=1), BackendSpec("callee", service_ms=1)]) as b:
+        await b[0].calls(b[1].port, "/callee")
+        await b[0].turn(error_share=1.0)
+        assert (await ask(b[0], times=1))[0].startswith(b"HTTP/1.1 500 ")
+        assert (await b[1].state())["served"] == 0
+
+
+async def test_a_callee_that_is_not_there_is_a_bad_gateway() -> None:
+    async with Backends([BackendSpec("caller", service_ms=1), BackendSpec("callee", service_ms=1)]) as b:
+        await b[0].calls(b[1].port, "/callee")
+        b[1].process.kill()
+        await b[1].process.wait()
+        assert (await ask(b[0], times=1))[0].startswith(b"HTTP/1.1 502 ")
+
+
+@pytest.mark.parametrize("wrong", ["callee", "127.0.0.1:0/x", "127.0.0.1:99999/x", "127.0.0.1:80", ""])
+async def test_a_callee_that_cannot_be_read_is_refused_and_says_what_is_wanted(wrong: str) -> None:
+    with pytest.raises(ValueError, match="ip:port/path"):
+        Callee().turn(wrong)
 
 
 def is_gone(pid: int) -> bool:

@@ -4,7 +4,8 @@
 
 prints the port that the kernel chose on loopback and serves until it is killed. Every answer names the backend in
 `x-backend`. `GET /__control` tells its state; `POST /__control` with any of `{"slow": 10, "error_share": 0.5, "hang":
-true}` changes its faults. `weirflow.demo.backends` starts and steers several.
+true}` changes its faults. `POST /__callee` with `ip:port/path` makes it call that for each request, after its own work.
+`weirflow.demo.backends` starts and steers several.
 
 Imports nothing heavy: a process answers about 100 ms after it was started.
 """
@@ -20,10 +21,12 @@ from dataclasses import asdict, replace
 from http import HTTPStatus
 from random import Random
 
+from weirflow.demo.callee import Callee
 from weirflow.demo.desk import Desk, Faults
 from weirflow.demo.served import Served
 
 CONTROL = "/__control"
+CALLEE = "/__callee"
 
 
 def turned(faults: Faults, body: bytes) -> Faults:
@@ -38,24 +41,33 @@ def turned(faults: Faults, body: bytes) -> Faults:
 
 
 class Connection(Served):
-    """One client connection, in front of the desk; the control page beside it."""
+    """One client connection, in front of the desk and whom it calls; the control pages beside them."""
 
-    def __init__(self, name: str, desk: Desk) -> None:
+    def __init__(self, name: str, desk: Desk, callee: Callee) -> None:
         super().__init__(name)
-        self._desk = desk
+        self._desk, self._callee = desk, callee
 
     def answer(self, status: int) -> None:
-        """Send a plain answer."""
+        """Its own work is done: call whom it calls, then answer."""
+        if status == HTTPStatus.OK:
+            self._callee.ask(self._plain)
+        else:
+            self._plain(status)
+
+    def _plain(self, status: int) -> None:
         self.send(status, b"ok\n" if status == HTTPStatus.OK else HTTPStatus(status).phrase.encode() + b"\n")
 
     def asked(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> None:
-        """To the desk, or to the control page."""
-        if path != CONTROL:
+        """To the desk, or to the control pages."""
+        if path not in (CONTROL, CALLEE):
             self._desk.ask(self)
             return
         if method == "POST":
             try:
-                self._desk.turn(turned(self._desk.faults, body))
+                if path == CALLEE:
+                    self._callee.turn(body.decode(errors="replace"))
+                else:
+                    self._desk.turn(turned(self._desk.faults, body))
             except ValueError as wrong:
                 self.send(HTTPStatus.BAD_REQUEST, f"{wrong}\n".encode())
                 return
@@ -67,7 +79,8 @@ async def serve(told: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     random = Random(told.seed)  # noqa: S311 - service times, not secrets
     desk = Desk(told.workers, told.service_ms / 1000, random, loop.call_later, told.sigma)
-    server = await loop.create_server(lambda: Connection(told.name, desk), "127.0.0.1", told.port, backlog=1024)
+    callee = Callee()
+    server = await loop.create_server(lambda: Connection(told.name, desk, callee), "127.0.0.1", told.port, backlog=1024)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()

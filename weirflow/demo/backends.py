@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from dataplane.envoy.tether import tethered
-from weirflow.demo.backend import CONTROL
+from weirflow.demo.backend import CALLEE, CONTROL
 
 START_DEADLINE_S = 20.0
 CONTROL_DEADLINE_S = 5.0
@@ -58,16 +58,20 @@ class Backend:
         """Change faults by name (`slow`, `error_share`, `hang`); ValueError with the backend's words if it refuses."""
         return await self._control("POST", json.dumps(faults).encode())
 
+    async def calls(self, port: int, path: str) -> None:
+        """For each request, call `path` at this loopback port after its own work; told once, else ValueError."""
+        await self._control("POST", f"127.0.0.1:{port}{path}".encode(), CALLEE)
+
     async def state(self) -> dict[str, Any]:
         """Faults in force, busy workers, queue, served and failed so far."""
         return await self._control("GET", b"")
 
-    async def _control(self, method: str, body: bytes) -> dict[str, Any]:
+    async def _control(self, method: str, body: bytes, page: str = CONTROL) -> dict[str, Any]:
         async with asyncio.timeout(CONTROL_DEADLINE_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             try:
                 writer.write(
-                    f"{method} {CONTROL} HTTP/1.1\r\nhost: {self.address}\r\nconnection: close\r\n"
+                    f"{method} {page} HTTP/1.1\r\nhost: {self.address}\r\nconnection: close\r\n"
                     f"content-length: {len(body)}\r\n\r\n".encode()
                     + body
                 )
