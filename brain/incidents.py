@@ -2,8 +2,10 @@
 
 Findings of one service are one incident. A service that calls another one which is in trouble shows that trouble as its
 own, so what is found about a caller is put to the callee, hop by hop, as long as the callee's trouble was not found
-much later. Within an incident the causes are ranked: what is one endpoint's goes before what is a zone's, that before
-what is the service's; but where most endpoints are odd alike, or most of the failures are others', it is not theirs.
+much later. A caller's symptoms may outlive the cause, or those of the hop between: they stay with their incident, and
+the cause stays first. Within an incident the causes are ranked: what is one endpoint's goes before what is a zone's,
+that before what is the service's; but where most endpoints are odd alike, or most of the failures are others', it is
+not theirs.
 
 An incident keeps the name and the labels it was opened with, whatever is found out later: that goes into its words. It
 is over when nothing was found for `QUIET_S`. Its severity follows from harm, the share of the requests of its service
@@ -76,11 +78,15 @@ class Incidents:
         `calls`: by caller, whom it called lately; `endpoints`: by service, how many it has in each zone; `done`: what
         was done about a finding, in words.
         """
-        for root, group in _grouped(findings, calls).items():
-            incident = self._of(root, {f.service for f in group}, min(f.since_s for f in group))
-            incident.causes = ranked(group, endpoints[root], root)
-            incident.harm = max(incident.harm, *(f.harm for f in group if f.service == root))
+        for root, group in self._homed(_grouped(findings, calls)).items():
+            services = {f.service for f in group}
+            incident = self._of(root, services, min(f.since_s for f in group))
             incident.seen_s = now
+            if incident.kind and root not in services and _which(group) <= _which(incident.causes):
+                continue  # its cause is no longer found; what is left of it says nothing new of what that was
+            zones = endpoints[root] if root in services else {}  # a root may have left, and its callers show it still
+            incident.causes = ranked(group, zones, root)
+            incident.harm = max([incident.harm, *(f.harm for f in group if f.service == root)])
             first = incident.causes[0]
             if not incident.kind and (first.endpoint or now - incident.since_s >= SETTLES_S):
                 incident.kind, incident.labels = first.kind, _labels(first)
@@ -114,6 +120,16 @@ class Incidents:
             )
         self._open, self._made = found, max(self._made, int(state["made"]))
 
+    def _homed(self, groups: Mapping[str, list[Finding]]) -> dict[str, list[Finding]]:
+        """What was told of an incident stays with it, when its cause or the hop between is no longer found."""
+        told = {key: root for root, i in self._open.items() if i.kind for key in _which(i.causes)}
+        out: dict[str, list[Finding]] = defaultdict(list)
+        for root, group in groups.items():
+            services = {f.service for f in group}
+            homes = sorted({told[key] for key in _which(group) if key in told} - services)
+            out[homes[0] if homes and root not in self._open else root] += group
+        return out
+
     def _of(self, root: str, services: set[str], since_s: float) -> _Open:
         """The incident of this root, which may have been taken for another service's until now."""
         known = [self._open[s] for s in sorted(services | {root}) if s in self._open]
@@ -125,6 +141,11 @@ class Incidents:
         self._open = {s: i for s, i in self._open.items() if i not in known}
         self._open[root] = first
         return first
+
+
+def _which(findings: Iterable[Finding]) -> set[tuple[str, str, str]]:
+    """What they are and where: the same from tick to tick, and when they come and go."""
+    return {(f.kind, f.service, f.endpoint) for f in findings}
 
 
 def _opened(incidents: Mapping[str, _Open]) -> list[_Open]:

@@ -238,6 +238,35 @@ def test_an_incident_taken_for_the_callers_is_the_callees_when_that_is_found_and
     assert again.causes[0] == "EndpointHangs e"
 
 
+def test_symptoms_that_outlive_their_cause_stay_with_its_incident_and_tell_no_other_cause() -> None:
+    watched = Watched({"shop": {"store"}})
+    slow, sick = found("ServiceSlow", "shop"), found("EndpointFailing", "shop", "s")
+    (first,) = watched.of(slow, sick, found("EndpointFailing", "store", "e"), seconds=3)
+    (left,) = watched.of(slow, sick, seconds=QUIET_S + 5)
+    watched.of(seconds=3)
+    (last,) = watched.of(found("EndpointFailing", "shop", "s", since=watched.now), seconds=1)
+    assert (first.id, first.causes[0]) == (left.id, left.causes[0]) == (last.id, last.causes[0])
+    assert first.causes[0] == "EndpointFailing e"
+    assert watched.of(seconds=QUIET_S + 1) == []
+
+
+def test_a_caller_whose_symptom_outlives_that_of_the_hop_between_stays_with_the_cause() -> None:
+    watched = Watched(CHAIN)
+    sick, symptom = found("EndpointFailing", "store", "e"), found("EndpointFailing", "shop", "s")
+    (first,) = watched.of(sick, found("ServiceFailing", "cart"), symptom, seconds=3)
+    (again,) = watched.of(sick, symptom, seconds=3)
+    assert (again.id, again.causes) == (first.id, ("EndpointFailing e", "EndpointFailing s"))
+
+
+def test_what_a_caller_shows_anew_beside_such_symptoms_is_of_the_same_incident_and_its_own() -> None:
+    watched = Watched({"shop": {"store"}})
+    slow = found("ServiceSlow", "shop")
+    (first,) = watched.of(slow, found("EndpointFailing", "store", "e"), seconds=3)
+    watched.of(slow, seconds=3)
+    (again,) = watched.of(slow, found("EndpointHangs", "shop", "s", since=7.0), seconds=3)
+    assert (again.id, again.causes[0]) == (first.id, "EndpointHangs s")
+
+
 def test_services_that_call_each_other_in_a_ring_are_one_incident_at_the_likeliest_of_them() -> None:
     watched = Watched({"shop": {"cart"}, "cart": {"shop"}})
     (incident,) = watched.of(found("ServiceSlow", "shop"), found("ServiceFailing", "cart", harm=0.4), seconds=3)
