@@ -38,6 +38,7 @@ from features.store import FeatureStore
 if TYPE_CHECKING:
     from brain.alerts import Condition
     from brain.decision import IncidentView, SwitchbackView
+    from brain.findings import Stand
     from brain.settings import Settings
     from dataplane.contract import Event, Telemetry, Topology
     from features.columns import Features, ServiceFeatures
@@ -200,6 +201,10 @@ class Brain:
         self._notes = []
         self._overran = None
         return self.decision
+
+    def stands(self) -> dict[str, Stand]:
+        """What the watch judged by at the last tick, by kind of finding; nothing before the first, or without one."""
+        return {} if self._watch is None else self._watch.stands()
 
     def _look(
         self, features: Features, services: tuple[ServiceView, ...], now: float

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brain.explain import duration, percent
-from brain.findings import Finding, since_of
+from brain.findings import Finding, Stand, since_of
 from models.base import check_state
 from models.failing import Failing, limit
 from models.usual import Usual
@@ -42,6 +42,8 @@ YOUNG_S = 30.0
 """For so long what an endpoint usually does is hardly known, and a change from it may be none."""
 SHOWS_S = 20.0
 """After a change was found, until the level shows it: it is a mean over such a time."""
+USUAL_TIMES = 1.4
+"""So far from its usual a latency is still told as usual."""
 SURELY = 3.5
 """Standard errors by which a drift must exceed that."""
 HELD_S = 2.0
@@ -69,6 +71,7 @@ class EndpointWatch:
         self._failing = Failing(slots, _EVIDENCE)
         self._total = np.zeros((2, slots))  # at the tick before
         self._since: dict[tuple[str, int], float] = {}
+        self._stands: dict[str, tuple[Floats, Floats]] = {}  # values and what is usual, at the last tick
         self._at = -np.inf
 
     def look(self, seen: EndpointFeatures, topology: Topology, now: float) -> list[Finding]:
@@ -82,6 +85,11 @@ class EndpointWatch:
         missing = seen.stuck_s * seen.rate_per_s > HANGS_MISSING
         long = (seen.stuck_s > HANGS_TIMES * seen.level_s) & (seen.in_flight >= HANGS_OPEN)
         hangs = self._hangs = (seen.stuck_s > HANGS_S) & (missing | long | self._hangs)
+        self._stands = {
+            "EndpointHangs": (seen.stuck_s, seen.level_s),
+            "EndpointFailing": (share, usual_share),
+            "EndpointSlow": (seen.level_s, apart),
+        }
         odd = {"EndpointHangs": hangs, "EndpointFailing": self._failing.odd, "EndpointSlow": self._slow}
         which = np.flatnonzero((hangs | self._failing.odd | self._slow) & (service_of >= 0)).tolist()
         out = list(self._found(which, odd, seen, topology, apart, share, usual_share, now)) if which else []
@@ -155,7 +163,20 @@ class EndpointWatch:
         value, by = float(seen.level_s[i]), float(np.exp(np.nan_to_num(apart[i])))
         usual = value / by
         said = f"takes {duration(value)}, usually {duration(usual)} beside its peers as they are now"
-        return value, usual / 1.4, usual * 1.4, max(by, 1.0), said
+        return value, usual / USUAL_TIMES, usual * USUAL_TIMES, max(by, 1.0), said
+
+    def stands(self) -> dict[str, Stand]:
+        """What each kind was judged by at the last tick, by endpoint slot; nothing before the first one."""
+        out = {}
+        for kind, (value, other) in self._stands.items():
+            low, high = np.zeros_like(value), HANGS_TIMES * other
+            if kind == "EndpointFailing":
+                high = limit(other)
+            elif kind == "EndpointSlow":
+                usual = value / np.exp(other)
+                low, high = usual / USUAL_TIMES, usual * USUAL_TIMES
+            out[kind] = Stand(value, low, high)
+        return out
 
     def state(self) -> dict[str, State]:
         """Each part's state by endpoint; the first axis of every array is endpoints. Who hangs is seen anew."""

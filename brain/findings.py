@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models.base import Ints
+from models.base import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,15 @@ class Finding:
     said: str  # for people: what, and against what
     endpoint: str = ""  # address; "": of the service as a whole
     zone: str = ""  # of that endpoint
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stand:
+    """What one kind was judged by at a tick, by slot; NaN for unknown. `low` and `high` as of a finding."""
+
+    value: Floats
+    low: Floats
+    high: Floats
 
 
 @dataclass(frozen=True, slots=True)

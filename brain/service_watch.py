@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brain.explain import duration, percent
-from brain.findings import Finding, since_of
+from brain.findings import Finding, Stand, since_of
 from models.base import check_state
 from models.failing import Failing, limit
 from models.page import Page, other_mean
@@ -69,6 +69,7 @@ class ServiceWatch:
         self._rises_since = np.full(slots, np.inf)
         self._short: Bools = np.zeros(slots, dtype=np.bool_)
         self._since: dict[tuple[str, int], float] = {}
+        self._figures: dict[str, tuple[Floats, Floats]] = {}  # at the last tick
         self._at = -np.inf
 
     def look(
@@ -108,6 +109,7 @@ class ServiceWatch:
             "SaturationAhead": (lead_s, capacity),
             "TrafficSurge": (rate, usual_rate),
         }
+        self._figures = figures
         out = list(self._found(odd, figures, topology, now))
         self._since = {key: at for key, at in self._since.items() if odd[key[0]][key[1]]}
         return out
@@ -184,6 +186,12 @@ class ServiceWatch:
                 low, high, times, harm, said = _words(kind, value, usual)
                 yield Finding(kind, s.name, since, value, low, high, times, harm, f"{s.name} {said}")
 
+    def stands(self) -> dict[str, Stand]:
+        """What each kind was judged by at the last tick, by service slot; nothing before the first one."""
+        # That a trend will cross the capacity is seen by what is asked, as that it has.
+        told = self._figures | {"SaturationAhead": self._figures["ServiceShort"]} if self._figures else {}
+        return {kind: Stand(value, *usual_band(kind, usual)) for kind, (value, usual) in told.items()}
+
     def state(self) -> dict[str, State]:
         """Each part's state by service; the first axis of every array is services."""
         own: State = {f"since_{kind}": np.full(self._short.size, np.inf) for kind in FOUND}
@@ -234,22 +242,34 @@ class ServiceWatch:
         self._short = np.pad(self._short, (0, more))
 
 
+def usual_band(kind: str, usual: Floats) -> tuple[Floats, Floats]:
+    """Between what a figure of this kind would be usual; `usual` is what it is held against."""
+    if kind == "ServiceFailing":
+        return np.zeros_like(usual), limit(usual)
+    if kind == "ServiceSlow":
+        return usual / 1.7, usual * 1.7
+    if kind in ("ServiceShort", "SaturationAhead"):
+        return np.zeros_like(usual), usual
+    return HALF * usual, TWICE * usual
+
+
 def _words(kind: str, value: float, usual: float) -> tuple[float, float, float, float, str]:
     """The usual band, times, harm and words."""
+    low, high = map(float, usual_band(kind, np.array(usual)))
+    times, harm = 1.0, 0.0
     if kind == "ServiceFailing":
-        said = f"fails {percent(value)} of its requests, usually {percent(usual)}"
-        return 0.0, float(limit(np.array(usual))), max(value / usual, 1.0), value, said
-    if kind == "ServiceSlow":
-        times = max(value / usual, 1.0) if usual > 0 else 1.0
-        said = f"takes {duration(value)} a request, usually {duration(usual)}"
-        return usual / 1.7, usual * 1.7, times, 1.0, said
-    if kind == "ServiceShort":
+        said, times, harm = f"fails {percent(value)} of its requests, usually {percent(usual)}", value / usual, value
+    elif kind == "ServiceSlow":
+        said, harm = f"takes {duration(value)} a request, usually {duration(usual)}", 1.0
+        times = value / usual if usual > 0 else 1.0
+    elif kind == "ServiceShort":
         said = f"is asked {value:.0f} times a second and bears {usual:.0f}"
-        return 0.0, usual, max(value / usual, 1.0) if usual > 0 else 1.0, max(0.0, 1.0 - usual / max(value, 1e-9)), said
-    if kind == "SaturationAhead":
+        times, harm = value / usual if usual > 0 else 1.0, max(0.0, 1.0 - usual / max(value, 1e-9))
+    elif kind == "SaturationAhead":
         said = f"will be asked more than the {usual:.0f} a second that it bears, in {duration(value)} as traffic rises"
-        return 0.0, usual, 1.0, 0.0, said
-    said = f"is asked {value:.0f} times a second, usually {usual:.0f}"
-    if kind == "TrafficDrop":
-        return HALF * usual, TWICE * usual, usual / max(value, 1e-9), max(0.0, 1.0 - value / max(usual, 1e-9)), said
-    return HALF * usual, TWICE * usual, value / max(usual, 1e-9), 0.0, said
+    else:
+        said = f"is asked {value:.0f} times a second, usually {usual:.0f}"
+        if kind == "TrafficDrop":
+            return low, high, usual / max(value, 1e-9), max(0.0, 1.0 - value / max(usual, 1e-9)), said
+        return low, high, value / max(usual, 1e-9), 0.0, said
+    return low, high, max(times, 1.0), harm, said

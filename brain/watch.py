@@ -20,7 +20,7 @@ from models.base import put_rows, take_rows
 if TYPE_CHECKING:
     from brain.alerts import Condition
     from brain.decision import IncidentView, ServiceView
-    from brain.findings import Finding
+    from brain.findings import Finding, Stand
     from dataplane.contract import Topology
     from features.columns import Features
     from models.base import Floats, Ints, State
@@ -70,6 +70,10 @@ class Watch:
         found += self._services.look(features.services, asked_per_s, capacity, limited, topology, now)
         by_name = {view.name: view for view in services}
         return self._incidents.judge(found, calls(services), self._zones, lambda f: done(f, by_name), now)
+
+    def stands(self) -> dict[str, Stand]:
+        """What each kind of finding was judged by at the last look, by slot of its endpoint or its service."""
+        return self._endpoints.stands() | self._services.stands()
 
     def state(self) -> State:
         """What is usual, what is odd and which incidents are open, by name and address."""

@@ -5,6 +5,7 @@ A long series is drawn by columns, each from its least to its greatest value, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -30,9 +31,12 @@ def page(name: str, counts: Counts, detected: Detected) -> str:
     title = f"Weirflow: what is surprising in {name}"
     told = f"{len(counts.values)} steps, {counts.missing} missing, {len(detected.alarms)} alarms. "
     note = told + "Line: values. Shaded: what was expected of each step before it was seen. Rings: alarms."
-    return sheet(
-        title, element("h1", title), element("p", note), *map(_wide, (plot(counts, detected), _table(counts, detected)))
-    )
+    marks = [
+        (i, f"{moment(counts, i)}: {counts.values[i]:.6g}, score {detected.score[i]:.2f}")
+        for i in detected.alarms.tolist()
+    ]
+    drawn = plot(counts, detected.low, detected.high, marks)
+    return sheet(title, element("h1", title), element("p", note), *map(_wide, (drawn, _table(counts, detected))))
 
 
 def _wide(part: Markup) -> Markup:
@@ -40,8 +44,8 @@ def _wide(part: Markup) -> Markup:
     return element("div", part, class_="scroll")
 
 
-def plot(counts: Counts, detected: Detected) -> Markup:
-    """The figure."""
+def plot(counts: Counts, lows: Floats, highs: Floats, marks: Sequence[tuple[int, str]]) -> Markup:
+    """The figure of a series and the band in which it was expected. `marks`: rings, by step, and their words."""
     values = counts.values
     seen = values[np.isfinite(values)]
     least, most = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 1.0)
@@ -61,7 +65,7 @@ def plot(counts: Counts, detected: Detected) -> Markup:
     per = -(-len(values) // COLUMNS)
     starts = range(0, len(values), per)
     for i in starts:
-        low, high = _span(detected.low[i : i + per], detected.high[i : i + per])
+        low, high = _span(lows[i : i + per], highs[i : i + per])
         if np.isfinite(low):
             top, left = y(high), x(i)
             width = min(x(i + per), WIDTH - RIGHT) - left
@@ -71,7 +75,7 @@ def plot(counts: Counts, detected: Detected) -> Markup:
         parts.append(element("text", f"{value:.4g}", x=LEFT - 6, y=y(value) + 4, text_anchor="end"))
     for k, step in enumerate(np.linspace(0, last, TICKS).tolist()):
         anchor = "start" if k == 0 else "end" if k == TICKS - 1 else "middle"
-        when = _moment(counts, round(step))
+        when = moment(counts, round(step))
         parts.append(element("text", when, x=x(step), y=HEIGHT - 8, text_anchor=anchor))
     steps, pen = [], "M"
     for i in starts:
@@ -82,8 +86,8 @@ def plot(counts: Counts, detected: Detected) -> Markup:
         steps.append(f"{pen}{x(i):.1f} {y(low):.1f}" + (f"L{x(i):.1f} {y(high):.1f}" if high > low else ""))
         pen = "L"
     parts.append(element("path", d=" ".join(steps), class_="line c0"))
-    for i in detected.alarms.tolist():
-        told = element("title", f"{_moment(counts, i)}: {values[i]:.6g}, score {detected.score[i]:.2f}")
+    for i, words in marks:
+        told = element("title", words)
         parts.append(element("circle", told, cx=x(i), cy=y(float(values[i])), r=6, class_="alarm"))
     return element("svg", *parts, viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}", role="img", aria_label="values over time")
 
@@ -101,11 +105,12 @@ def _table(counts: Counts, detected: Detected) -> Markup:
     for i in detected.alarms.tolist():
         low, high = detected.low[i], detected.high[i]
         expected = f"{low:.5g} to {high:.5g}" if np.isfinite(low) else "unknown"
-        cells = (_moment(counts, i), f"{counts.values[i]:.6g}", expected, f"{detected.score[i]:.2f}")
+        cells = (moment(counts, i), f"{counts.values[i]:.6g}", expected, f"{detected.score[i]:.2f}")
         rows.append(element("tr", *(element("td", cell) for cell in cells)))
     return element("table", element("thead", head), element("tbody", *rows))
 
 
-def _moment(counts: Counts, step: int) -> str:
+def moment(counts: Counts, step: int) -> str:
+    """When that step begins, in UTC."""
     when = datetime.fromtimestamp(counts.start_s + step * counts.step_s, UTC)
     return when.strftime("%Y-%m-%d %H:%M:%S" if counts.step_s < 60 else "%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""`detect`: the detector of surprises over a file of values."""
+"""`detect`: the detector of surprises over a file of values, and the watch of the brain over a recording."""
 
 from __future__ import annotations
 
@@ -21,25 +21,63 @@ FOUND = 1
 
 
 def detect(
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Columns timestamp (ISO or epoch) and value.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="CSV with columns timestamp (ISO or epoch) and value; or the folder of a recording."
+        ),
+    ],
     output: FormOption = Form.TEXT,
     step: Annotated[
-        str | None, typer.Option(metavar="1m", help="Add up by this step. [default: the file's, as it stands]")
+        str | None, typer.Option(metavar="1m", help="Of a CSV: add up by this step. [default: as it stands]")
     ] = None,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with a plot there.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots there.")] = None,
     counter: Annotated[
-        bool | None, typer.Option("--counter/--counts", help="What the values are. [default: found out]")
+        bool | None, typer.Option("--counter/--counts", help="Of a CSV: what the values are. [default: found out]")
     ] = None,
 ) -> None:
-    """Find what is surprising in your own series.
+    """Find what is surprising in your own series, or what went wrong in a recording.
 
-    Each step is judged by what came before it alone: nothing is trained, and there is nothing to set. After an alarm
-    there is quiet for 200 steps. Exit 1 when there was any alarm, 0 when there was none.
+    Of a CSV each step is judged by what came before it alone: nothing is trained, and there is nothing to set. After an
+    alarm there is quiet for 200 steps.
+
+    A recording is told to a fresh brain in virtual time, whose watch is the one that runs live, under the recorded
+    settings: incidents are told with their timelines, and drawn with what would have been usual.
+
+    Exit 1 when anything was found, 0 when nothing was.
     """
+    if file.is_dir():
+        _over_recording(file, output, step, html, counter)
+    else:
+        _over_values(file, output, step, html, counter)
+
+
+def _over_recording(folder: Path, output: Form, step: str | None, html: Path | None, counter: bool | None) -> None:
+    """The watch. Exits 1 when it found anything."""
+    from weirflow.commands import detected
+
+    for name, given in (("--step", step), ("--counter", counter)):
+        if given is not None:
+            raise typer.BadParameter("is for a file of values, and a recording was given", param_hint=name)
+    watching = detected.watch(folder)
+    if html is not None:
+        from weirflow.detected_run_page import page
+
+        _write(html, page(watching))
+    if output is Form.JSON:
+        print_json(detected.to_dict(watching))
+    else:
+        for part in detected.render(watching):
+            show(part)
+    if watching.found:
+        raise typer.Exit(FOUND)
+
+
+def _over_values(file: Path, output: Form, step: str | None, html: Path | None, counter: bool | None) -> None:
+    """The detector of surprises. Exits 1 when it found anything."""
     from weirflow.counts import CountsError, read_counts
     from weirflow.detected import detect as over
     from weirflow.detected_page import page
-    from weirflow.files import write_whole
 
     try:
         counts = read_counts(file, counter=counter, negative=True)
@@ -53,11 +91,7 @@ def detect(
         raise typer.Exit(USAGE) from error
     detected = over(counts)
     if html is not None:
-        try:
-            write_whole(html, [page(file.name, counts, detected).encode()])
-        except OSError as error:
-            complain(f"{html}: {error.strerror or error}")
-            raise typer.Exit(FAILED) from error
+        _write(html, page(file.name, counts, detected))
     if output is Form.JSON:
         from weirflow.plain import plain
 
@@ -66,6 +100,16 @@ def detect(
         for line in render(counts, detected):
             show(text(line))
     raise typer.Exit(FOUND if len(detected.alarms) else 0)
+
+
+def _write(path: Path, page: str) -> None:
+    from weirflow.files import write_whole
+
+    try:
+        write_whole(path, [page.encode()])
+    except OSError as error:
+        complain(f"{path}: {error.strerror or error}")
+        raise typer.Exit(FAILED) from error
 
 
 def to_dict(counts: Counts, detected: Detected) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weirflow.commands.failing import FAILED, USAGE
-from weirflow.commands.output import Form, FormOption, complain, console, print_json, show, text
+from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
+from weirflow.commands.progress import progress
 from weirflow.config.units import parse_duration
 
 if TYPE_CHECKING:
     from weirflow.commands.replayed import Replayed
     from weirflow.recording import Recording
     from weirflow.replay.report import Report
-    from weirflow.replay.run import Heard
 
 
 def replay(
@@ -119,7 +118,7 @@ def _go(
     began = clock.now()
     with contextlib.ExitStack() as stack:
         writer = None if path is None else stack.enter_context(Writer(path, head_of(recording, end)))
-        heard = stack.enter_context(_progress(recording.started, end))
+        heard = stack.enter_context(progress("replaying", recording.started, end))
         run = Run(Until(recording, end), Brain, service=service, writer=writer, report=theirs, comparison=comparison)
         found = Replayed(recording, run, theirs, comparison, path)
         try:
@@ -178,15 +177,3 @@ def _until(given: str | None, started: float, ended: float) -> float:
         complain(f"--until {given}: is before the recording begins, at {datetime.fromtimestamp(started, UTC):%FT%TZ}")
         raise typer.Exit(USAGE)
     return min(until, ended)
-
-
-@contextlib.contextmanager
-def _progress(started: float, ended: float) -> Iterator[Heard]:
-    """Shows how far it is, on a terminal alone."""
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    err = console(stderr=True)
-    columns = TextColumn("replaying"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("replaying", total=max(ended - started, 1e-9))
-        yield lambda now: progress.update(task, completed=now - started)

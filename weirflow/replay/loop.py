@@ -58,9 +58,10 @@ class Step:
         return self.call.verb == "decided" or (self.failure is not None and self.failure.verb == "tick")
 
 
-def steps(recording: Calls, brain_factory: BrainFactory) -> Iterator[Step]:
+def steps(recording: Calls, brain_factory: BrainFactory, *, written: bool = True) -> Iterator[Step]:
     """Make every call to a new brain. What the brain raises is told in the step, and the next call follows, as live.
 
+    `written`: whether a step has its decision as text too, which is a good part of the time.
     RecordingError when the calls cannot be read from the start to the end; ReplayError when they do not begin with
     `started`.
     """
@@ -73,10 +74,10 @@ def steps(recording: Calls, brain_factory: BrainFactory) -> Iterator[Step]:
             brain = brain_factory(call.argument.topology, call.argument.settings)
             yield Step(call)
         elif call.verb == "decided":
-            yield _tick(brain, call, None)
+            yield _tick(brain, call, None, written)
         elif call.verb == "failed":
             if call.argument.verb == "tick":
-                yield _tick(brain, call, call.argument)
+                yield _tick(brain, call, call.argument, written)
             elif call.argument.verb in _OF_THE_BRAIN and not foretold:
                 yield Step(call, failure=call.argument)
         else:
@@ -120,10 +121,10 @@ def _tell(brain: Any, call: Call, failure: Failure | None) -> Step:
     return Step(call, failure=failure)
 
 
-def _tick(brain: Any, call: Call, failure: Failure | None) -> Step:
+def _tick(brain: Any, call: Call, failure: Failure | None, written: bool) -> Step:
     try:
         decision = brain.tick(call.now)
-        text = _text(decision)
+        text = _text(decision) if written else ""
     except Exception as error:
         return Step(call, raised=error, failure=failure)
     return Step(call, decision, text, failure=failure)
