@@ -193,6 +193,14 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2f} s"
 
 
+def size(count: float) -> str:
+    """Three figures at most: 340 bytes, 21 kB, 1.25 MB."""
+    for unit, of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= of:
+            return f"{count / of:.3g} {unit}"
+    return f"{count:.0f} bytes"
+
+
 def percent(share: float) -> str:
     """Whole percents from 10 up, a tenth below."""
     return f"{share * 100:.0f} %" if share >= 0.1 else f"{share * 100:.1f} %"

@@ -57,6 +57,8 @@ KINDS = {
     "ServiceSlow": Kind(10, "look at what all its endpoints share: load, the last deploy, a dependency"),
     "TrafficDrop": Kind(11, "look at those who call it and at the way to it: DNS, the gateway, the last deploy"),
     "SaturationAhead": Kind(9, "add endpoints before traffic exceeds what they bear"),
+    "RequestSize": Kind(12, "look at who calls, and with what: a client's new version, an upload, an abuse"),
+    "ResponseSize": Kind(13, "look at what it answers with: the last deploy, an empty dependency, a page of an error"),
     "TrafficSurge": Kind(8, "look at who calls; add endpoints if it stays"),
 }
 """By how near to the root of a trouble each is. A zone's are made of its endpoints' findings (`brain.incidents`) where

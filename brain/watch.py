@@ -15,6 +15,7 @@ import numpy as np
 from brain.endpoint_watch import EndpointWatch
 from brain.incidents import Incidents
 from brain.service_watch import ServiceWatch
+from brain.size_watch import SizeWatch
 from models.base import put_rows, take_rows
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Watch:
     def __init__(self, topology: Topology) -> None:
         self._endpoints = EndpointWatch(topology.endpoint_slots)
         self._services = ServiceWatch(topology.service_slots)
+        self._sizes = SizeWatch(topology.service_slots)
         self._incidents = Incidents()
         self._topology = topology
         self.moved(topology)
@@ -68,12 +70,13 @@ class Watch:
             asked_per_s = np.full(topology.service_slots, np.nan)
         found = self._endpoints.look(features.endpoints, topology, now)
         found += self._services.look(features.services, asked_per_s, capacity, limited, topology, now)
+        found += self._sizes.look(features.services, topology, now)
         by_name = {view.name: view for view in services}
         return self._incidents.judge(found, calls(services), self._zones, lambda f: done(f, by_name), now)
 
     def stands(self) -> dict[str, Stand]:
         """What each kind of finding was judged by at the last look, by slot of its endpoint or its service."""
-        return self._endpoints.stands() | self._services.stands()
+        return self._endpoints.stands() | self._services.stands() | self._sizes.stands()
 
     def state(self) -> State:
         """What is usual, what is odd and which incidents are open, by name and address."""
@@ -85,6 +88,7 @@ class Watch:
             "service_names": [s.name for s in topology.services],
             "endpoints": _rows(self._endpoints.state(), members),
             "services": _rows(self._services.state(), services),
+            "sizes": _rows(self._sizes.state(), services),
             "incidents": self._incidents.state(),
         }
 
@@ -97,6 +101,8 @@ class Watch:
         self._endpoints.restore(*_placed(state["endpoints"], kept, topology.endpoint_slots), now)
         kept = [names.get(name) for name in state["service_names"]]
         self._services.restore(*_placed(state["services"], kept, topology.service_slots), now)
+        if "sizes" in state:  # a state from before sizes were watched has none
+            self._sizes.restore(*_placed(state["sizes"], kept, topology.service_slots), now)
         self._incidents.restore(state["incidents"], names, now)
 
 

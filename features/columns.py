@@ -66,6 +66,8 @@ class ServiceFeatures:
     tick_retries_ok: Floats  # since the last freeze: of those, well
     tick_good: Floats  # since the last freeze: requests that ended well
     tick_good_s: Floats  # since the last freeze: sum of the seconds that those felt
+    tick_bytes_in: Floats  # since the last freeze: sum of the bytes that those were asked with
+    tick_bytes_out: Floats  # since the last freeze: sum of the bytes that they were answered with
     tick_cost_s: Floats  # since the last freeze: sum of felt seconds, a failure charged as at least `failure_cost_s`
     tick_cost_sq: Floats  # since the last freeze: sum of squares of the same
     failure_cost_s: Floats  # shape (service_slots,): what a failed request is charged, the service's recent p99 times 3

@@ -27,7 +27,9 @@ FAILS = np.array([o in (Outcome.ERROR, Outcome.TIMEOUT, Outcome.REJECTED, Outcom
 FAILURE_COST_P99S = 3.0
 
 _ENDED, _FAILED = range(2)
-_COUNT, _BAD, _REFUSED, _COST, _COST_SQ, _RETRIES, _RETRIES_OK, _GOOD, _GOOD_S = range(9)
+_COUNT, _BAD, _REFUSED, _COST, _COST_SQ, _RETRIES, _RETRIES_OK, _GOOD, _GOOD_S, _IN, _OUT = range(11)
+MOST_BYTES = 2.0**40
+"""Of one body, that are believed."""
 
 
 class ServiceTally:
@@ -37,7 +39,7 @@ class ServiceTally:
         self._sums = DecayedSums(2, 2 * slots, half_life_s)
         self._sketch = QuantileSketch(2 * slots, half_life_s)
         self._total = np.zeros(2 * slots, dtype=np.int64)
-        self._tick = np.zeros((9, 2 * slots))
+        self._tick = np.zeros((11, 2 * slots))
         self._failure_cost_s = np.full(slots, np.nan)
 
     def begin(self, services: Ints, now: float) -> None:
@@ -61,12 +63,16 @@ class ServiceTally:
         good = (batch.outcome == Outcome.OK) & (felt >= 0) & (felt < np.inf)
         good &= (service >= 0) & (2 * service < self._total.size)
         stream = 2 * service + batch.arm
+        bodies = batch.bytes_in, batch.bytes_out
         if not good.all():
             stream, felt = stream[good], felt[good]
+            bodies = batch.bytes_in[good], batch.bytes_out[good]
         cost = felt.astype(np.float64)
         self._ended(stream, cost, now)
         np.add.at(self._tick[_GOOD], stream, 1.0)
         np.add.at(self._tick[_GOOD_S], stream, cost)
+        for row, some in zip((_IN, _OUT), bodies, strict=True):
+            np.add.at(self._tick[row], stream, np.clip(some, 0.0, MOST_BYTES))
         self._sketch.add(stream, cost, now)
 
     def felt(self, batch: Felt, now: float) -> None:
@@ -114,6 +120,8 @@ class ServiceTally:
             tick_retries_ok=tick[_RETRIES_OK].reshape(-1, 2),
             tick_good=tick[_GOOD].reshape(-1, 2),
             tick_good_s=tick[_GOOD_S].reshape(-1, 2),
+            tick_bytes_in=tick[_IN].reshape(-1, 2),
+            tick_bytes_out=tick[_OUT].reshape(-1, 2),
             tick_cost_s=tick[_COST].reshape(-1, 2),
             tick_cost_sq=tick[_COST_SQ].reshape(-1, 2),
             failure_cost_s=charged,

@@ -20,7 +20,8 @@ def tick(count: list[float], cost: list[float]) -> ServiceFeatures:
         requests_per_s=none, p50_s=none, p99_s=none, failed_share=none, total=np.zeros((1, 2), dtype=np.int64),
         tick_count=np.array([count]), tick_failed=np.zeros((1, 2)), tick_refused=np.zeros((1, 2)),
         tick_retries=np.zeros((1, 2)), tick_retries_ok=np.zeros((1, 2)),
-        tick_good=np.array([count]), tick_good_s=np.array([cost]), tick_cost_s=np.array([cost]),
+        tick_good=np.array([count]), tick_good_s=np.array([cost]),
+        tick_bytes_in=np.zeros((1, 2)), tick_bytes_out=np.zeros((1, 2)), tick_cost_s=np.array([cost]),
         tick_cost_sq=np.zeros((1, 2)), failure_cost_s=np.array([1.0]),
     )  # fmt: skip
 
