@@ -31,7 +31,7 @@ from models.surprise import ALARM, Surprise
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-CALM_S, KNOWN_S, LASTS_S = 7200, 600, 120
+CALM_S, KNOWN_S, LASTS_S = 1800, 600, 120
 HELD, HALF_LIFE_S = 8, 300.0
 
 
@@ -186,7 +186,7 @@ def measure(streams: int, first_seed: int) -> Result:
 def main() -> int:
     """Measure and print. Exit status 0 when it could run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--streams", type=int, default=20)
+    parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--first-seed", type=int, default=0)
     asked = parser.parse_args()
     show(measure(asked.streams, asked.first_seed))
