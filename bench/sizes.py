@@ -75,12 +75,25 @@ WORLDS: dict[str, Callable[[np.random.Generator, int, int], Drawn]] = {
     "pareto": pareto,
     "mixed": mixed,
 }
+
+
+def times(factor: float) -> Callable[[Drawn, slice], None]:
+    """All bytes are so many times as many."""
+
+    def change(drawn: Drawn, ticks: slice) -> None:
+        drawn.total[ticks] *= factor
+
+    return change
+
+
+def alike(drawn: Drawn, ticks: slice) -> None:
+    """Every body is of the mean size."""
+    drawn.total[ticks] = drawn.count[ticks] * (drawn.total.sum() / drawn.count.sum())
+
+
 CHANGES: dict[str, Callable[[Drawn, slice], None]] = {
-    **{
-        f"x{f:g}": (lambda d, s, f=f: np.multiply(d.total[s], f, out=d.total[s]))
-        for f in (0.0, 0.1, 0.25, 0.4, 0.7, 1.5, 2.5, 4.0, 10.0)
-    },
-    "alike": lambda d, s: np.copyto(d.total[s], d.count[s] * (d.total.sum() / d.count.sum())),
+    **{f"x{f:g}": times(f) for f in (0.0, 0.1, 0.25, 0.4, 0.7, 1.5, 2.5, 4.0, 10.0)},
+    "alike": alike,
 }
 """What becomes of the bytes of some ticks. `alike`: every body is of the mean size, as of a cache that always gives one
 page."""
@@ -88,8 +101,8 @@ page."""
 
 def _summed(count: NDArray[np.int64], bodies: Callable[[int, NDArray[np.int64]], Floats]) -> Drawn:
     tick = np.repeat(np.arange(count.size), count.ravel())
-    total = np.bincount(tick, bodies(tick.size, tick), count.size).reshape(count.shape)
-    return Drawn(count.astype(np.float64), total)
+    total: Floats = np.bincount(tick, bodies(tick.size, tick), count.size).astype(np.float64)
+    return Drawn(count.astype(np.float64), total.reshape(count.shape))
 
 
 def live(drawn: Drawn) -> Iterator[Bools]:
