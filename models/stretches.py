@@ -65,6 +65,17 @@ def stretches(works: Floats, work: Floats, failed: Floats, shape: float = 1.0, p
     return np.array(out, dtype=np.int64)
 
 
+def within(windows: Ints, works: Floats, work: Floats, shape: float, price: float) -> Ints:
+    """The first bin of every stretch, where each window, that begins at one of these bins, is cut for itself.
+
+    `works` and `work` as in `stretches`, (B,); `windows` begin with 0.
+    """
+    edges = np.append(windows, len(works)).astype(np.int64)
+    first = np.zeros(len(works), np.bool_)
+    _cut_each(edges, works, work, np.zeros(len(works)), min(shape, MOST_SHAPE), price, first)
+    return np.flatnonzero(first)
+
+
 def price_of(streams: Sequence[tuple[Floats, Floats, Floats]], shape: float) -> float:
     """The price that foretells best: of `works`, `work` and `failed` by stream, as in `stretches`."""
     usual = usual_price(max((len(s[0]) for s in streams), default=2))
@@ -127,6 +138,14 @@ def _cut(works: Any, work: Any, failed: Any, shape: float, price: float) -> Any:
         count -= 1
         out[count] = i
     return out
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _cut_each(edges: Any, works: Any, work: Any, failed: Any, shape: float, price: float, first: Any) -> None:
+    for i in range(len(edges) - 1):
+        a, b = edges[i], edges[i + 1]
+        for cut in _cut(works[a:b], work[a:b], failed[a:b], shape, price):
+            first[a + cut] = True
 
 
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]

@@ -3,8 +3,9 @@
 For each number c that may be, the waiting is taken out (`models.unqueue`) and the work that is left is judged. Too few
 workers cannot have done it: work comes out below nothing. Too many leave waiting in the work, which makes it long when
 there was a queue. Work is taken for gamma distributed about a mean of its own in each `WINDOW` attempts of an endpoint
-(so that a change of speed moves no judgement) times its class's mean; since work is the end less what is given, the
-likelihoods of different c are of the same numbers and compare as they are.
+times its class's mean; since work is the end less what is given, the likelihoods of different c are of the same numbers
+and compare as they are. A speed that changes within a window would be taken for a queue by whatever number explains
+long times away: each number may cut a window where the speed changed, at the usual price of a cut.
 
 Endpoints of a service are mostly alike, so one c is taken for all, but for an endpoint whose own attempts speak against
 it by more than `OWN`. Where c + 1 and more do as well, no queue was seen and c is not known from above.
@@ -21,7 +22,9 @@ from numpy.typing import NDArray
 from models.base import Floats, Ints
 from models.lanes import DEFAULT
 from models.sharing import Shared
+from models.stretches import usual_price, within
 from models.unqueue import WORKED, Busy, Hangs, Unqueued, Visits, unqueue
+from models.unseen import Unseen
 
 MANY = np.array([1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 192, 256])
 """The numbers of workers that are told apart."""
@@ -31,6 +34,8 @@ REFUTED = 3.0
 """Log likelihood by which a number of workers is worse than the best when it is refuted."""
 WINDOW = 200
 """Attempts: long enough that a crowd passes within one, or it would be taken for a slow endpoint."""
+BIN = 10
+"""Attempts: a window is cut between so many."""
 IMPOSSIBLE = 8.0
 """What work below nothing costs in log likelihood. Not infinity: clocks and logs are not perfect."""
 TOLERANCE_S = 0.003
@@ -57,15 +62,27 @@ class Workers:
 
 
 class Walk:
-    """A walk through the attempts of endpoints with so many workers, in one queue or shared out (`models.sharing`)."""
+    """A walk through the attempts of endpoints with so many workers, in one queue or shared out (`models.sharing`).
 
-    def __init__(self, workers: Ints, *, sharing: bool = False) -> None:
+    `unseen`: works that nobody saw to end are drawn (`models.unseen`), and not reckoned with as the usual ones.
+    """
+
+    def __init__(self, workers: Ints, *, sharing: bool = False, unseen: bool = False) -> None:
         self.sharing = sharing
+        self.unseen = Unseen(workers) if unseen and not sharing else None
         self.busy = Busy.idle(workers)
         self.shared = Shared(workers)
 
-    def go(self, visits: Visits, extra_s: Floats, hangs: Hangs | None = None) -> tuple[Unqueued, Floats]:
-        """Take the waiting out of attempts that came after those before: the works, and the log of their rates."""
+    def go(
+        self, visits: Visits, extra_s: Floats, hangs: Hangs | None = None, cost_s: Floats | None = None
+    ) -> tuple[Unqueued, Floats]:
+        """Take the waiting out of attempts that came after those before: the works, and the log of their rates.
+
+        `cost_s`: what such an attempt usually takes, where that is known.
+        """
+        if self.unseen is not None:
+            cost_s = np.ones(len(extra_s)) if cost_s is None else cost_s
+            return self.unseen.go(visits, extra_s, cost_s, hangs), np.zeros(len(extra_s))
         if self.sharing:
             return self.shared.go(visits, extra_s, hangs)
         return unqueue(visits, extra_s, self.busy, hangs), np.zeros(len(extra_s))
@@ -73,6 +90,8 @@ class Walk:
     @property
     def busy_s(self) -> Floats:
         """For how long each endpoint had something to do."""
+        if self.unseen is not None:
+            return self.unseen.busy_s
         return self.shared.busy_s if self.sharing else self.busy.busy_s
 
 
@@ -162,14 +181,17 @@ def class_means(work_s: Floats, works: Floats) -> Floats:
 
 
 def shape_of(relative: Floats, group: Ints) -> float:
-    """The mean squared over the variance of work within groups: the shape of a gamma distribution."""
+    """The mean squared over the variance of work within groups: the shape of a gamma distribution.
+
+    Each group is held against its own mean: a slow one tells no more than the others.
+    """
     n = np.bincount(group)
     total = np.bincount(group, relative)
     squares = np.bincount(group, relative * relative)
-    some = n > 1
+    some = (n > 1) & (total > 0.0)
     mean = total[some] / n[some]
-    spread = np.maximum(squares[some] - n[some] * mean * mean, 0.0)  # n - 1 times the variance
-    top, bottom = float(((n[some] - 1) * mean * mean).sum()), float(spread.sum())
+    spread = np.maximum(squares[some] / (mean * mean) - n[some], 0.0)  # n - 1 times the variance
+    top, bottom = float((n[some] - 1).sum()), float(spread.sum())
     return float(np.clip(top / max(bottom, 1e-12), *_SHAPES)) if top > 0 else 1.0
 
 
@@ -188,10 +210,25 @@ def _judged(work: Floats, mean_s: Floats, endpoint: Ints, group: Ints, endpoints
     if not len(work):
         return np.zeros(endpoints)
     relative = np.maximum(work, 0.0) / mean_s
+    group, paid = _cut(relative, group)
     n = np.bincount(group)
     centre = np.maximum(np.bincount(group, relative) / n, 1e-9)
     a = shape_of(relative, group)
     against = relative / centre[group]
     each = a * log(a) - lgamma(a) + (a - 1.0) * np.log(np.maximum(against, _LEAST)) - a * against
     each -= np.log(centre)[group] + np.log(mean_s) + IMPOSSIBLE * (work < -TOLERANCE_S)
+    each -= paid
     return np.asarray(np.bincount(endpoint, each, minlength=endpoints), dtype=np.float64)
+
+
+def _cut(relative: Floats, group: Ints) -> tuple[Ints, Floats]:
+    """Windows, each cut where the speed changed within it, and the price of a cut for who is the first after it."""
+    begins = np.flatnonzero(np.diff(group, prepend=-1))
+    place = np.arange(len(group)) - begins[group]
+    at = np.flatnonzero(place % BIN == 0)  # of each bin
+    many, spent = np.diff(at, append=len(group)), np.add.reduceat(relative, at)
+    windows = np.searchsorted(at, begins)
+    first = np.zeros(len(group), np.int64)
+    price = usual_price(len(at))
+    first[at[within(windows, many.astype(np.float64), spent, shape_of(relative, group), price)]] = 1
+    return np.cumsum(first) - 1, np.where((first == 1) & (place > 0), price, 0.0)

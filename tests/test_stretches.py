@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.stretches import MOST_BINS, price_of, stretches, usual_price
+from models.stretches import MOST_BINS, price_of, stretches, usual_price, within
 
 NO_FAILURES = np.zeros(0)
 
@@ -29,6 +29,14 @@ def test_a_stretch_of_slow_work_is_found_from_its_begin_to_its_end(seed: int) ->
     found = cuts(exponential(seed, (1.0, 300), (5.0, 60), (1.0, 300)))
     assert found[0] == 0
     assert found[1:] == pytest.approx([300, 360], abs=6)
+
+
+def test_windows_are_cut_each_for_itself() -> None:
+    work = exponential(1, (1.0, 200), (8.0, 100), (1.0, 300))
+    found = within(np.array([0, 300]), np.ones(600), work, 1.0, usual_price(600))
+    assert [f for f in found.tolist() if f in (0, 300)] == [0, 300], "a window begins where it begins"
+    assert found[1] == pytest.approx(200, abs=6)
+    assert len(found) == 3
 
 
 def test_chance_alone_is_cut_nowhere() -> None:

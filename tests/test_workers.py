@@ -69,6 +69,19 @@ def test_a_change_of_speed_makes_no_workers() -> None:
     assert told(both).count.tolist() == [4]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_bad_time_of_a_few_attempts_makes_no_workers(seed: int) -> None:
+    """One of ten is ten times slower for as long as it takes to send it less; elsewhere there is never a queue."""
+    rng = np.random.default_rng(seed)
+    arrival = poisson(rng, 300, 10.0)
+    slow = np.arange(300) >= 270
+    bad = serve(arrival, gamma(rng, 300, 0.03, 0.5) * np.where(slow, 10.0, 1.0), 4).visits
+    good = [serve(poisson(rng, 300, 10.0), gamma(rng, 300, 0.03, 0.5), 4).visits for _ in range(9)]
+    found = told(bad, *good)
+    assert found.low <= 4 <= found.high
+    assert abs(found.count - 4).max() <= 1, "a handful that waited may leave two numbers that are as likely"
+
+
 def test_classes_of_unlike_cost_are_told_apart() -> None:
     rng = np.random.default_rng(12)
     klass = (rng.random(4000) < 0.05).astype(np.int64)
