@@ -143,6 +143,17 @@ def test_a_hang_is_found_and_no_work_is_made_of_it(tmp_path: Path) -> None:
     assert whole(world).demand_s.mean() == pytest.approx(life.trace.demand_s.mean(), rel=0.1)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_storm_makes_nobody_slow_and_no_request_light(tmp_path: Path, seed: int) -> None:
+    """Most works are given up on; what of an endpoint's time a request takes is known all the same."""
+    of = scenario(Group("good", 5), load=1.3, classes=(RequestClass("all", 0.1, 1.0),), timeout_s=1.0)
+    life = lived(of, tmp_path, seed=seed)
+    found, trace = calibrate(life.recording).fleet, whole(calibrate(life.recording))
+    takes_s = trace.demand_s.mean() / np.mean([at(found, "speed", t).mean() for t in np.arange(1.0, 39.0)])
+    chance = 1.0 / np.sqrt(life.fate.ok.sum())
+    assert takes_s == pytest.approx(life.trace.demand_s.mean(), rel=5 * chance)
+
+
 def test_errors_are_a_share_of_a_stretch_with_their_status_and_their_time(tmp_path: Path) -> None:
     bad = Group("bad", 1, changes=(replace(BAD, error_share=0.4, status=502, after_s=0.02),))
     life = lived(scenario(bad, Group("good", 4), load=0.5), tmp_path)

@@ -128,8 +128,8 @@ def test_answers_of_next_to_nothing_harm_whoever_asked() -> None:
     (finding,) = told.second(10.0)
     assert finding.harm > 0.9
     incidents = Incidents()
-    incidents.judge([finding], {}, {}, lambda _: "nothing", told.now)
-    ((view,), _) = incidents.judge([finding], {}, {}, lambda _: "nothing", told.now + 5.0)
+    incidents.judge([finding], {}, {finding.service: {"": 1}}, lambda _: "nothing", told.now)
+    ((view,), _) = incidents.judge([finding], {}, {finding.service: {"": 1}}, lambda _: "nothing", told.now + 5.0)
     assert view.severity == "critical"
 
 

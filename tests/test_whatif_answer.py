@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,18 @@ def test_more_load_than_was_seen_without_a_queue_is_not_concluded_about(recorded
         assert only(asked(recorded, question)).doubts == (), "where requests waited the workers are known"
     for question in (Question(), Question(load=0.7), Question(load=1.3, add=(Added(1),))):
         assert only(asked((recording, calm), question)).doubts == ()
+
+
+def test_a_policy_that_crowds_endpoints_as_was_never_seen_is_not_concluded_about(
+    recorded: tuple[Recording, World],
+) -> None:
+    recording, of = recorded
+    calm = replace(of, trust=replace(of.trust, workers_low=4, workers_high=inf))
+    (said,) = only(asked((recording, calm), policies=("random",))).doubts
+    assert "would find 4 or more others at their endpoint" in said.why
+    assert "under the policy that is asked about" in said.mend
+    assert only(asked((recording, calm), policies=("full_scan",))).doubts == (), "it crowds them less"
+    assert only(asked(recorded, policies=("random",))).doubts == (), "where requests waited the workers are known"
 
 
 def test_lost_telemetry_and_short_recordings_are_doubted(recorded: tuple[Recording, World]) -> None:

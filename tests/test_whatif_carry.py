@@ -59,6 +59,7 @@ def ended(latency_s: np.ndarray, at_s: np.ndarray | None = None, **more: object)
         "plan": np.zeros(many),
         "weight": np.ones(many),
         "probability": np.ones(many),
+        "met": np.zeros(many),
     }
     return Tried.of(**(told | more))
 

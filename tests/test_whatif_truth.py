@@ -62,6 +62,19 @@ def test_what_is_answered_is_what_happens(recorded: tuple[Recording, World], ask
     assert sooner["full_scan"] < sooner["recorded"]
 
 
+def test_where_no_queue_was_seen_a_policy_that_makes_one_is_refused_with_the_recording_that_would_help(
+    tmp_path: Path,
+) -> None:
+    recording, _ = record(plain_world(load=0.1, policy="full_scan"), tmp_path / "r")
+    of, frame = calibrate(recording, "orders"), Frame.of(recording, None)
+    assert of.trust.workers_high == np.inf
+    report = answer(recording, frame, of, Asked((Question(),), ("random",), 2))
+    (said,) = report.answers[0].doubts
+    assert "at once was seen, and whether on more was not" in said.why
+    assert "record for some minutes under the policy that is asked about" in said.mend
+    assert answer(recording, frame, of, Asked((Question(),), (), 2)).concluded
+
+
 def test_the_check_is_what_calibration_itself_says(recorded: tuple[Recording, World], tmp_path: Path) -> None:
     from weirflow.whatif.fidelity import self_check
 

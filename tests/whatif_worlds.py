@@ -57,6 +57,8 @@ def world(of: Fleet, work: Trace, *, policy: str = "least_request", nodes: int =
             waited_share=np.full(many, 0.2),
             pieces=np.ones(many, np.int64),
             error_share_known=np.full(many, 0.001),
+            workers_low=int(of.workers.min()),
+            workers_high=float(of.workers.max()),
         ),
         "seen": Seen(0, np.nan, np.nan, np.nan, np.nan),
         "started": T0,

@@ -39,6 +39,7 @@ class Tried(Columns):
     plan: Ints = column("i8")  # version in force when it began
     weight: NDArray[np.int32] = column("i4")
     probability: Floats = column("f8")
+    met: NDArray[np.int32] = column("i4")  # attempts that it found at its endpoint, waiting or in work
 
 
 def tried(book: Book, rows: Ints, *, good_body: bool) -> Tried:
@@ -61,6 +62,7 @@ def tried(book: Book, rows: Ints, *, good_body: bool) -> Tried:
         plan=row["plan"],
         weight=row["weight"],
         probability=row["probability"],
+        met=row["met"],
     )
 
 

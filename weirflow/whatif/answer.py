@@ -131,8 +131,8 @@ def answer(
         before = None if plain is None else tallies[plain, RECORDED]
         rows = _rows({policy: tallies[number, policy] for policy in _policies(asked)}, before, world, question)
         other, span = changed(world, question)
-        shares = [r.share for r in rows if r.policy not in BOUNDS]
-        own = trust.of_question(world, question, seen, rows[0].requests, shares)
+        real = [r.tallies for r in rows if r.policy not in BOUNDS]
+        own = trust.of_question(world, question, seen, real, checked)
         engine = off_policy.estimate(recording, frame, world, question)
         answers.append(Answer(question, other, span, rows, (*doubts, *own), engine))
     coin = off_policy.holdout(recording, frame, world)

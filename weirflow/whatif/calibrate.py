@@ -83,16 +83,15 @@ def calibrate(recording: Recording, service: str | None = None, *, rows: int = B
         cutter.learn(seen)
     fleet = fleet_of(members, fit, scope.way_s)
     known = Known()
-    for found in every(passes(), fleet, scope, sharing=fit.sharing):
-        sure = np.isfinite(found.demand_s)
-        known.learn(found.klass[sure], found.demand_s[sure])
+    for found in every(passes(), fleet, scope, fit):
+        known.learn(found)
     known.settle(len(names))
     nodes, node_of = _nodes(story.moves)
 
     def chunks() -> Iterator[Trace]:
         number = 0
         anew = ((b, Block(b, scope)) for b in blocks(recording, about, rows=rows))
-        for found in every(anew, fleet, scope, sharing=fit.sharing):
+        for found in every(anew, fleet, scope, fit):
             yield traced(found, known, number, node_of)
             number += len(found.at_s)
 
@@ -217,6 +216,8 @@ def _trust(fit: Fit, fleet: Fleet, lasted_s: float) -> Trust:
         waited_share=fit.waited / n,
         pieces=np.isfinite(fleet.since_s).sum(axis=1),
         error_share_known=np.where(fit.attempts > 0, _half_width(fit.failed / n, n), 1.0),
+        workers_low=fit.workers.low,
+        workers_high=fit.workers.high,
     )
 
 

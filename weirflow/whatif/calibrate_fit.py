@@ -81,7 +81,7 @@ class Fit:
         many = len(self.delayed)
         self.pieces: list[list[Piece]] = [[] for _ in range(many)]
         self.hangs: list[list[tuple[float, float]]] = [[] for _ in range(many)]
-        self.walk = Walk(self.workers.count, sharing=self.sharing)
+        self.walk = Walk(self.workers.count, sharing=self.sharing, unseen=True)
         self.attempts, self.waited, self.failed = (np.zeros(many, np.int64) for _ in range(3))
 
 
@@ -240,7 +240,8 @@ class Cutter:
         extra_s = np.full(len(block.klass), scope.way_s)
         if fit.delayed.any():
             extra_s = np.where(fit.delayed[block.endpoint], block.delays(scope), scope.way_s)
-        seen, _ = deepcopy(fit.walk).go(block.visits, extra_s, block.hangs)
+        cost_s = fit.mean_s[block.klass]
+        seen, _ = deepcopy(fit.walk).go(block.visits, extra_s, block.hangs, cost_s)
         worked = (block.visits.kind == WORKED) & np.isfinite(seen.work_s)
         if worked.any():
             relative = np.maximum(seen.work_s[worked], 0.0) / fit.mean_s[block.klass[worked]]
@@ -248,14 +249,16 @@ class Cutter:
         self._count(block, seen)
         # With the delays in it: a stretch is one of delay as well.
         took = seen.work_s + extra_s - scope.way_s
-        unended_s = np.where(block.visits.kind == GAVE_UP, np.nan_to_num(block.visits.end_s - seen.begin_s), 0.0)
+        begun = (block.visits.kind == GAVE_UP) & np.isfinite(seen.begin_s)
+        stood_s = block.stood(np.where(begun, seen.begin_s, block.visits.end_s))
+        unended_s = np.where(begun, np.maximum(block.visits.end_s - seen.begin_s - stood_s, 0.0), 0.0)
         bins = [block.bins(e, took, fit.mean_s, unended_s) for e in range(scope.endpoints)]
         price = price_of([b.sums for b in bins], fit.shape)
         for e in range(scope.endpoints):
             self._pieces(block, seen, took, unended_s, bins[e].cut(fit.shape, price), e)
             span = range(block.hangs.offsets[e], block.hangs.offsets[e + 1])
             fit.hangs[e] += [(float(block.hangs.from_s[h]), float(block.hangs.to_s[h])) for h in span]
-        fit.walk.go(block.visits, self._extra_of(block), block.hangs)
+        fit.walk.go(block.visits, self._extra_of(block), block.hangs, cost_s)
 
     def _count(self, block: Block, seen: Unqueued) -> None:
         fit, many = self.fit, self._scope.endpoints

@@ -3,7 +3,8 @@
 A request is its first attempt; later ones are what a policy did. Its demand is its work at the speed that was in force,
 so one that took long at a slow endpoint is light at a fast one. Where no work was measured (it failed, was refused,
 gave up) the demand is drawn from those of its class, by the request's number, so that it is the same each time; one
-that gave up while it was worked on is drawn from those that would have taken so long.
+that gave up while it was worked on is drawn from those that would have taken so long. The works that were answered
+before anybody gave up are the short ones, so what gave up at work counts in a class's spread (`models.lifetimes`).
 
 Luck decides who meets an error where only some do. Whoever met one has luck below the share of errors there and then,
 whoever did not has luck above it: sent to the same place the same requests fail.
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 
 from dataplane.contract import Floats, Ints, Outcome
 from dataplane.simulated.fleet import Fleet, Trace
+from models.lifetimes import Lifetimes
 from models.unqueue import WORKED
 from models.workers import Walk
-from weirflow.whatif.calibrate_fit import Block, Scope
+from weirflow.whatif.calibrate_fit import Block, Fit, Scope
 from weirflow.whatif.calibrate_read import Rows
 
 LEAST_S = 1e-6
@@ -32,41 +34,45 @@ KEPT = 4096
 
 @dataclass(slots=True, eq=False)
 class Known:
-    """Demands that were measured, by class, thinned evenly."""
+    """Demands by class, thinned evenly: those that were measured, and what those were worth at least that gave up."""
 
-    demands_s: list[Floats] = field(default_factory=list)
+    _told: list[Floats] = field(default_factory=list)  # (N, 2): demand, and whether it was seen to end
     _step: list[int] = field(default_factory=list)
     _next: list[int] = field(default_factory=list)
+    _spread: list[Lifetimes] = field(default_factory=list)
 
-    def learn(self, klass: Ints, demand_s: Floats) -> None:
-        """Take in measured demands."""
-        more = max(int(klass.max(initial=-1)) + 1 - len(self.demands_s), 0)
-        self.demands_s += [np.empty(0)] * more
+    def learn(self, found: Measured) -> None:
+        """Take in requests."""
+        seen = np.isfinite(found.demand_s)
+        some = seen | (found.at_least_s > 0.0)
+        told = np.stack([np.where(seen, found.demand_s, found.at_least_s), seen], axis=1)
+        more = max(int(found.klass.max(initial=-1)) + 1 - len(self._told), 0)
+        self._told += [np.empty((0, 2))] * more
         self._step += [1] * more
         self._next += [0] * more
-        for k in np.unique(klass).tolist():
-            mine = demand_s[klass == k]
-            self.demands_s[k] = np.concatenate([self.demands_s[k], mine[self._next[k] :: self._step[k]]])
+        for k in np.unique(found.klass[some]).tolist():
+            mine = told[some & (found.klass == k)]
+            self._told[k] = np.concatenate([self._told[k], mine[self._next[k] :: self._step[k]]])
             self._next[k] = (self._next[k] - len(mine)) % self._step[k]
-            while len(self.demands_s[k]) > KEPT:
-                self.demands_s[k] = self.demands_s[k][::2]
+            while len(self._told[k]) > KEPT:
+                self._told[k] = self._told[k][::2]
                 self._step[k] *= 2
 
     def settle(self, classes: int) -> None:
-        """Sort what there is; a class of which nothing is known has those of all the others, or a millisecond."""
-        every = np.sort(np.concatenate([*self.demands_s, np.empty(0)]))
-        every = every if len(every) else np.array([0.001])
-        some = self.demands_s + [np.empty(0)] * (classes - len(self.demands_s))
-        self.demands_s = [np.sort(d) if len(d) else every for d in some]
+        """Count what there is; a class of which nothing is known has those of all the others, or a millisecond."""
+        every = np.concatenate([*self._told, np.empty((0, 2))])
+        if not every[:, 1].any():
+            every = np.array([[0.001, 1.0]])
+        some = self._told + [np.empty((0, 2))] * (classes - len(self._told))
+        told = [t if t[:, 1].any() else every for t in some]
+        self._spread = [Lifetimes.of(t[:, 0], t[:, 1] > 0.0) for t in told]
 
     def drawn(self, klass: Ints, luck: Floats, at_least_s: Floats) -> Floats:
-        """A demand for each, of those of its class that are no less."""
+        """A demand for each, as those of its class are that are no less."""
         out = np.empty(len(klass))
         for k in np.unique(klass).tolist():
-            mine, known = klass == k, self.demands_s[k]
-            low = np.minimum(np.searchsorted(known, at_least_s[mine]), len(known) - 1)
-            pick = low + (luck[mine] * (len(known) - low)).astype(np.int64)
-            out[mine] = np.maximum(known[pick], at_least_s[mine])
+            mine = klass == k
+            out[mine] = self._spread[k].drawn(luck[mine], at_least_s[mine])
         return out
 
 
@@ -83,11 +89,11 @@ class Measured:
     high: Floats
 
 
-def measured(rows: Rows, block: Block, fleet: Fleet, scope: Scope, walk: Walk) -> Measured:
-    """What is known of each request of a block. `walk` goes on."""
+def measured(rows: Rows, block: Block, fleet: Fleet, scope: Scope, walk: Walk, mean_s: Floats) -> Measured:
+    """What is known of each request of a block. `walk` goes on; `mean_s` by class is what work takes."""
     came, kind, e = block.visits.arrival_s, block.visits.kind, block.endpoint
     met = _pieces(fleet, e, came)
-    seen, _ = walk.go(block.visits, fleet.extra_s[e, met], block.hangs)
+    seen, _ = walk.go(block.visits, fleet.extra_s[e, met], block.hangs, mean_s[block.klass])
     begun = np.isfinite(seen.begin_s)
     speed = fleet.speed[e, _pieces(fleet, e, np.where(begun, seen.begin_s, came))]
     demand, at_least = np.full(len(rows), np.nan), np.zeros(len(rows))
@@ -122,11 +128,11 @@ def traced(found: Measured, known: Known, number: int, node_of: Ints) -> Trace:
     )
 
 
-def every(blocks: Iterator[tuple[Rows, Block]], fleet: Fleet, scope: Scope, *, sharing: bool) -> Iterator[Measured]:
+def every(blocks: Iterator[tuple[Rows, Block]], fleet: Fleet, scope: Scope, fit: Fit) -> Iterator[Measured]:
     """The requests of all blocks, in order."""
-    walk = Walk(fleet.workers, sharing=sharing)
+    walk = Walk(fleet.workers, sharing=fit.sharing, unseen=True)
     for rows, block in blocks:
-        yield measured(rows, block, fleet, scope, walk)
+        yield measured(rows, block, fleet, scope, walk, fit.mean_s)
 
 
 def uniform(number: Ints, stream: int) -> Floats:

@@ -182,4 +182,5 @@ def _tried(trace: Trace, fate: Fate) -> Tried:
         plan=np.zeros(many),
         weight=np.zeros(many),
         probability=np.full(many, np.nan),
+        met=np.zeros(many),
     )

@@ -27,6 +27,8 @@ STEP = 1.005
 LEAST_S = 1e-6
 BINS = 4_200
 """From a microsecond to twenty minutes."""
+MOST_MET = 257
+"""Who finds more at an endpoint counts as finding so many: no number of workers above that is told apart."""
 MOST_WINDOWS = 120
 WINDOW_S = 5.0
 """Longer than a queue remembers."""
@@ -55,6 +57,7 @@ class Tally:
     retries: Ints  # (W,)
     busy_s: Floats  # (W, E) of workers
     adaptive: Ints  # (W,) served by the adaptive arm
+    met: Ints  # (W, MOST_MET + 1) attempts by how many they found at their endpoint
 
     @classmethod
     def empty(cls, span: Span, endpoints: int, patience_s: float) -> Tally:
@@ -82,6 +85,7 @@ class Tally:
             retries=counts(),
             busy_s=sums(endpoints),
             adaptive=counts(),
+            met=counts(MOST_MET + 1),
         )
 
     def learn(self, tried: Tried, work_s: Floats) -> None:
@@ -131,6 +135,7 @@ class Tally:
         self.attempts[:] += np.bincount(place, minlength=w * many).reshape(w, many)
         self.busy_s[:] += np.bincount(place, work_s[inside][known], minlength=w * many).reshape(w, many)
         self.retries[:] += np.bincount(window[known & (number > 1)], minlength=w)
+        np.add.at(self.met, (window[known], np.minimum(tried.met[inside][known], MOST_MET)), 1)
 
     def within(self, fleet: Fleet) -> Tally:
         """The same with nobody busier than all the time: who waited to the end may be counted as work."""

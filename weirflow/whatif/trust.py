@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
 from dataplane.simulated.fleet import Floats, Ints
-from weirflow.whatif.change import Question
+from weirflow.whatif.change import Question, Span
 from weirflow.whatif.coverage import SEEN_WINDOW_S, Coverage
 from weirflow.whatif.fidelity import WORST
-from weirflow.whatif.tally import Interval
+from weirflow.whatif.tally import Interval, Tally
 from weirflow.whatif.world import World
 
 BOUNDS = {"p50_s": WORST.p50, "p90_s": WORST.p90, "p99_s": WORST.p99, "failed": WORST.failed}
@@ -107,13 +108,19 @@ def of_recording(found: Check, coverage: Coverage, world: World) -> tuple[Doubt,
 
 
 def of_question(
-    world: World, question: Question, coverage: Coverage, requests: int, shares: Sequence[Floats]
+    world: World,
+    question: Question,
+    coverage: Coverage,
+    runs: Sequence[Sequence[Tally]],
+    checked: Sequence[Tally],
 ) -> tuple[Doubt, ...]:
     """What speaks against the answer to this one.
 
-    `requests` of a run that are judged; `shares` of attempts by endpoint, one row for each policy.
+    `runs` of each policy, by seed; `checked`: those of what was in force, in the world as it was recorded.
     """
     out = []
+    requests = round(float(np.mean([t.requests.sum() for t in runs[0]])))
+    shares = [_share(tallies) for tallies in runs]
     if requests < FEWEST_JUDGED:
         out.append(Doubt(f"{requests} requests are judged: too few", "judge a longer stretch, or record more"))
     trust, names = world.trust, world.fleet.names
@@ -140,7 +147,36 @@ def of_question(
                 "endpoints taken out",
             )
         )
+    elif trust.workers_high == inf:
+        low = trust.workers_low
+        before = _met(checked, low, runs[0][0].span)
+        after = max(_met(tallies, low, runs[0][0].span) for tallies in runs)
+        if after > max(ANY_WAITED, MORE_LOAD * before):
+            out.append(
+                Doubt(
+                    f"{after:.1%} of the attempts would find {low} or more others at their endpoint, where "
+                    f"{before:.1%} did: that endpoints can work on {low} at once was seen, and whether on more was not",
+                    "record for some minutes under the policy that is asked about, or while the service is busy enough "
+                    "that some requests wait: at its daily peak, or with some endpoints taken out",
+                )
+            )
     return tuple(out)
+
+
+def _share(tallies: Sequence[Tally]) -> Floats:
+    """Of attempts, by endpoint."""
+    attempts = np.sum([t.attempts.sum(axis=0) for t in tallies], axis=0)
+    return np.asarray(attempts / max(float(attempts.sum()), 1.0))
+
+
+def _met(tallies: Sequence[Tally], workers: int, span: Span) -> float:
+    """The share of attempts in a span that find so many or more at their endpoint."""
+    met = every = 0
+    for t in tallies:
+        middle_s = t.span.start_s + (np.arange(len(t.requests)) + 0.5) * t.span.lasts_s / len(t.requests)
+        found = t.met[(middle_s >= span.start_s) & (middle_s < span.end_s)].sum(axis=0)
+        met, every = met + int(found[workers:].sum()), every + int(found.sum())
+    return met / max(every, 1)
 
 
 def _more_than_seen(world: World, question: Question, coverage: Coverage) -> float:

@@ -28,6 +28,8 @@ class Trust:
     waited_share: Floats  # (E,) of its attempts that had to wait: without any, its workers are a guess
     pieces: Ints  # (E,) stretches of time in which it behaved alike
     error_share_known: Floats  # (E,) half width of the 95 % interval of its share of errors
+    workers_low: int  # the least number that the recording does not refute for most endpoints
+    workers_high: float  # the most; infinity: no queue was seen, or too little of one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
