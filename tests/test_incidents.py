@@ -183,7 +183,8 @@ def test_no_more_than_a_handful_of_findings_is_told_of_one_incident() -> None:
 
 
 CAUSES = ["ZoneHangs", "EndpointHangs", "ZoneFailing", "EndpointFailing", "ServiceShort", "ZoneSlow", "EndpointSlow",
-          "ServiceFailing", "TrafficSurge", "SaturationAhead", "ServiceSlow", "TrafficDrop", "RequestSize", "ResponseSize"]  # fmt: skip
+          "ServiceFailing", "TrafficSurge", "SaturationAhead", "ServiceSlow", "TrafficDrop", "RequestSize",
+          "ResponseSize"]  # fmt: skip
 
 
 def test_kinds_rank_by_how_near_they_are_to_the_root_of_a_trouble() -> None:
