@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from brain import checkpoint
 from brain.alerts import Alerts
 from brain.asked import Asking
-from brain.champion import Champion
-from brain.commands import Command, Freeze, PromoteModel, Rollback, SetMode, by_name
+from brain.champion import Champion, Roster
+from brain.commands import Command, DropModel, Freeze, PromoteModel, Rollback, SetMode, by_name
 from brain.conditions import conditions
 from brain.course import Course
 from brain.crossing import Crossing
-from brain.decision import Decision, GainView, ServiceView
+from brain.decision import Decision, GainView
 from brain.demand import Demand, capacity_of
-from brain.explain import Move, arm_views, endpoint_views, rows_of
+from brain.explain import Move, arm_views, endpoint_views, rows_of, service_view
 from brain.learners import quantiles_of
 from brain.nodes import Nodes
 from brain.persistence import Persistence
@@ -37,8 +37,9 @@ from features.store import FeatureStore
 
 if TYPE_CHECKING:
     from brain.alerts import Condition
-    from brain.decision import IncidentView, SwitchbackView
+    from brain.decision import IncidentView, ServiceView, SwitchbackView
     from brain.findings import Stand
+    from brain.ranking import ModelView
     from brain.settings import Settings
     from dataplane.contract import Event, Telemetry, Topology
     from features.columns import Features, ServiceFeatures
@@ -46,14 +47,13 @@ if TYPE_CHECKING:
 
 
 class Brain:
-    """One mesh's decisions."""
+    """One mesh's decisions. `own`: models beside ours that may be challenger or be promoted, by name (`brain.own`)."""
 
-    def __init__(self, topology: Topology, settings: Settings) -> None:
+    def __init__(self, topology: Topology, settings: Settings, own: Roster | None = None) -> None:
         self.decision: Decision | None = None  # the last one
-        self._topology = topology
-        self._settings = settings
+        self._topology, self._settings, self._own = topology, settings, own
         self._store = FeatureStore(topology, settings.learning.half_life_s, settings.learning.stale_after_s)
-        self._learners = Champion(topology, settings)
+        self._learners = Champion(topology, settings, self._own)
         self._quantiles = quantiles_of(topology, settings)
         self._demand = Demand(topology) if settings.models.demand else None
         self._evidence = Evidence(topology.service_slots, settings.proof.window_s)
@@ -126,7 +126,7 @@ class Brain:
             store = FeatureStore(self._topology, settings.learning.half_life_s, settings.learning.stale_after_s)
             store.moved(self._topology, now)
             self._store = store
-            self._learners = Champion(self._topology, settings)
+            self._learners = Champion(self._topology, settings, self._own)
         self._learners.configured(settings)
         if settings.models.quantiles != before.models.quantiles:
             self._quantiles = quantiles_of(self._topology, settings)
@@ -153,6 +153,8 @@ class Brain:
                 course.command(Mode.SHADOW, None)
         elif isinstance(command, PromoteModel):
             self._learners.promote(command.name, now)
+        elif isinstance(command, DropModel):
+            self._learners.drop(command.name, command.why)
         elif isinstance(command, SetMode):
             share = command.share_percent
             if share is not None and not 0.0 <= share <= 100.0:
@@ -164,6 +166,10 @@ class Brain:
                 self._notes.append(f"{command.service}: at 100 % there is no holdout, so no gain can be told")
 
     # What it decides.
+
+    def models(self, now: float) -> tuple[ModelView, ...]:
+        """How the models of latency stand, the one that decides first."""
+        return self._learners.models(now)
 
     def tick(self, now: float) -> Decision:
         """Decide once. The plan is the same object as before while nothing in it changed: publishing it renews."""
@@ -309,26 +315,14 @@ class Brain:
             limits = course.retries.runtime() if course.share > 0.0 else {}
             old, capacity = before.get(i), capacity_of(endpoints)
             views.append(
-                ServiceView(
-                    id=i,
-                    name=course.service.name,
-                    mode=str(course.mode),
-                    state=course.state,
-                    share_percent=course.share,
-                    commanded_share_percent=course.commanded,
-                    reason=move.guarded.trouble or course.reason,
+                service_view(
+                    course,
+                    move,
+                    endpoints,
+                    arms[i],
+                    gains[i],
                     pushed=old is not None and (old.weights, old.tiers) != (weights, tiers),
-                    endpoints=endpoints,
-                    static=arms[i][0],
-                    adaptive=arms[i][1],
-                    gain=gains[i],
                     switchback=self._system(course, features.now),
-                    limit=course.limit.total if course.limit is not None else None,
-                    limited=course.limited,
-                    latency_goal_s=course.limit.goal_s if course.limit is not None else None,
-                    retries_answered=course.retries.answered,
-                    retry_budget_percent=course.retries.percent if course.share > 0.0 else None,
-                    shed_percent=course.shed_percent,
                     refused_per_s=float(features.services.tick_refused[i].sum()) / self._since_s,
                     capacity=capacity,
                     forecast=None if self._demand is None else self._demand.view(i, capacity),
@@ -369,7 +363,7 @@ class Brain:
         """Take up a state, before the first tick. ValueError, and unchanged, when it is not of this brain."""
         checkpoint.open_state(state)
         store = FeatureStore(self._topology, self._settings.learning.half_life_s, self._settings.learning.stale_after_s)
-        learners = Champion(self._topology, self._settings)
+        learners = Champion(self._topology, self._settings, self._own)
         quantiles = quantiles_of(self._topology, self._settings)
         demand = Demand(self._topology) if self._settings.models.demand else None
         evidence = Evidence(self._topology.service_slots, self._settings.proof.window_s)

@@ -11,23 +11,29 @@ errors, block by block. Both had the same attempts, so what was hard for both ca
   holdout's evidence starts anew; when it proves a loss within `watch_s`, or a gain below what was proven before, the
   model before comes back, and the other is barred for `BARRED_S`.
 
-A model here is all that tells capacities, lanes and latencies of one mesh (`Model`); `brain.learners` is one.
+A model here is all that tells capacities, lanes and latencies of one mesh (`Model`); `brain.learners` is one, and
+`brain.own` makes one of an operator's own.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from brain.alerts import Condition
-from brain.drift import Drift
+from brain.drift import BOUND, Drift
 from brain.fading import FadingMean
 from brain.learners import Learners
+from brain.own import OwnLearners
+from brain.ranking import ModelView, Ranking
 from brain.scores import Scores
+from brain.settings import OURS
 from brain.simple import SimpleLearners
 from dataplane.contract import Requests
 
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
     from features.columns import Features
     from models.base import Floats, Ints, Prediction, State
 
-FIRST, FALLBACK = "queueing", "simple"
+FIRST, FALLBACK = OURS
 LEAST_BLOCKS = 24.0
 """Two minutes before a challenger may take over."""
 EVIDENCE_HALF_LIFE_S = 600.0
@@ -81,26 +87,36 @@ class Model(Protocol):
 
 
 Make = Callable[["Topology", "Settings"], Model]
+Roster = Mapping[str, Make]
 
-ROSTER: Mapping[str, Make] = {FIRST: Learners, FALLBACK: SimpleLearners}
-"""Every model there is, by name."""
+ROSTER: Roster = {FIRST: Learners, FALLBACK: SimpleLearners}
+"""Every model of ours, by name."""
+
+_DECIDER = re.compile(r"model .*?(\S+) decides")
+
+
+def said_to_decide(note: str) -> str:
+    """Who decides from now on, by a note of a Decision; "" when it tells of no change of hands."""
+    found = _DECIDER.match(note)
+    return found[1] if found else ""
 
 
 class Champion:
-    """The models of one mesh. As a `Model` it is the one that decides."""
+    """The models of one mesh, ours and those in `own`. As a `Model` it is the one that decides."""
 
-    def __init__(self, topology: Topology, settings: Settings, roster: Mapping[str, Make] | None = None) -> None:
+    def __init__(self, topology: Topology, settings: Settings, own: Roster | None = None) -> None:
         self.deciding = self.preferred = FIRST  # the preferred one is who decides unless it drifted
         self.previous = ""  # who comes back when the deciding one loses; "" once the watch is over
         self.barred: dict[str, float] = {}  # by name: until when
         self._watched_until = -math.inf
         self._before: dict[int, GainView] = {}  # gains by service at the change of hands
         self._as_before = 0.0  # log ratio of the preferred one's error to the simple one's before it drifted
-        self._roster, self._topology, self._settings = roster or ROSTER, topology, settings
+        self._roster, self._topology, self._settings = {**ROSTER, **(own or {})}, topology, settings
         self._seats: dict[str, Model] = {}
         self._contest, self._drift = FadingMean(), Drift()
         self._news: list[str] = []  # what is to be said at the next judgement
         self._scores = Scores(topology.endpoint_slots)
+        self._ranking = Ranking()
         self._open = np.zeros(topology.endpoint_slots)  # requests open at the last tick
         self._seat()
 
@@ -122,6 +138,9 @@ class Champion:
         """Note how long attempts took: the truth that all are scored against."""
         if isinstance(batch, Requests):
             self._scores.told(batch)
+            for model in self._seats.values():
+                if isinstance(model, OwnLearners):
+                    model.told(batch)
 
     def learn(self, features: Features, service_of: Ints, now: float) -> None:
         """Score what each model says of the attempts that came, then let all learn from them."""
@@ -129,11 +148,19 @@ class Champion:
         found = (before + self._open) / 2 if before.shape == self._open.shape else self._open
         with np.errstate(divide="ignore", invalid="ignore"):  # rows that nothing is known of yet
             expected_s = {name: model.expected_s(found) for name, model in self._seats.items()}
+        # Only where all expect something does anybody count: one of somebody's own that is silent must not blind ours.
+        for name in [n for n, e in expected_s.items() if n not in ROSTER and not np.isfinite(e).any()]:
+            del expected_s[name]
         errors = self._scores.tick(expected_s, now)
         for model in self._seats.values():
             model.learn(features, service_of, now)
+        self._let_go(now)
+        self._ranking.seated(self._seats, now)
         if errors is not None:
-            self._scored(errors, now)
+            errors = {name: error for name, error in errors.items() if name in self._seats}
+            self._ranking.scored(errors, now, EVIDENCE_HALF_LIFE_S)
+            if self.deciding in errors:
+                self._scored(errors, now)
 
     def moved(self, topology: Topology) -> None:
         """Have room for this topology."""
@@ -154,8 +181,12 @@ class Champion:
         name = (self._settings.models.challenger or "") if self.deciding == self.preferred else self.preferred
         return name if name in self._seats and name != self.deciding and self.barred.get(name, now) <= now else ""
 
-    def promote(self, name: str, now: float) -> None:
-        """An operator's order: this model decides, and is watched. KeyError for one that there is not."""
+    def promote(self, name: str | None, now: float) -> None:
+        """An operator's order: this model decides, and is watched; None: the one that decides when nobody orders.
+
+        KeyError for one that there is not.
+        """
+        name = FIRST if name is None else name
         if name not in self._roster:
             near = get_close_matches(name, self._roster, n=1, cutoff=0.4) or sorted(self._roster)
             raise KeyError(f"there is no model {name!r}; did you mean {near[0]!r}?")
@@ -164,6 +195,12 @@ class Champion:
             self._hand_to(name, now)
             self.preferred = name
             self._news.append(f"model {name} decides by command, {self.previous} comes back if it loses")
+
+    def drop(self, name: str, why: str) -> None:
+        """This model of somebody's own is let go at the next tick, if it is here."""
+        model = self._seats.get(name)
+        if isinstance(model, OwnLearners):
+            model.dropped = why
 
     def judge(self, gains: Mapping[int, GainView], now: float) -> tuple[str, ...]:
         """Watch who took over. Returns what changed since the last time; then all evidence for gains starts anew.
@@ -194,6 +231,47 @@ class Champion:
             words = f"{self.preferred} drifted: {FALLBACK} decides while it learns anew"
             out.append(Condition("ModelDrift", (("model", self.preferred),), words))
         return out
+
+    def models(self, now: float) -> tuple[ModelView, ...]:
+        """How each model stands, the one that decides first."""
+        roles: dict[str | None, str] = {
+            FALLBACK: "baseline",
+            self._settings.models.challenger: "challenger",
+            self.previous: "comes back",
+        }
+        if self.preferred != self.deciding:
+            roles[self.preferred] = "drifted"
+        roles[self.deciding] = "champion"
+        drift = self._drift.state()["sum"] / BOUND
+        names = sorted({*self._roster} | {*self._seats}, key=lambda name: (name != self.deciding, name))
+        views = (self._ranking.view(name, roles.get(name, ""), self.deciding, FALLBACK, now) for name in names)
+        return tuple(
+            replace(
+                view,
+                role=view.role or ("idle" if view.name not in self._seats else "shadow"),
+                count=_count_of(self._seats.get(view.name)),
+                drift=drift if view.name == self.deciding != FALLBACK else None,
+                watched_s=max(0.0, self._watched_until - now) if view.name == self.deciding and self.previous else None,
+                barred_s=max(0.0, self.barred[view.name] - now) if view.name in self.barred else None,
+            )
+            for view in views
+        )
+
+    def _let_go(self, now: float) -> None:
+        """Drop the models of somebody's own that failed. Who comes back when it was the one that decides: ours."""
+        for name, model in list(self._seats.items()):
+            if not isinstance(model, OwnLearners) or not model.dropped:
+                continue
+            self._roster = {n: make for n, make in self._roster.items() if n != name}
+            if self.previous == name:
+                self.previous = ""
+            words = f"model {name} is dropped: {model.dropped}"
+            if name in (self.deciding, self.preferred):
+                self._hand_to(FIRST, now)
+                self.previous, self.preferred = "", FIRST
+                words = f"model {name} is dropped, {FIRST} decides: {model.dropped}"
+            self._seat()
+            self._news.append(words)
 
     def _scored(self, errors: Mapping[str, float], now: float) -> None:
         """One block's errors are in: has somebody drifted, is somebody better."""
@@ -260,6 +338,7 @@ class Champion:
             "barred": dict(self.barred),
             "contest": self._contest.state(),
             "drift": self._drift.state(),
+            "ranking": self._ranking.state(),
             "models": {name: model.state(topology) for name, model in self._seats.items()},
         }
 
@@ -278,7 +357,17 @@ class Champion:
             self.barred = {str(name): float(until) for name, until in state["barred"].items()}
             self._contest.restore(FadingMean.check(state["contest"]), math.inf)
             self._drift.restore(state["drift"])
+            self._ranking.restore(state.get("ranking", {}))
         self._seat()
         for name, model in self._seats.items():
             if name in seats:
                 model.restore(seats[name], topology)
+
+
+def _count_of(model: Model | None) -> float | None:
+    """Samples behind what a model says now, of all endpoints; of somebody's own, rows learned. None: it is idle."""
+    if model is None:
+        return None
+    if isinstance(model, OwnLearners):
+        return float(model.count)
+    return float(np.nansum(model.capacities().count))

@@ -35,12 +35,23 @@ class SetMode:
 
 @dataclass(frozen=True, slots=True)
 class PromoteModel:
-    """Let this model decide, by its name in `brain.champion.ROSTER`. The proof watches it and may take it back."""
+    """Let this model decide, by its name among the brain's. The proof watches it and may take it back.
+
+    None: the one that decides when nobody orders, as if none had been promoted.
+    """
+
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DropModel:
+    """Let a model of an operator's own go: the driver's word on one that takes too long."""
 
     name: str
+    why: str
 
 
-Command = Freeze | Rollback | SetMode | PromoteModel
+Command = DropModel | Freeze | Rollback | SetMode | PromoteModel
 
 
 def by_name(name: str, there: Mapping[str, T]) -> T:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from brain.decision import ArmView, EndpointView
+from brain.decision import ArmView, EndpointView, ServiceView
 
 if TYPE_CHECKING:
+    from brain.course import Course
+    from brain.decision import GainView
     from brain.guard import Guarded
     from brain.quantiles import Quantiles
     from dataplane.contract import Service
@@ -62,6 +64,37 @@ def rows_of(endpoints: EndpointFeatures, prediction: Prediction) -> list[Row]:
 def plain(values: Floats) -> list[float | None]:
     """A list with None where a value is not finite."""
     return [x if x - x == 0 else None for x in values.tolist()]
+
+
+def service_view(
+    course: Course,
+    move: Move,
+    endpoints: tuple[EndpointView, ...],
+    arms: tuple[ArmView, ArmView],
+    gain: GainView,
+    **more: Any,
+) -> ServiceView:
+    """Where a service's course stands, its endpoints, its arms (static, adaptive), its gain, and what `more` says."""
+    return ServiceView(
+        id=course.service.id,
+        name=course.service.name,
+        mode=str(course.mode),
+        state=course.state,
+        share_percent=course.share,
+        commanded_share_percent=course.commanded,
+        reason=move.guarded.trouble or course.reason,
+        endpoints=endpoints,
+        static=arms[0],
+        adaptive=arms[1],
+        gain=gain,
+        limit=course.limit.total if course.limit is not None else None,
+        limited=course.limited,
+        latency_goal_s=course.limit.goal_s if course.limit is not None else None,
+        retries_answered=course.retries.answered,
+        retry_budget_percent=course.retries.percent if course.share > 0.0 else None,
+        shed_percent=course.shed_percent,
+        **more,
+    )
 
 
 def endpoint_views(

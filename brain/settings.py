@@ -127,10 +127,16 @@ class Proof:
     """Blocks of the whole service under static and adaptive rules in turn; None: no such blocks."""
 
 
+OURS = ("queueing", "simple")
+"""Our models of latency, the one that decides when nobody orders first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Which models learn beside the one that decides. Their names are those of `brain.champion.ROSTER`."""
+    """Which models learn beside the one that decides. Names are those of `OURS` and of `own`."""
 
+    own: dict[str, str] = field(default_factory=dict)
+    """The operator's own, by name, as `module:factory`. Who makes the brain makes them, and hands them over."""
     challenger: str | None = None
     """Learns in the shadow, and takes over when it foresees better."""
     watch_s: float = 600.0

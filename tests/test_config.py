@@ -106,7 +106,7 @@ adaptive:
   limits: {enabled: false, goal_times: 12}
   proof: {window: 3m, min_requests: 99, negative_for: 31s, steps_percent: [80, 0], retry_after: 11m,
           switchback: {block: 1m, washout: 7s, rest: 5m, window: 2h}}
-  models: {challenger: simple, watch: 5m, quantiles: true, demand: false, anomalies: false}
+  models: {own: {mine: "mine:make"}, challenger: mine, watch: 5m, quantiles: true, demand: false, anomalies: false}
 """
 
 

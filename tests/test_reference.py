@@ -29,6 +29,7 @@ def pages() -> dict[Path, str]:
         "cli.md",
         "metrics.md",
         "import.md",
+        "python.md",
         "mesh.schema.json",
         "scenario.schema.json",
         "matrix.schema.json",

@@ -5,10 +5,11 @@
     GET  /audit                        what operators asked, and what was so before and after
     GET  /alerts                       what is open, what ended lately, and who was told
     GET  /incidents[/ID]               what belongs together, with its timeline
+    GET  /models                       which models of latency there are, how each stands, and who decides
     GET  /metrics                      for Prometheus
     GET  /healthz                      200 while the process answers
     GET  /console/                     the same for people (`weirflow.console`)
-    POST /freeze {"on": true}, /rollback {}, /mode {"service", "mode", "share_percent"}
+    POST /freeze {"on": true}, /rollback {}, /mode {"service", "mode", "share_percent"}, /promote {"model"}
     POST /silences {"kind", "labels", "for", "comment", "ack"}, kept by the Alertmanagers
 
 Nothing here decides: reads come from the Decision, changes are commands that the brain hears at its next tick.
@@ -23,7 +24,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from brain.commands import Command, Freeze, Rollback, SetMode
+from brain.commands import Command, Freeze, PromoteModel, Rollback, SetMode
 from brain.decision import Decision
 from brain.settings import Mode
 from weirflow import config
@@ -102,11 +103,13 @@ def application(operations: Operations, access: Access) -> web.Application:
             web.get("/explain/{service}", desk.explain),
             web.get("/explain/{service}/{endpoint}", desk.explain),
             web.get("/audit", desk.audited),
+            web.get("/models", desk.models),
             web.get("/metrics", desk.metrics),
             web.get("/healthz", desk.healthz),
             web.post("/freeze", desk.freeze),
             web.post("/rollback", desk.rollback),
             web.post("/mode", desk.mode),
+            web.post("/promote", desk.promote),
             *AlertDesk(operations, audit).routes(),
             *Console(operations, access).routes(),
         ]
@@ -151,6 +154,9 @@ class _Desk:
     async def audited(self, request: web.Request) -> web.Response:
         return reply({"entries": plain(self._audit.entries)})
 
+    async def models(self, request: web.Request) -> web.Response:
+        return reply({"models": plain(self._operations.models())})
+
     async def metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
@@ -189,10 +195,21 @@ class _Desk:
         after = {"service": service, "mode": mode} | ({} if share is None else {"share_percent": share})
         return self._obey(request, SetMode(service, Mode(mode), None if share is None else float(share)), after)
 
+    async def promote(self, request: web.Request) -> web.Response:
+        body = await body_of(request, {"model"})
+        if "model" not in body or not isinstance(body["model"], str | None):
+            raise RefusedError(
+                400, "'model' must be a model's name, or null for the one that decides when nobody orders"
+            )
+        name: str | None = body["model"]
+        if name is not None and name not in (names := [m.name for m in self._operations.models()]):
+            _not_there("model", name, names)
+        return self._obey(request, PromoteModel(name), {"model": name})
+
     def _obey(self, request: web.Request, command: Command, after: dict[str, Any]) -> web.Response:
         """Tell the brain, and write down who asked and what changed, whether or not it was obeyed."""
         who = who_of(request)
-        before = standing(self._operations.decision())
+        before = standing(self._operations.decision(), self._operations.models())
         what = type(command).__name__
         try:
             self._operations.command(command, who)

@@ -6,12 +6,14 @@ Entries are only ever added, here and in the log. The log is the lasting copy; h
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from brain.decision import Decision
+from brain.ranking import ModelView
 
 KEPT = 1000
 
@@ -49,11 +51,13 @@ class Audit:
         )
 
 
-def standing(decision: Decision | None) -> dict[str, Any]:
-    """How things stand, as far as an operator can change them: frozen or not, and each service's mode and share."""
+def standing(decision: Decision | None, models: Sequence[ModelView] = ()) -> dict[str, Any]:
+    """How things stand, as far as an operator can change them: frozen or not, which model decides, and each service's
+    mode and share."""
     if decision is None:
         return {}
     return {
         "frozen": decision.frozen,
+        "model": next((m.name for m in models if m.role == "champion"), None),
         "services": {s.name: {"mode": s.mode, "share_percent": s.commanded_share_percent} for s in decision.services},
     }

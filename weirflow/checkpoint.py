@@ -70,6 +70,18 @@ def load(path: Path) -> dict[str, Any] | None:
         raise CheckpointError(f"checkpoint {path} {error}; {_set_aside(path)}; starting cold") from error
 
 
+def look(path: Path) -> dict[str, Any]:
+    """The state in a file, which stays as it is whatever is in it. CheckpointError, saying why, when it has none."""
+    try:
+        return decode(read_bounded(path, MAX_BYTES))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.name}: is not there") from None
+    except OSError as error:
+        raise CheckpointError(f"{path.name}: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path.name}: {error}") from error
+
+
 def encode(state: dict[str, Any]) -> bytes:
     """The state as the bytes of a file. TypeError or ValueError, naming the place, for what cannot be saved."""
     blobs: list[bytes] = []

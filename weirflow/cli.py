@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from weirflow import __version__
-from weirflow.commands import alerts, detect, forecast, importing, lab, mesh, operate, recording, replay, whatif
+from weirflow.commands import alerts, detect, forecast, importing, lab, mesh, models, operate, recording, replay, whatif
 from weirflow.commands.failing import Front
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command()(operate.rollback)
 app.command()(operate.mode)
 app.add_typer(alerts.alerts, name="alerts")
 app.command()(alerts.incident)
+app.add_typer(models.models, name="models")
 app.command()(forecast.forecast)
 app.command()(detect.detect)
 app.command("import")(importing.import_)

@@ -19,12 +19,13 @@ from typing import Any
 import structlog
 
 from brain.brain import Brain
-from brain.commands import Command
+from brain.commands import Command, DropModel
 from brain.decision import Decision
 from brain.settings import Settings
 from dataplane.contract import DataPlane, Event, Telemetry, Topology
 from weirflow import checkpoint
 from weirflow.clock import Clock
+from weirflow.own import Stopwatch
 from weirflow.recording import Recorder
 
 log = structlog.get_logger("weirflow.live")
@@ -60,6 +61,7 @@ class Driver:
         recorder: Recorder | None = None,
         checkpoint_path: Path | None = None,
         checkpoint_every_s: float = 30.0,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self.brain = brain
         self.clock = clock
@@ -68,6 +70,7 @@ class Driver:
         self.counters = Counters()
         self.dataplane: DataPlane | None = None  # given by `serve`: it is made with this driver's callables
         self.on_decision: Callable[[Decision], None] | None = None  # who delivers alerts: returns at once, never raises
+        self._stopwatch = stopwatch  # of the operator's own models
         self._checkpoint_path = checkpoint_path
         self._checkpoint_every_s = checkpoint_every_s
         self._checkpointed_at = clock.now()
@@ -137,6 +140,8 @@ class Driver:
         if decision.plan is not None and self.dataplane is not None:
             self.dataplane.publish(decision.plan)
             self.counters.renewed_at = now
+        for name, why in self._stopwatch.ticked(self.tick_s).items() if self._stopwatch is not None else ():
+            self.command(DropModel(name, why), "weirflow")  # recorded as any order: a replay has no stopwatch
         for alert in decision.alerts:
             log.warning("alert", kind=alert.kind, opened=alert.opened, summary=alert.summary, **alert.labels)
         return decision

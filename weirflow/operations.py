@@ -11,6 +11,9 @@ from brain.commands import Command
 from brain.decision import Decision
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from brain.ranking import ModelView
     from weirflow.console.feed import Feed
     from weirflow.console.past import Past
     from weirflow.notify import Notifier
@@ -37,6 +40,9 @@ class Operations(Protocol):
     def decision(self) -> Decision | None:
         """The last tick's; None before the first."""
 
+    def models(self) -> Sequence[ModelView]:
+        """The brain's models of latency, the one that decides first."""
+
     def status(self) -> dict[str, Any]:
         """The process and its wires, as plain data.
 
@@ -47,4 +53,4 @@ class Operations(Protocol):
         """
 
     def command(self, command: Command, who: str) -> None:
-        """Tell the brain. KeyError, its message naming the nearest right one, for a service that is not there."""
+        """Tell the brain. KeyError, its message naming the nearest, for a service or model that is not there."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from brain.commands import Command, Freeze, SetMode
+from brain.commands import Command, Freeze, PromoteModel, SetMode
 from brain.decision import (
     Alert,
     ArmView,
@@ -22,8 +22,10 @@ from brain.decision import (
     ServiceView,
     SwitchbackView,
 )
+from brain.fading import Interval
 from brain.findings import KINDS, Finding
 from brain.incidents import described
+from brain.ranking import ModelView
 from dataplane.contract import Plan, ServicePlan
 from weirflow.clock import Clock
 from weirflow.config.build import Alerts
@@ -213,6 +215,16 @@ class StagedOperations:
         """What it was given."""
         return self.shown
 
+    def models(self) -> tuple[ModelView, ...]:
+        """Ours, and a challenger that does better."""
+        fresh: dict[str, Any] = {"age_s": 3600.0, "blocks": 170.0, "count": 1200.0}
+        better, worse = Interval(0.8, 0.74, 0.86), Interval(1.5, 1.4, 1.6)
+        return (
+            ModelView("queueing", "champion", error=0.1, against_baseline=Interval(0.7, 0.6, 0.8), drift=0.1, **fresh),
+            ModelView("ours", "challenger", error=0.08, against_champion=better, **fresh),
+            ModelView("simple", "baseline", error=0.15, against_champion=worse, **fresh),
+        )
+
     def status(self) -> dict[str, Any]:
         """What it was given."""
         return self.process
@@ -223,6 +235,8 @@ class StagedOperations:
             names = [s.name for s in self.shown.services]
             if command.service not in names:
                 raise KeyError(f"no service {command.service!r}; {mend_of(command.service, names)}")
+        if isinstance(command, PromoteModel) and command.name not in (None, *(m.name for m in self.models())):
+            raise KeyError(f"there is no model {command.name!r}")
         if isinstance(command, Freeze) and self.shown is not None:
             self.shown = replace(self.shown, frozen=command.on)
         self.told.append((command, who))

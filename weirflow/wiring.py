@@ -21,8 +21,10 @@ import structlog
 
 import weirflow
 from brain.brain import Brain
+from brain.champion import Roster
 from brain.commands import Command
 from brain.decision import Decision
+from brain.ranking import ModelView
 from dataplane.contract import OnTelemetry, Plan, Topology
 from dataplane.mesh import Mesh, Registry
 from dataplane.server import Server
@@ -30,7 +32,7 @@ from weirflow import discovery
 from weirflow.addresses import join
 from weirflow.admin import Admin
 from weirflow.clock import Clock
-from weirflow.config import ConfigError, load
+from weirflow.config import ConfigError, Problem, load
 from weirflow.config.build import Config
 from weirflow.console.feed import Feed
 from weirflow.console.past import Past
@@ -39,6 +41,7 @@ from weirflow.keda import Scaler
 from weirflow.live import Driver
 from weirflow.log import configure as configure_log
 from weirflow.notify import Notifier
+from weirflow.own import OwnError, Stopwatch, roster
 from weirflow.plain import plain
 from weirflow.recording import Recorder, runs
 
@@ -75,7 +78,8 @@ class Running:
         topology = self.registry.topology(self.mesh)
 
         await _prepare(config)
-        brain = Brain(topology, config.settings)
+        stopwatch = Stopwatch(clock.now)
+        brain = Brain(topology, config.settings, self._own_models(stopwatch))
         self.recorder = self._recorder(config.recording.folder, topology) if config.recording.folder else None
         if self.recorder is not None:
             down.push_async_callback(asyncio.to_thread, self.recorder.close)
@@ -86,6 +90,7 @@ class Running:
             recorder=self.recorder,
             checkpoint_path=config.checkpoint.file,
             checkpoint_every_s=config.checkpoint.every_s,
+            stopwatch=stopwatch,
         )
         log.info("checkpoint", result=self.driver.restore())
         down.callback(self.driver.save)
@@ -146,6 +151,8 @@ class Running:
             log.error("reload refused; the old configuration stays", problems=[str(p) for p in error.problems])
             return False
         fixed = [name for name in READ_ONCE if not same(self.config, config, name)]
+        if config.settings.models.own != self.config.settings.models.own:
+            fixed.append("adaptive.models.own")
         if fixed:
             self.reload_error = f"{self.path}: {', '.join(fixed)} cannot change while running; restart to apply"
             log.error("reload refused; the old configuration stays", needs_restart=fixed)
@@ -167,6 +174,10 @@ class Running:
     def decision(self) -> Decision | None:
         """The last one."""
         return self.driver.brain.decision
+
+    def models(self) -> tuple[ModelView, ...]:
+        """How the brain's models stand."""
+        return self.driver.brain.models(self.clock.now())
 
     def status(self) -> dict[str, Any]:
         """The process and its wires; what the brain thinks is in `decision`."""
@@ -228,6 +239,14 @@ class Running:
         }
         self.server.publish(Plan(decision.plan.version + 1, services))
         await until(self.server.withdrawn, WITHDRAW_DEADLINE_S)
+
+    def _own_models(self, stopwatch: Stopwatch) -> Roster:
+        """The operator's own models. ConfigError when one cannot be made."""
+        try:
+            return roster(self.config.settings.models.own, stopwatch)
+        except OwnError as error:
+            problem = Problem(str(self.path), 0, 0, "adaptive.models.own", str(error))
+            raise ConfigError([problem]) from error
 
     def _recorder(self, folder: Path, topology: Topology) -> Recorder:
         config = self.config

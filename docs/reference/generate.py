@@ -1,5 +1,5 @@
 """Writes the reference pages that say what the code says (mesh-yaml.md, scenario-yaml.md, whatif-yaml.md, cli.md,
-metrics.md, import.md), and the JSON Schemas.
+metrics.md, import.md, python.md), and the JSON Schemas.
 
     python docs/reference/generate.py
 
@@ -8,6 +8,7 @@ tests/test_reference.py fails while a page differs from what this makes.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any
 import typer
 from typer.testing import CliRunner
 
+import weirflow
+from brain.own import FEATURES
+from weirflow import own
 from weirflow.cli import app
 from weirflow.config import schema
 from weirflow.importing.envoy import DEFAULT, ISTIO, JSON_FORMATS
@@ -24,6 +28,8 @@ from weirflow.importing.formats import FORMATS
 from weirflow.importing.nginx import DEFAULT as NGINX
 from weirflow.lab import files, sections
 from weirflow.metrics import FAMILIES
+from weirflow.opened import Kept, Opened, Plots
+from weirflow.scored import Scored
 from weirflow.whatif import policies
 from weirflow.whatif import sections as whatif
 
@@ -40,6 +46,7 @@ def pages() -> dict[Path, str]:
         HERE / "cli.md": cli(),
         HERE / "metrics.md": metrics(),
         HERE / "import.md": imports(),
+        HERE / "python.md": python(),
         schema.FILE: schema.text(),
         sections.SCHEMA: schema.text(sections.Document, sections.TITLE),
         whatif.SCHEMA: schema.text(whatif.Document, whatif.TITLE),
@@ -214,12 +221,12 @@ CLI_INTRO = """\
 Exit status: 0 done; 1 found something, or failed; 2 wrong usage, or a mesh file that is not accepted; 3 no brain
 answers. `-o json` prints one JSON document on the standard output; complaints go to the standard error.
 
-`status`, `explain`, `freeze`, `rollback`, `mode`, `alerts` and `incident` speak to the admin API of a mesh that runs.
-It listens on loopback (`admin` in [mesh.yaml](mesh-yaml.md)); `--admin` or `WEIRFLOW_ADMIN` names another. By hand, it
-is `curl http://127.0.0.1:9901/status`, `/explain/SERVICE`, `/explain/SERVICE/ENDPOINT`, `/alerts`, `/incidents/ID`,
-`/audit`, `/metrics`, `/healthz`, and
+`status`, `explain`, `freeze`, `rollback`, `mode`, `models`, `alerts` and `incident` speak to the admin API of a
+mesh that runs. It listens on loopback (`admin` in [mesh.yaml](mesh-yaml.md)); `--admin` or `WEIRFLOW_ADMIN` names
+another. By hand, it is `curl http://127.0.0.1:9901/status`, `/explain/SERVICE`, `/explain/SERVICE/ENDPOINT`,
+`/alerts`, `/incidents/ID`, `/models`, `/audit`, `/metrics`, `/healthz`, and
 `curl -H 'Content-Type: application/json' -d '{"service": "orders", "mode": "adaptive"}' .../mode` (or `/freeze` with
-`{"on": true}`, `/rollback` with `{}`, `/silences` with
+`{"on": true}`, `/rollback` with `{}`, `/promote` with `{"model": "simple"}`, `/silences` with
 `{"kind": "EndpointSlow", "labels": {"service": "orders"}, "for": "1h", "comment": "why"}`).
 """
 
@@ -309,6 +316,75 @@ def imports() -> str:
         keys = (f"`{form[c]}`" if c in form else "" for form in JSON_FORMATS.values())
         out.append(f"| `{c}` | {' | '.join(keys)} |")
     return "\n".join(out) + "\n"
+
+
+# Python
+
+PYTHON_INTRO = """\
+# Python
+
+`weirflow.open` gives a recording or a checkpoint as pandas frames and plots, a line each:
+
+```python
+import weirflow
+
+seen = weirflow.open("weirflow-data/recordings")           # a recording, or a folder of them: its newest
+seen.attempts.groupby("endpoint", observed=True).duration_s.quantile(0.99)
+seen.between("2026-11-27 09:00", "2026-11-27 09:10").service("orders").incidents
+seen.plot.weights("orders")
+```
+
+It needs pandas and matplotlib: `pip install 'weirflow[notebooks]'`. The [notebooks](../../notebooks/README.md) use
+it all.
+
+**Promised**, as of the command line: the names on this page, their arguments, and the columns, units and index of
+each frame. A release may add columns, arguments with defaults and names. What is not on this page may change any
+day, and so may the words in `reason`, `summary` and their likes. The package is typed (`py.typed`).
+
+**Errors.** `weirflow.recording.RecordingError` for what cannot be read, with the file, the part and the reason;
+KeyError, with the nearest right name, for a service, an incident or a horizon that is not there; ValueError for a
+column or a moment that makes no sense; ImportError, with what to install, where pandas or matplotlib is missing.
+"""
+
+
+def python() -> str:
+    """The page of `weirflow.open` and all that it gives: the docstrings."""
+    out = [MADE + PYTHON_INTRO, "## weirflow.open\n", _signature("weirflow.open", weirflow.open), _text(weirflow.open)]
+    for title, kind in (("A recording", Opened), ("Plots", Plots), ("A checkpoint", Kept)):
+        out += [f"## {title}\n", _text(kind)]
+        for name, member in vars(kind).items():
+            if name.startswith("_") or not (isinstance(member, property) or inspect.isfunction(member)):
+                continue
+            what = f"`.{name}`\n" if isinstance(member, property) else _signature(f".{name}", member)
+            out += [f"### {name}\n", what, _text(member)]
+    out += ["## Columns of `models`\n", "As `weirflow models list` has them; of a checkpoint, those that it tells.\n"]
+    out += [f"* {line}" for line in _fields(Scored)]
+    out += ["\n## A model of your own\n", _text(own), f"Features: {', '.join(f'`{name}`' for name in FEATURES)}.\n"]
+    return "\n".join(out)
+
+
+def _signature(name: str, of: Any) -> str:
+    given = [p.replace(annotation=p.empty) for k, p in inspect.signature(of).parameters.items() if k != "self"]
+    return f"`{name}{inspect.Signature(given)}`\n"
+
+
+def _text(of: Any) -> str:
+    """The docstring, its examples as code."""
+    words = inspect.getdoc(of) or ""
+    text, _, examples = words.partition(">>> ")
+    if not examples:
+        return text + "\n"
+    lines = [line.removeprefix(">>> ").partition("  # doctest")[0] for line in (">>> " + examples).splitlines()]
+    return f"{text.rstrip()}\n\n```python\n" + "\n".join(lines) + "\n```\n"
+
+
+def _fields(of: type) -> Iterator[str]:
+    """Each field of a dataclass with the comment on its line."""
+    for line in inspect.getsource(of).splitlines():
+        name, colon, rest = line.strip().partition(": ")
+        if colon and line.startswith("    ") and name.isidentifier():
+            comment = rest.partition("  # ")[2]
+            yield f"`{name}`" + (f": {comment}" if comment else "")
 
 
 if __name__ == "__main__":

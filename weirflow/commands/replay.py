@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from weirflow.commands.progress import progress
 from weirflow.config.units import parse_duration
 
 if TYPE_CHECKING:
+    from brain.champion import Roster
     from weirflow.commands.replayed import Replayed
     from weirflow.recording import Recording
     from weirflow.replay.report import Report
@@ -46,6 +48,12 @@ def replay(
             min=0, max=1, help="With --against: exit 0 when no change is larger. [default: none may differ in anything]"
         ),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=module:factory", help="A model of your own that the recorded brain had; it is imported."
+        ),
+    ] = None,
     output: FormOption = Form.TEXT,
 ) -> None:
     """Decide again what a recording decided.
@@ -58,6 +66,7 @@ def replay(
     allows, at any tick, 5 % of a service's weights or of its traffic's share elsewhere and a limit 5 % apart; at 5 % of
     the ticks another state, tier or lease; and no incident that only one of the two opens.
     """
+    from weirflow import own
     from weirflow.commands.replayed import render, to_dict
     from weirflow.recording import RecordingError, newest, read
     from weirflow.replay import ReplayError
@@ -68,13 +77,16 @@ def replay(
     try:
         recording = read(newest(folder))
         theirs = None if against is None else read_report(against)
-        found = _go(recording, until, service, report, theirs)
+        found = _go(recording, until, service, report, theirs, own.roster(own.named(model or [])))
     except RecordingError as error:
         complain(str(error), "see 'weirflow record inspect' for what can be read")
         raise typer.Exit(FAILED) from error
     except ReplayError as error:
         complain(f"{folder}: {error}")
         raise typer.Exit(FAILED) from error
+    except own.OwnError as error:
+        complain(f"--model {error}")
+        raise typer.Exit(USAGE) from error
     except ReportError as error:
         complain(str(error))
         raise typer.Exit(USAGE) from error
@@ -92,7 +104,12 @@ def replay(
 
 
 def _go(
-    recording: Recording, until: str | None, service: str | None, path: Path | None, theirs: Report | None
+    recording: Recording,
+    until: str | None,
+    service: str | None,
+    path: Path | None,
+    theirs: Report | None,
+    own: Roster,
 ) -> Replayed:
     """Check what was asked for against what is there, and run. Exits when it makes no sense."""
     from brain.brain import Brain
@@ -119,7 +136,14 @@ def _go(
     with contextlib.ExitStack() as stack:
         writer = None if path is None else stack.enter_context(Writer(path, head_of(recording, end)))
         heard = stack.enter_context(progress("replaying", recording.started, end))
-        run = Run(Until(recording, end), Brain, service=service, writer=writer, report=theirs, comparison=comparison)
+        run = Run(
+            Until(recording, end),
+            partial(Brain, own=own),
+            service=service,
+            writer=writer,
+            report=theirs,
+            comparison=comparison,
+        )
         found = Replayed(recording, run, theirs, comparison, path)
         try:
             run.go(heard)

@@ -303,6 +303,7 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
             switchback=None if proof.switchback is None else _switchback(proof.switchback),
         ),
         models=Models(
+            own=dict(adaptive.models.own),
             challenger=adaptive.models.challenger,
             watch_s=adaptive.models.watch,
             quantiles=adaptive.models.quantiles,

@@ -7,12 +7,15 @@ same pass. What needs the values themselves (ports, routes, shares) is checked o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path as FilePath
 from typing import Any
 
+from brain.settings import OURS
+from weirflow.config.fields import NAME_PATTERN
 from weirflow.config.model import Document
 from weirflow.config.overlaps import overlaps
 from weirflow.config.problems import MOST_PROBLEMS, ConfigError, Path, Problem, mend_of, ordered, shown
@@ -95,6 +98,24 @@ def _references(source: Source) -> Iterator[Problem]:
     overrides = adaptive.get("services") if isinstance(adaptive, dict) else None
     for name in overrides if isinstance(overrides, dict) else {}:
         yield from _unknown(source, ("adaptive", "services", name), name, "service", services, key=True)
+    yield from _models(source, adaptive.get("models") if isinstance(adaptive, dict) else None)
+
+
+def _models(source: Source, section: Any) -> Iterator[Problem]:
+    """Models of one's own are not called as ours, and named as `module:factory`; the challenger is one of all."""
+    if not isinstance(section, dict):
+        return
+    own = section.get("own")
+    for name, place in own.items() if isinstance(own, dict) else ():
+        at: Path = ("adaptive", "models", "own", name)
+        if name in OURS:
+            yield source.problem(at, f"{shown(name)} is a model of Weirflow's", "call yours otherwise", key=True)
+        elif not re.fullmatch(NAME_PATTERN, str(name)):
+            yield source.problem(at, f"{shown(name)} is no name", "use letters, digits, '.', '_' and '-'", key=True)
+        if isinstance(place, str) and not all(place.partition(":")):
+            yield source.problem(at, f"{shown(place)} names no model", "write module:factory, as in mine:make_model")
+    known = dict.fromkeys([*OURS, *(own if isinstance(own, dict) else ())], 0)
+    yield from _unknown(source, ("adaptive", "models", "challenger"), section.get("challenger"), "model", known)
 
 
 def _unknown(

@@ -6,7 +6,7 @@ and not turned off.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -139,8 +139,11 @@ class ProofSection(Section):
 class ModelsSection(Section):
     """Which models learn beside the one that decides. `simple` always does: it decides when that one has drifted."""
 
-    challenger: Literal["queueing", "simple"] | None = None
-    """Learns in the shadow, and takes over when it surely foresees latency better."""
+    own: dict[str, str] = Field(default_factory=dict)
+    """Your own models of latency, by name, each as `module:factory`: it is imported, so name what you would run. Not
+    changed while it runs."""
+    challenger: str | None = None
+    """`queueing`, `simple` or one of `own`. Learns in the shadow, and takes over when it surely foresees better."""
     watch: Annotated[float, Duration("1m", "7d")] = _MODELS.watch_s
     """After another model took over: until then the proof takes it back for a loss, and nobody else takes over."""
     quantiles: bool = _MODELS.quantiles

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from brain.commands import Freeze, PromoteModel, Rollback, SetMode
+from brain.commands import DropModel, Freeze, PromoteModel, Rollback, SetMode
 from brain.settings import Settings
 from dataplane.contract import Dropped, InFlight, Presence, Topology, Verdict
 from dataplane.mesh import Mesh
@@ -30,7 +30,7 @@ class Call(NamedTuple):
     configured Settings
     told       Requests, Felt, InFlight or Dropped
     heard      Verdict or Presence
-    commanded  Freeze, Rollback, SetMode or PromoteModel
+    commanded  DropModel, Freeze, Rollback, SetMode or PromoteModel
     overran    int: ticks that were skipped
     failed     Failure: the brain raised; the call before this one, or a tick
     decided    dict: the brain ticked, and this was the Decision, as `Decision.to_dict` has it
@@ -75,6 +75,7 @@ _TYPES: dict[str, Any] = {
         Dropped,
         Verdict,
         Presence,
+        DropModel,
         Freeze,
         Rollback,
         SetMode,
