@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +35,15 @@ def steps_per_day(step_s: float) -> int | None:
     return steps if steps >= LEAST_STEPS_PER_DAY and abs(steps * step_s - DAY_S) < 1e-6 * DAY_S else None
 
 
-def detect(counts: Counts) -> Detected:
-    """Learn the whole file in order; each step is judged by what came before it alone."""
+def detect(counts: Counts, heard: Callable[[int], None] = lambda _: None) -> Detected:
+    """Learn the whole file in order; each step is judged by what came before it alone.
+
+    `heard` is told how many steps are done.
+    """
     model = Surprise(1, steps_per_day(counts.step_s))
     rows = np.full((3, len(counts.values)), np.nan)
     for i, value in enumerate(counts.values.tolist()):
         said = model.learn_many(np.array([value]))
         rows[:, i] = said.score[0], said.low[0], said.high[0]
+        heard(i + 1)
     return Detected(rows[0], rows[1], rows[2], np.flatnonzero(rows[0] >= ALARM))

@@ -11,6 +11,7 @@ import typer
 
 from weirflow.commands.failing import FAILED, USAGE
 from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
+from weirflow.commands.progress import progress
 from weirflow.config.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def _over_values(file: Path, output: Form, step: str | None, html: Path | None, 
     except ValueError as error:
         complain(f"--step {step}: {error}", "take a multiple of that")
         raise typer.Exit(USAGE) from error
-    detected = over(counts)
+    with progress("looking for surprises", len(counts.values)) as far:
+        detected = over(counts, far.at)
     if html is not None:
         _write(html, page(file.name, counts, detected))
     if output is Form.JSON:

@@ -36,8 +36,9 @@ def watch(folder: Path) -> Watching:
         if not recording.parts:
             raise recording.faults[0] if recording.faults else ReplayError("none of its parts was closed")
         watching = Watching(recording)
-        with progress("watching", recording.started, recording.parts[-1].ended) as heard:
-            watching.go(heard)
+        began = recording.started
+        with progress("watching", max(recording.parts[-1].ended - began, 1e-9)) as far:
+            watching.go(lambda now: far.at(now - began))
     except RecordingError as error:
         if watching is not None and watching.ticks:
             many = len(watching.found)

@@ -9,6 +9,7 @@ import typer
 
 from weirflow.commands.failing import FAILED, USAGE
 from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
+from weirflow.commands.progress import progress
 
 
 def import_(
@@ -79,7 +80,8 @@ def import_(
             mesh=load(mesh).mesh if mesh is not None else None,
             bounds=Bounds(follow, most_ratio, most_bytes),
         )
-        found = run(files, to, options)
+        with progress("reading") as far:
+            found = run(files, to, options, lambda what, done, total: far.at(done, total, what))
     except ImportingError as error:
         complain(str(error))
         raise typer.Exit(USAGE if isinstance(error, WrongUseError) else FAILED) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from weirflow.commands.failing import FAILED
 from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
+from weirflow.commands.progress import progress
 
 if TYPE_CHECKING:
     from weirflow.lab.run import Run
@@ -57,7 +59,8 @@ def list_(output: FormOption = Form.TEXT) -> None:
 @lab.command()
 def run(
     scenarios: Annotated[
-        list[str], typer.Argument(metavar="SCENARIO...", help="Names that 'lab list' tells, or files of your own.")
+        list[str],
+        typer.Argument(metavar="SCENARIO...", help="Names that 'lab list' tells, or files of your own."),
     ],
     policy: Annotated[
         list[str] | None, typer.Option("--policy", metavar="P", help="Only this one; repeat for several.")
@@ -120,12 +123,18 @@ def run(
         share_percent=share,
         record=record,
     )
-    made, failure = conduct(campaign, complain)
+    with progress("running", campaign.runs) as far:
+        done = count(1)
+
+        def tell(line: str) -> None:
+            far.at(next(done))
+            far.say(line)
+
+        made, failure = conduct(campaign, tell)
     if made:
         _report(made, output, json, html)
     if failure:
-        done = f"{len(made)} of {campaign.runs} runs were made"
-        complain(f"the lab stopped, {done}: {failure}")
+        complain(f"the lab stopped, {len(made)} of {campaign.runs} runs were made: {failure}")
         raise typer.Exit(INTERRUPTED if failure == INTERRUPTION else FAILED)
     if any(r.refused for r in made):
         raise typer.Exit(FAILED)

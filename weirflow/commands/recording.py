@@ -9,6 +9,7 @@ import typer
 
 from weirflow.commands.failing import FAILED
 from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
+from weirflow.commands.progress import progress
 
 record = typer.Typer(no_args_is_help=True, help="Look at recordings.")
 
@@ -21,7 +22,8 @@ def _group() -> None:
 @record.command()
 def inspect(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A recording, or a folder of them: then its newest.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="A recording, or a folder of them: then its newest."),
     ],
     output: FormOption = Form.TEXT,
 ) -> None:
@@ -34,7 +36,8 @@ def inspect(
     from weirflow.recording import inspect as looking
 
     try:
-        found = looking.inspect(newest(folder))
+        with progress("looking through it") as far:
+            found = looking.inspect(newest(folder), far.at)
     except RecordingError as error:
         complain(str(error))
         raise typer.Exit(FAILED) from error

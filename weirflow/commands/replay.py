@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 def replay(
     folder: Annotated[
-        Path, typer.Argument(metavar="RECORDING", help="A recording, or a folder of them: then its newest.")
+        Path,
+        typer.Argument(metavar="RECORDING", help="A recording, or a folder of them: then its newest."),
     ],
     until: Annotated[
         str | None, typer.Option(metavar="T", help="Stop there: 5m after the start, or a time (ISO 8601, UTC).")
@@ -135,7 +136,7 @@ def _go(
     began = clock.now()
     with contextlib.ExitStack() as stack:
         writer = None if path is None else stack.enter_context(Writer(path, head_of(recording, end)))
-        heard = stack.enter_context(progress("replaying", recording.started, end))
+        far = stack.enter_context(progress("replaying", max(end - recording.started, 1e-9)))
         run = Run(
             Until(recording, end),
             partial(Brain, own=own),
@@ -146,10 +147,10 @@ def _go(
         )
         found = Replayed(recording, run, theirs, comparison, path)
         try:
-            run.go(heard)
+            run.go(lambda now: far.at(now - recording.started))
         except RecordingError:
             if run.ticks:
-                complain(found.so_far())
+                far.say(found.so_far())
             raise
     found.took_s = clock.now() - began
     return found

@@ -11,6 +11,7 @@ import typer
 
 from weirflow.commands.failing import FAILED, USAGE
 from weirflow.commands.output import Form, FormOption, complain, print_json, show
+from weirflow.commands.progress import progress
 
 if TYPE_CHECKING:
     from weirflow.recording import Recording
@@ -33,7 +34,10 @@ class Backend(StrEnum):
 
 
 def whatif(
-    recording: Annotated[Path, typer.Argument(metavar="RECORDING", help="Or a folder of them: then its newest.")],
+    recording: Annotated[
+        Path,
+        typer.Argument(metavar="RECORDING", help="Or a folder of them: then its newest."),
+    ],
     service: Annotated[str | None, typer.Option(metavar="S", help="Where the recording has several.")] = None,
     policy: Annotated[
         list[str] | None,
@@ -191,14 +195,21 @@ def _answered(of: Recording, frame: Frame, asked: Asked, workers: Workers, parqu
     from weirflow.whatif.attempts import shelf
     from weirflow.whatif.calibrate import calibrate
 
-    world = calibrate(of, frame.service)
+    with progress("learning the world of the recording"):
+        world = calibrate(of, frame.service)
     if any(q.start_s >= world.duration_s for q in asked.questions):
         _wrong(f"--from: the last request began {world.duration_s:.0f} s after the start", "judge from before that")
-    if parquet is None:
-        return answer(of, frame, world, asked, workers=workers, tell=complain)
-    with shelf() as held:
-        report = answer(of, frame, world, asked, workers=workers, shelf=held, tell=complain)
-        _written(parquet, lambda: held.bind(parquet))
+    with progress("simulating") as far:
+
+        def tell(done: int, total: int, words: str) -> None:
+            far.at(done, total)
+            far.say(f"[{done}/{total}] {words}")
+
+        if parquet is None:
+            return answer(of, frame, world, asked, workers=workers, tell=tell)
+        with shelf() as held:
+            report = answer(of, frame, world, asked, workers=workers, shelf=held, tell=tell)
+            _written(parquet, lambda: held.bind(parquet))
     return report
 
 

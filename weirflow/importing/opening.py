@@ -73,6 +73,11 @@ class Source:
         self._raw.seek(0)
         return self._raw
 
+    @property
+    def passed(self) -> int:
+        """Bytes that were read of the file as it lies there; 0 of a pipe."""
+        return self._raw.tell() if self._raw.seekable() else 0
+
     def close(self) -> None:
         """Close it."""
         self._raw.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,15 +53,20 @@ class Options:
     run_rows: int = RUN  # held before they go to the disk
 
 
-def run(files: Sequence[str], folder: Path, options: Options) -> Report:
+Heard = Callable[[str, float, float | None], None]
+"""For who shows progress: what is being done, how much of it is, and of how much, None when that is not known."""
+
+
+def run(files: Sequence[str], folder: Path, options: Options, heard: Heard = lambda *_: None) -> Report:
     """Import files into a new or empty folder. ImportingError when one is of no use, WrongUseError for bad options."""
-    work = _Work(options)
+    work = _Work(options, heard)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ImportingError(f"{folder}: is not empty; a recording needs a folder of its own")
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-importing-", dir=folder.parent) as spill:
             work.runs = Runs(Path(spill), options.run_rows)
+            work.sizes = [_size(file) for file in files]
             for file, node in zip(files, _nodes_of(files), strict=True):
                 work.read(file, options.node or node)
             return work.written(folder)
@@ -72,7 +77,8 @@ def run(files: Sequence[str], folder: Path, options: Options) -> Report:
 class _Work:
     """One import on its way."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, heard: Heard) -> None:
+        self._heard = heard
         zone = times.zone(options.timezone)
         self._options = options
         self._forms = Forms(options.envoy_format, options.nginx_format, options.keys, zone)
@@ -86,6 +92,7 @@ class _Work:
             Names(), Routes(options.route_from, options.routes), Services(options.cluster_from), zone
         )
         self.runs: Runs
+        self.sizes: list[int] = []  # of all files; 0 where that is not known
         self._files: list[FileReport] = []
         self._seen: dict[tuple[int, int], str] = {}
         self._skews = Skews()
@@ -128,6 +135,8 @@ class _Work:
             taken += len(rows)
             coarse = coarse and bool((rows["ended"] % 1 == 0).all())
             self.runs.add(rows)
+            before = sum(self.sizes[: len(self._files)])
+            self._heard("reading", before + source.passed, sum(self.sizes) if all(self.sizes) else None)
         if coarse and taken >= MANY:
             self._notes.append(
                 f"{source.name} tells times to the second: which of two came first within one is a guess"
@@ -194,8 +203,11 @@ class _Work:
         )
 
     def _settled(self, settling: Settling) -> Iterator[Rows]:
+        done = 0
         for block in self.runs.merged():
             yield settling.settled(block)
+            done += len(block)
+            self._heard("writing", done, self.runs.rows)
 
     def _spacing(self, node: int) -> float:
         many = self._rows[node]
@@ -221,6 +233,14 @@ class _Work:
 
 
 _BEHIND = re.compile(r"(?:\.(?:gz|bz2|zst|\d{1,3})|[.-]\d{8}(?:[-T]?\d{4,6})?)+$")
+
+
+def _size(file: str) -> int:
+    """Bytes of a file, as it lies there; 0 of what is none."""
+    try:
+        return Path(file).stat().st_size if Path(file).is_file() else 0
+    except OSError:
+        return 0
 
 
 def _nodes_of(files: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,16 @@ _SAME = ("started_s", "duration_s", "felt_s", "endpoint_id", "node_id", "route_i
 _COLUMNS = (*_BY, *_SAME, "now", "probability")
 
 
-def inspect(folder: Path) -> Report:
-    """Look through a recording. RecordingError when it is none, or of a newer format."""
+def inspect(folder: Path, heard: Callable[[int, int], None] = lambda *_: None) -> Report:
+    """Look through a recording. RecordingError when it is none, or of a newer format.
+
+    `heard` is told how many parts are done, and of how many.
+    """
     recording = read(folder)
     faults = {(f.part, f.file): f for f in recording.faults}
     attempts, events = _Attempts(), _Events()
-    for part in recording.parts:
+    for done, part in enumerate(recording.parts):
+        heard(done, len(recording.parts))
         for look, stream in ((events.look, "events"), (attempts.look, "attempts")):
             try:
                 if stream == "events" or part.number >= recording.telemetry_from:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 DRAWING = 3  # which stream of chance the bootstrap is, of seed 0
 COMPARED = ("p50_s", "p90_s", "p99_s", "mean_s", "failed", "refused")
 Engine = Literal["off-policy", "simulation", "none"]
-Tell = Callable[[str], None]
+Tell = Callable[[int, int, str], None]  # runs done, of how many, and which was the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def answer(
     *,
     workers: Workers | None = None,
     shelf: Shelf | None = None,
-    tell: Tell = lambda _: None,
+    tell: Tell = lambda *_: None,
 ) -> Report:
     """Run the check and every task, and say what came of it. `shelf` takes the simulated attempts."""
     seen = coverage(recording, frame)
@@ -121,7 +121,7 @@ def answer(
     runs = (workers or Workers()).run(_carried, tasks)
     for task, tally in zip(tasks, runs, strict=True):
         tallies.setdefault((task.number, task.policy), []).append(tally)
-        tell(f"[{sum(map(len, tallies.values()))}/{len(tasks)}] {task.words}")
+        tell(sum(map(len, tallies.values())), len(tasks), task.words)
     checked = tallies[CHECK, RECORDED]
     found = trust.check(world, in_force(world), _felt(checked, _draws(checked)))
     doubts = trust.of_recording(found, seen, world)
