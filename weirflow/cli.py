@@ -9,7 +9,11 @@ from typing import Annotated
 import typer
 
 from weirflow import __version__
-from weirflow.commands import alerts, detect, forecast, importing, lab, mesh, models, operate, recording, replay, whatif
+from weirflow.commands import (
+    alerts,
+    detect,
+    forecast,
+)
 from weirflow.commands.failing import Front
 
 app = typer.Typer(
@@ -28,6 +32,7 @@ app.command()(mesh.validate)
 app.command()(mesh.bootstrap)
 app.add_typer(mesh.config, name="config")
 app.command()(operate.status)
+app.command()(top.top)
 app.command()(operate.explain)
 app.command()(operate.freeze)
 app.command()(operate.rollback)

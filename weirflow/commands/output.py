@@ -21,6 +21,8 @@ UNBOUNDED = 100_000
 
 LEAST_COLUMNS = 100
 
+ASCII = str.maketrans({"–": "-", "·": "|", "→": ">", "…": "~", "√": "+", "‼": "!", "×": "x", "↑": "^", "↓": "v"})
+
 
 class Form(StrEnum):
     """How to print."""
@@ -42,6 +44,16 @@ def safe(value: Any) -> str:
     """The text of a value with every character that does not print escaped."""
     text = str(value)
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def in_ascii(words: str) -> str:
+    """The same where the terminal knows nothing but ASCII: our own signs by their likes, all others escaped."""
+    return words.translate(ASCII).encode("ascii", "backslashreplace").decode()
+
+
+def speaks_unicode(stream: Any) -> bool:
+    """Whether what is written there may hold any sign: its encoding, which is the locale's, is UTF-8."""
+    return str(getattr(stream, "encoding", "") or "").lower().replace("-", "").replace("_", "") == "utf8"
 
 
 def text(value: Any, style: str = "") -> Text:

@@ -25,8 +25,8 @@ AHEAD_WORDS = {60.0: "1 min", 1800.0: "30 min"}
 def render(answer: Json, *, wide: bool = True) -> RenderableType:
     """The whole answer of `/status`. Where it is not `wide`, reasons stand below the table instead of in it."""
     process, decision = answer.get("process") or {}, answer.get("decision")
-    parts: list[RenderableType] = [_head(answer, process, decision or {})]
-    parts += [text(f"! {problem}", "yellow") for problem in _problems(process)]
+    parts: list[RenderableType] = [head(answer, process, decision or {})]
+    parts += [text(f"! {problem}", "yellow") for problem in problems(process)]
     if decision is None:
         parts.append(text("Nothing has been decided yet; the first tick comes within a second."))
     else:
@@ -36,7 +36,8 @@ def render(answer: Json, *, wide: bool = True) -> RenderableType:
     return Group(*parts, Text(), _nodes(process, decision or {}))
 
 
-def _head(answer: Json, process: Json, decision: Json) -> Text:
+def head(answer: Json, process: Json, decision: Json) -> Text:
+    """Whose decision it is, how old, and what is leased, in a line."""
     plan = decision.get("plan")
     parts = [safe((process.get("config") or {}).get("file", "mesh"))]
     if decision:
@@ -53,7 +54,7 @@ def _head(answer: Json, process: Json, decision: Json) -> Text:
     return Text(" · ".join(parts), style="bold")
 
 
-def _problems(process: Json) -> Iterable[str]:
+def problems(process: Json) -> Iterable[str]:
     """What an operator has to know of the process itself, newest last."""
     reload_error = (process.get("config") or {}).get("reload_error")
     if reload_error:
