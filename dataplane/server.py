@@ -49,6 +49,7 @@ ALS = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
 LRS = "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats"
 
 STOP_GRACE_S = 0.5
+MOST_AGENT = 100  # characters kept of what a peer calls itself
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,7 @@ class _Node:
     decoder: Decoder
     peer: _Peer | None = None
     nacks: int = 0
+    agent: str = ""  # what it says that it is: "envoy 1.40.0"
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -207,13 +209,14 @@ class Server:
         return not self._snapshot.leased and all(peer.stream.settled(Kind.RTDS) for _, peer in self._peers())
 
     def status(self) -> dict[str, Any]:
-        """By node: connected, versions by kind, refusals, clock offset, what decodes its log,
+        """By node: connected, what it says it is, versions by kind, refusals, clock offset, what decodes its log,
         entries whose clock was far off, entries dropped; and faults of peers.
         """
         return {
             "nodes": {
                 name: {
                     "connected": node.peer is not None,
+                    "agent": node.agent,
                     "kinds": node.peer.stream.status() if node.peer is not None else {},
                     "nacks": node.nacks,
                     "clock_offset_s": node.decoder.offset_s,
@@ -273,7 +276,7 @@ class Server:
             # A node has one ADS stream. The older is half gone, or its node was started anew.
             node.peer.end("the node has opened a newer stream")
             self._tell_event(Presence(node.id, connected=False))
-        node.peer = peer
+        node.peer, node.agent = peer, _agent(request.node)
         self._tell_event(Presence(node.id, connected=True))
         writer = asyncio.create_task(peer.write(context))
         writer.add_done_callback(peer.wrote)
@@ -369,3 +372,11 @@ class Server:
     def _real(self) -> float:
         """Real seconds since 1970, whatever the rate of the driver's clock."""
         return self._origin + self._steady()
+
+
+def _agent(node: Any) -> str:
+    """Name and version of what calls, as it says in its first request; only the name where it numbers no version."""
+    said = node.user_agent_build_version.version
+    number = f"{said.major_number}.{said.minor_number}.{said.patch}"
+    version = node.user_agent_version if number == "0.0.0" else number
+    return f"{node.user_agent_name} {version}".strip()[:MOST_AGENT]

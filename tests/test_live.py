@@ -220,6 +220,22 @@ async def test_a_disk_that_refuses_the_checkpoint_costs_the_checkpoint_and_nothi
     assert any("checkpoint not written" in p for p in made.counters.problems)
 
 
+async def test_it_tells_when_a_checkpoint_was_written_and_why_the_last_one_was_not(tmp_path: Path) -> None:
+    folder = tmp_path / "not"
+    folder.write_text("a file where a folder should be")
+    made, _, clock = driver(checkpoint_path=folder / "checkpoint", checkpoint_every_s=1.0)
+    await ticks(made, clock, 1003.5)
+    assert made.counters.checkpointed_at is None
+    assert made.counters.checkpoint_problem.startswith("checkpoint not written: ")
+    folder.unlink()
+    folder.mkdir()
+    mended_at = clock.at
+    await ticks(made, clock, mended_at + 3.5)
+    assert made.counters.checkpoint_problem == ""
+    assert made.counters.checkpointed_at is not None
+    assert made.counters.checkpointed_at > mended_at
+
+
 async def test_a_state_too_large_for_a_checkpoint_costs_the_checkpoint_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

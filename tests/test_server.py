@@ -140,6 +140,20 @@ async def test_a_node_is_present_while_its_stream_is_open(server, channel, told)
     assert not server.status()["nodes"]["n1"]["connected"]
 
 
+async def test_a_node_is_what_it_says_it_is_cut_where_it_says_too_much(server, channel):
+    for said, shown in (
+        ({"user_agent_name": "envoy", "user_agent_build_version": {"version": {"major_number": 1, "minor_number": 40}}},
+         "envoy 1.40.0"),
+        ({"user_agent_name": "gRPC Go", "user_agent_version": "1.80"}, "gRPC Go 1.80"),
+        ({}, ""),
+        ({"user_agent_name": "x" * 1000}, "x" * 100),
+    ):  # fmt: skip
+        call = Call(channel, ADS)
+        await call.send(discovery_pb2.DiscoveryRequest(type_url=TYPE_URL[Kind.CDS], node={"id": "n1", **said}))
+        await call.read()
+        assert server.status()["nodes"]["n1"]["agent"] == shown
+
+
 async def test_a_node_that_reconnects_replaces_its_old_stream(server, channel, told):
     old = await connect(channel)
     await until(lambda: len(told) == 2)

@@ -11,8 +11,18 @@ import typer
 from weirflow import __version__
 from weirflow.commands import (
     alerts,
+    check,
     detect,
     forecast,
+    importing,
+    lab,
+    mesh,
+    models,
+    operate,
+    recording,
+    replay,
+    top,
+    whatif,
 )
 from weirflow.commands.failing import Front
 
@@ -29,6 +39,7 @@ app = typer.Typer(
 
 app.command()(mesh.run)
 app.command()(mesh.validate)
+app.command()(check.check)
 app.command()(mesh.bootstrap)
 app.add_typer(mesh.config, name="config")
 app.command()(operate.status)

@@ -41,6 +41,8 @@ class Counters:
     told_errors: int = 0
     last_tick_s: float = 0.0  # how long the last tick took
     renewed_at: float | None = None  # the brain's time when the lease was renewed last
+    checkpointed_at: float | None = None  # and when a checkpoint was written last
+    checkpoint_problem: str = ""  # why the last one was not; "" when it was
     problems: list[str] = field(default_factory=list)  # what an operator has to know, newest last, at most 20
 
     def problem(self, message: str) -> None:
@@ -192,8 +194,7 @@ class Driver:
         try:
             checkpoint.save(self._checkpoint_path, self.brain.state())
         except OSError as error:
-            self.counters.problem(f"checkpoint not written: {error}")
-            log.warning("checkpoint not written", error=str(error))
+            self._not_kept(error)
 
     async def _checkpoint_when_due(self) -> None:
         now = self.clock.now()
@@ -204,5 +205,11 @@ class Driver:
         try:
             await asyncio.to_thread(checkpoint.save, self._checkpoint_path, state)
         except (OSError, ValueError) as error:  # the disk refuses, or there is more than a file may have
-            self.counters.problem(f"checkpoint not written: {error}")
-            log.warning("checkpoint not written", error=str(error))
+            self._not_kept(error)
+        else:
+            self.counters.checkpointed_at, self.counters.checkpoint_problem = now, ""
+
+    def _not_kept(self, error: Exception) -> None:
+        self.counters.checkpoint_problem = f"checkpoint not written: {error}"
+        self.counters.problem(self.counters.checkpoint_problem)
+        log.warning("checkpoint not written", error=str(error))

@@ -46,10 +46,10 @@ class Operations(Protocol):
     def status(self) -> dict[str, Any]:
         """The process and its wires, as plain data.
 
-        `version`, `epoch`, `now`, `config` (`file`, `reload_error`), `xds` (`address`, `ttl_s`),
-        `keda` (`address`; None when it is not served), `driver` (counters),
-        `wires` (by node), `envoys`, `recording` (None when nothing is recorded), `alerts` (`receivers`). Readers
-        bear with what is missing.
+        `version`, `epoch`, `now`, `config` (`file`, `reload_error`), `xds` (`address`, `ttl_s`), `tick_s`,
+        `checkpoint` (`file`, `every_s`; None when none is kept), `keda` (`address`; None when it is not served),
+        `driver` (counters), `wires` (by node), `envoys`, `recording` (None when nothing is recorded), `alerts`
+        (`receivers`). Readers bear with what is missing.
         """
 
     def command(self, command: Command, who: str) -> None:

@@ -250,8 +250,10 @@ def example_status() -> dict[str, Any]:
         "now": NOW,
         "config": {"file": "mesh.yaml", "reload_error": None},
         "xds": {"address": "127.0.0.1:18000", "ttl_s": 5.0},
+        "tick_s": 1.0,
+        "checkpoint": {"file": "checkpoint", "every_s": 30.0},
         "driver": {
-            "renewed_at": NOW,
+            "renewed_at": NOW, "checkpointed_at": NOW - 12, "checkpoint_problem": "",
             "ticks": 42, "ticks_skipped": 2, "tick_errors": 0, "told_errors": 0, "last_tick_s": 0.003, "problems": [],
         },
         "wires": {
@@ -260,13 +262,15 @@ def example_status() -> dict[str, Any]:
             "nodes": {
                 "front-1": {
                     "connected": True,
+                    "agent": "envoy 1.40.0",
                     "kinds": {"EDS": {"sent": "7", "acked": "6", "parked": "weight 0 is not allowed"}},
                     "nacks": 1,
                     "clock_offset_s": 0.0031,
                     "dropped": {"duration": 3, "unknown_cluster": 1},
                 },
                 "front-2": {
-                    "connected": False, "kinds": {}, "nacks": 0, "clock_offset_s": float("nan"), "dropped": {},
+                    "connected": False, "agent": "", "kinds": {}, "nacks": 0, "clock_offset_s": float("nan"),
+                    "dropped": {},
                 },
             },
         },

