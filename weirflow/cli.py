@@ -11,6 +11,7 @@ import typer
 from weirflow import __version__
 from weirflow.commands import (
     alerts,
+    bug_report,
     check,
     detect,
     forecast,
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command()(mesh.run)
 app.command()(mesh.validate)
 app.command()(check.check)
+app.command()(bug_report.bug_report)
 app.command()(mesh.bootstrap)
 app.add_typer(mesh.config, name="config")
 app.command()(operate.status)

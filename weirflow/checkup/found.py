@@ -74,7 +74,7 @@ def within(name: str, look: Look, deadline_s: float = DEADLINE_S) -> tuple[Check
             found.extend(look())
         except Exception as error:  # whatever it is, the other checks are made
             words = f"the check itself failed: {error!r}"
-            found.append(failure(name, words, "this is a fault of ours: report it", "how-to.md#check-a-mesh"))
+            found.append(failure(name, words, "this is a fault of ours: weirflow bug-report", "how-to.md#report-a-bug"))
         late = False
 
     thread = threading.Thread(target=go, daemon=True)  # one that hangs does not outlive the command

@@ -52,11 +52,21 @@ class Client:
         """What is at this path; each part is one segment of it, whatever it holds."""
         return self._ask("GET", parts, None)
 
+    def text(self, *parts: str) -> str:
+        """The same where the answer is text."""
+        status, raw = self._raw("GET", parts, None)
+        if status != 200:
+            _understood(self.admin, status, raw)
+        return raw.decode("utf-8", "replace")
+
     def post(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
         """Change something."""
         return self._ask("POST", (verb,), body)
 
     def _ask(self, method: str, parts: tuple[str, ...], body: dict[str, Any] | None) -> dict[str, Any]:
+        return _understood(self.admin, *self._raw(method, parts, body))
+
+    def _raw(self, method: str, parts: tuple[str, ...], body: dict[str, Any] | None) -> tuple[int, bytes]:
         host, port = self._address()
         headers = {"X-Weirflow-Who": _who(), "Accept": "application/json"}
         if body is not None:
@@ -74,7 +84,7 @@ class Client:
             raise UnreachableError(f"no brain answers at {self.admin} ({reason})") from error
         finally:
             connection.close()
-        return _understood(self.admin, status, raw)
+        return status, raw
 
     def _address(self) -> tuple[str, int]:
         url = self.admin if "://" in self.admin else f"http://{self.admin}"
