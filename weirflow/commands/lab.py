@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from weirflow.commands.completion import scenarios as scenarios_
 from weirflow.commands.failing import FAILED
 from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
 from weirflow.commands.progress import progress
@@ -60,7 +61,9 @@ def list_(output: FormOption = Form.TEXT) -> None:
 def run(
     scenarios: Annotated[
         list[str],
-        typer.Argument(metavar="SCENARIO...", help="Names that 'lab list' tells, or files of your own."),
+        typer.Argument(
+            metavar="SCENARIO...", help="Names that 'lab list' tells, or files of your own.", autocompletion=scenarios_
+        ),
     ],
     policy: Annotated[
         list[str] | None, typer.Option("--policy", metavar="P", help="Only this one; repeat for several.")

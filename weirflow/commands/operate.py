@@ -8,6 +8,7 @@ import typer
 
 from brain.settings import Mode
 from weirflow.commands.client import DEFAULT_ADMIN, AdminOption, Client, TokenOption
+from weirflow.commands.completion import services
 from weirflow.commands.output import Form, FormOption, console, print_json, show, text
 
 
@@ -26,7 +27,7 @@ def status(admin: AdminOption = DEFAULT_ADMIN, token_file: TokenOption = None, o
 
 
 def explain(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of the mesh.")],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of the mesh.", autocompletion=services)],
     endpoint: Annotated[str | None, typer.Argument(metavar="ENDPOINT", help="One of its addresses.")] = None,
     admin: AdminOption = DEFAULT_ADMIN,
     token_file: TokenOption = None,
@@ -72,7 +73,7 @@ def rollback(
 
 
 def mode(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of the mesh.")],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="A service of the mesh.", autocompletion=services)],
     mode: Annotated[
         Mode, typer.Argument(metavar="MODE", help="What learned state may do: static, shadow or adaptive.")
     ],

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from weirflow.commands.completion import recordings
 from weirflow.commands.failing import FAILED
 from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
 from weirflow.commands.progress import progress
@@ -23,7 +24,9 @@ def _group() -> None:
 def inspect(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", help="A recording, or a folder of them: then its newest."),
+        typer.Argument(
+            metavar="FOLDER", help="A recording, or a folder of them: then its newest.", autocompletion=recordings
+        ),
     ],
     output: FormOption = Form.TEXT,
 ) -> None:

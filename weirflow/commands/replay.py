@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from weirflow.commands.completion import recordings
 from weirflow.commands.failing import FAILED, USAGE
 from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
 from weirflow.commands.progress import progress
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 def replay(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="RECORDING", help="A recording, or a folder of them: then its newest."),
+        typer.Argument(
+            metavar="RECORDING", help="A recording, or a folder of them: then its newest.", autocompletion=recordings
+        ),
     ],
     until: Annotated[
         str | None, typer.Option(metavar="T", help="Stop there: 5m after the start, or a time (ISO 8601, UTC).")

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from weirflow.commands.client import DEFAULT_ADMIN, AdminOption, AnsweredError, Client, TokenOption, UnreachableError
+from weirflow.commands.completion import services
 from weirflow.commands.figures import seconds
 from weirflow.commands.output import Form, FormOption, console, print_json, speaks_unicode
 from weirflow.commands.picture import Picture, Sort, View, picture
@@ -59,7 +60,9 @@ class Seen:
 
 
 def top(
-    service: Annotated[str | None, typer.Option("--service", metavar="NAME", help="Only this one.")] = None,
+    service: Annotated[
+        str | None, typer.Option("--service", metavar="NAME", help="Only this one.", autocompletion=services)
+    ] = None,
     sort: Annotated[Sort, typer.Option("--sort", help="Endpoints by this, the largest first.")] = Sort.WEIGHT,
     interval: Annotated[str, typer.Option("--interval", metavar="1s", help="Ask again so often.")] = "1s",
     once: Annotated[bool, typer.Option("--once", help="One picture as text, as into a pipe.")] = False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from weirflow.commands.completion import recordings
 from weirflow.commands.failing import FAILED, USAGE
 from weirflow.commands.output import Form, FormOption, complain, print_json, show
 from weirflow.commands.progress import progress
@@ -36,7 +37,7 @@ class Backend(StrEnum):
 def whatif(
     recording: Annotated[
         Path,
-        typer.Argument(metavar="RECORDING", help="Or a folder of them: then its newest."),
+        typer.Argument(metavar="RECORDING", help="Or a folder of them: then its newest.", autocompletion=recordings),
     ],
     service: Annotated[str | None, typer.Option(metavar="S", help="Where the recording has several.")] = None,
     policy: Annotated[
