@@ -97,12 +97,25 @@ def forms(secret: str) -> set[str]:
     return {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], secret.encode("unicode_escape").decode()}
 
 
+def strings(value: Any) -> list[str]:
+    """Every string in plain data, keys included."""
+    match value:
+        case dict():
+            return [s for k, v in value.items() for s in (k, *strings(v))]
+        case list():
+            return [s for v in value for s in strings(v)]
+        case _:
+            return [str(value)]
+
+
 def holds_no_secret(found: dict[str, bytes], secrets: tuple[str, ...] = SECRETS) -> None:
     for name, content in found.items():
+        said = [name, content.decode()]
+        if name.endswith(".json"):
+            said += strings(json.loads(content))  # what is escaped in one may be plain in the other
         for secret in secrets:
             for form in forms(secret) | {secret[:20]}:
-                assert form not in content.decode(), f"{form!r} is in {name}"
-                assert form not in name
+                assert not [words for words in said if form in words], f"{form!r} is in {name}"
 
 
 def leaking(mesh_file: Path) -> StagedOperations:

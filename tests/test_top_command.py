@@ -313,7 +313,7 @@ def test_a_brain_that_goes_away_leaves_its_last_picture_with_its_age_and_may_com
     with screen:
         screen.until(f"no brain answers at {url}")
         screen.until("2s ago")
-        screen.until("10.0.0.2:8080")
+        screen.until("\x1b[2morders")  # the row is dim
         with served(again):
             screen.until("the brain started again, after ")
             screen.until("tick 4343")
