@@ -221,8 +221,8 @@ CLI_INTRO = """\
 Exit status: 0 done; 1 found something, or failed; 2 wrong usage, or a mesh file that is not accepted; 3 no brain
 answers. `-o json` prints one JSON document on the standard output; complaints go to the standard error.
 
-`status`, `top`, `explain`, `freeze`, `rollback`, `mode`, `models`, `alerts`, `incident` and `bug-report` speak to the admin
-API of a mesh that runs, and so does `check` where one answers. It listens on loopback (`admin` in
+`status`, `top`, `explain`, `freeze`, `rollback`, `mode`, `models`, `alerts`, `incident` and `bug-report` speak to the
+admin API of a mesh that runs, and so does `check` where one answers. It listens on loopback (`admin` in
 [mesh.yaml](mesh-yaml.md)); `--admin` or `WEIRFLOW_ADMIN` names another. By hand, it is
 `curl http://127.0.0.1:9901/status`, `/explain/SERVICE`, `/explain/SERVICE/ENDPOINT`,
 `/alerts`, `/incidents/ID`, `/models`, `/audit`, `/metrics`, `/healthz`, and
