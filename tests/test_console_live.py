@@ -76,7 +76,7 @@ def test_every_page_draws_what_it_is_of(page: Browser) -> None:
         ("decisions", "Decisions", "What operators changed"),
         ("incidents", "Incidents", "Nothing is wrong"),
         ("forecasts", "Forecasts", "90 % interval"),
-        ("models", "Models", ""),
+        ("models", "Models", "decides now"),
         ("whatif", "What if", "Take endpoints out"),
         ("settings", "Settings", "edge-1"),
         ("mesh", "Mesh", "catalog"),
