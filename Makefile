@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-virtualenv
 
-.PHONY: help demo test check bench docs site screenshots setup setup-dev lock format clean
+.PHONY: help demo test check bench docs notebooks site screenshots setup setup-dev lock format clean
 help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
@@ -44,6 +44,9 @@ site: setup-dev           ## the documentation as a site, in build/site
 
 screenshots: setup-dev    ## pictures of the console, of a mesh that is started for it, in docs/images
 	$(BIN)/python -m tests.screenshots
+
+notebooks: setup-dev      ## make the small recordings and run the notebooks over them
+	$(BIN)/python notebooks/execute.py
 
 format: setup-dev         ## put the format right
 	$(BIN)/ruff format .
