@@ -18,7 +18,8 @@ the start.
   dropped with a note, and the tick goes on. One that never returns holds up the tick: then the lease ends, and the
   static rules serve. It is in no checkpoint: after a restart it learns anew.
 
-Importing runs the module: name only what you would run.
+Importing runs the module: name only what you would run. A replay has the models that are named to it, and a what-if
+runs ours alone.
 """
 
 from __future__ import annotations

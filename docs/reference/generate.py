@@ -329,7 +329,7 @@ PYTHON_INTRO = """\
 ```python
 import weirflow
 
-seen = weirflow.open("weirflow-data/recordings")           # a recording, or a folder of them: its newest
+seen = weirflow.open("weirflow-data/recordings")  # a recording, or a folder of them: its newest
 seen.attempts.groupby("endpoint", observed=True).duration_s.quantile(0.99)
 seen.between("2026-11-27 09:00", "2026-11-27 09:10").service("orders").incidents
 seen.plot.weights("orders")
