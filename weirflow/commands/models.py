@@ -141,7 +141,8 @@ def promote(
         print_json(answer)
         return
     who = f"model {name}" if name else "the model that does when nobody orders"
-    show(text(f"{who} decides, from the next tick, within a second; {answer['before'].get('model')} did before"))
+    before = answer["before"].get("model")  # not told before the first tick
+    show(text(f"{who} decides, from the next tick, within a second" + (f"; {before} did before" if before else "")))
 
 
 def _found(path: Path | None, admin: str, token_file: Path | None) -> list[Json]:
