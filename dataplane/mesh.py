@@ -112,6 +112,18 @@ class ServiceSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingSpec:
+    """Spans of requests and attempts, sent by each node. `otlp`: `host:port` of a collector's OTLP over gRPC.
+
+    Envoy has one service name for all spans of a listener, and listeners are the nodes' in common.
+    """
+
+    otlp: str
+    sampling_percent: float = 1.0  # of the requests that bring no traceparent
+    service_name: str = "weirflow"
+
+
+@dataclass(frozen=True, slots=True)
 class Mesh:
     """All static rules. Endpoint addresses here are already `ip:port`."""
 
@@ -119,6 +131,7 @@ class Mesh:
     listeners: tuple[ListenerSpec, ...]
     routes: tuple[RouteSpec, ...]
     services: tuple[ServiceSpec, ...]
+    tracing: TracingSpec | None = None
 
 
 def cluster_name(service: str, arm: Arm) -> str:

@@ -14,12 +14,12 @@ from ruamel.yaml import YAML
 
 from brain.settings import Cost, Guard, Learning, Limits, Mode, Proof, Settings, Switchback
 from dataplane.envoy.bootstrap import bootstrap
-from dataplane.mesh import BreakerSpec, EndpointSpec, NodeSpec, OutlierSpec, Registry, RetrySpec, RouteSpec
+from dataplane.mesh import BreakerSpec, EndpointSpec, NodeSpec, OutlierSpec, Registry, RetrySpec, RouteSpec, TracingSpec
 from weirflow.config import ConfigError, load, schema, show, units
 from weirflow.config.build import Alerts, Webhook, build
 from weirflow.config.check import check, check_text
 from weirflow.config.source import MAX_BYTES
-from weirflow.recording.calls import plain, revive, to_json
+from weirflow.recording.calls import plain, revive, to_json, without_addresses
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "deploy").glob("*.yaml"))
@@ -178,6 +178,18 @@ def test_everything_written_reaches_the_program(tmp_path):
     assert config.settings.shares == {"search": 50.0}
     assert config.recording.keep_bytes == 2 << 30
     assert config.recording.folder == ROOT / "deploy" / "../weirflow-data/recording"
+
+
+def test_everything_that_is_written_of_tracing_reaches_the_program_and_is_shown_and_none_of_it_is_recorded():
+    assert build(check_text(SMALLEST, FILE)).mesh.tracing is None
+    least = build(check_text(SMALLEST + "tracing: {otlp: '10.0.0.1:4317'}", FILE)).mesh.tracing
+    assert least == TracingSpec("10.0.0.1:4317", 1.0, "weirflow")
+    text = SMALLEST + "tracing: {otlp: 'otel.example:4317', sampling_percent: 0.1, service_name: edge of the shop}"
+    checked = check_text(text, FILE)
+    mesh = build(checked).mesh
+    assert mesh.tracing == TracingSpec("otel.example:4317", 0.1, "edge of the shop")
+    assert build(check_text(show.as_yaml(checked), FILE)).mesh == mesh
+    assert "otel" not in to_json(plain(without_addresses(mesh)))
 
 
 def test_everything_that_is_written_of_alerts_reaches_the_program_and_is_shown():

@@ -74,6 +74,11 @@ WHOLE_FILE_MISTAKES = [
     ("not a prefix", "orders}", "orders, prefix: 'x?'}", "mesh.yaml:7:42: routes[0].prefix: 'x?' is not a path prefix; it begins with '/' and has no '?', '#' or space"),
     ("not a host", "orders}", "orders, hosts: ['a b']}", "mesh.yaml:7:42: routes[0].hosts[0]: 'a b' is not a host; as in Envoy: shop.example, *.example, shop.* or *, with or without :port"),
     ("unknown retry term", "orders}", "orders, retry: {retry_on: [5x]}}", "mesh.yaml:7:53: routes[0].retry.retry_on[0]: '5x' is not one of its values; did you mean '5xx'?"),
+    ("a collector with a scheme", "nodes:\n", "tracing: {otlp: 'http://a:4317'}\nnodes:\n", "mesh.yaml:1:17: tracing.otlp: 'http://a:4317' is not ip:port or name:port; an IPv6 address needs brackets, as in [::1]:8080"),
+    ("tracing to nowhere", "nodes:\n", "tracing: {sampling_percent: 5}\nnodes:\n", "mesh.yaml:1:1: tracing.otlp: is missing; give it a value"),
+    ("more than all traced", "nodes:\n", "tracing: {otlp: 'a:1', sampling_percent: 101}\nnodes:\n", "mesh.yaml:1:42: tracing.sampling_percent: 101 is out of range; it must be at most 100"),
+    ("a key of tracing misspelt", "nodes:\n", "tracing: {otlp: 'a:1', sampling: 5}\nnodes:\n", "mesh.yaml:1:24: tracing.sampling: unknown key; did you mean 'sampling_percent'?"),
+    ("no name for spans", "nodes:\n", "tracing: {otlp: 'a:1', service_name: ' '}\nnodes:\n", "mesh.yaml:1:38: tracing.service_name: ' ' is not a service name; write 1 to 255 characters of printable ASCII, no space at either end"),
     ("unknown top key", "routes:", "route:", "mesh.yaml:6:1: route: unknown key; did you mean 'routes'?"),
 ]  # fmt: skip
 

@@ -5,11 +5,10 @@ Any Envoy joins with it, spawned by us or not: `weirflow bootstrap NODE` prints 
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 from dataplane.mesh import NodeSpec
-from dataplane.xds.resources import ADS, LAYER, XDS_CLUSTER, duration, split_address
+from dataplane.xds.resources import ADS, LAYER, XDS_CLUSTER, address_type, duration, split_address
 
 CLUSTER = "weirflow"
 RECONNECT_BASE_S = 0.25
@@ -71,7 +70,7 @@ def _xds_cluster(address: str) -> dict[str, Any]:
     keepalive = {"interval": duration(PING_INTERVAL_S), "timeout": duration(PING_TIMEOUT_S)}
     return {
         "name": XDS_CLUSTER,
-        "type": "STATIC" if _is_ip(host) else "STRICT_DNS",
+        "type": address_type(host),
         "connect_timeout": "1s",
         "load_assignment": {
             "cluster_name": XDS_CLUSTER,
@@ -88,11 +87,3 @@ def _xds_cluster(address: str) -> dict[str, Any]:
 
 def _socket(host: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": host, "port_value": port}}
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

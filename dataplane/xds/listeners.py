@@ -23,8 +23,19 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from google.protobuf import json_format
 
 from dataplane.contract import Arm
-from dataplane.mesh import ARM_HEADER, ListenerSpec, Mesh, RetrySpec, RouteSpec, cluster_name, route_name, shed_name
+from dataplane.mesh import (
+    ARM_HEADER,
+    ListenerSpec,
+    Mesh,
+    RetrySpec,
+    RouteSpec,
+    TracingSpec,
+    cluster_name,
+    route_name,
+    shed_name,
+)
 from dataplane.xds.resources import ADS, XDS_CLUSTER, Rendered, duration, percentage, rendered, share_key, shed_key
+from dataplane.xds.tracing import tracing
 
 UPSTREAM_LOG = "weirflow.upstream"
 DOWNSTREAM_LOG = "weirflow.downstream"
@@ -33,7 +44,7 @@ LOG_FLUSH_S = 0.1
 LOG_BUFFER_BYTES = 64 * 1024
 
 
-def listener(spec: ListenerSpec) -> Rendered:
+def listener(spec: ListenerSpec, traced: TracingSpec | None = None) -> Rendered:
     """The listener; its routes come by RDS under its own name."""
     body = {
         "name": spec.name,
@@ -59,7 +70,8 @@ def listener(spec: ListenerSpec) -> Rendered:
                                     },
                                 }
                             ],
-                        },
+                        }
+                        | ({} if traced is None else {"tracing": tracing(traced)}),
                     }
                 ]
             }

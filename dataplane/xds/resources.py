@@ -13,6 +13,7 @@ changes the split. On the adaptive cluster the learned tiers are the localities.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -190,6 +191,15 @@ def split_address(address: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"{address!r} is not an address; write it as ip:port, or [ip]:port for IPv6")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def address_type(host: str) -> str:
+    """Envoy's type of a cluster whose endpoint is in it: `STATIC` for an IP address, `STRICT_DNS` for a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return "STRICT_DNS"
+    return "STATIC"
 
 
 def layer(

@@ -17,7 +17,7 @@ from typing import Self
 
 from dataplane.contract import NO_PLAN, Arm, Plan, Topology
 from dataplane.mesh import BreakerSpec, Mesh, cluster_name
-from dataplane.xds import listeners, resources, weights
+from dataplane.xds import listeners, resources, tracing, weights
 from dataplane.xds.kinds import Kind
 from dataplane.xds.resources import Rendered
 
@@ -122,8 +122,10 @@ class Snapshot:
         fresh: dict[Kind, list[Rendered]] = {Kind.CDS: [], Kind.LDS: [], Kind.RDS: []}
         for service in mesh.services:
             fresh[Kind.CDS] += resources.clusters(service, [r for r in mesh.routes if r.service == service.name])
+        if mesh.tracing is not None:
+            fresh[Kind.CDS].append(tracing.collector(mesh.tracing))
         for spec in mesh.listeners:
-            fresh[Kind.LDS].append(listeners.listener(spec))
+            fresh[Kind.LDS].append(listeners.listener(spec, mesh.tracing))
             fresh[Kind.RDS].append(listeners.routes(mesh, spec))
         parts = {kind: self.parts[kind].then(self.epoch, found) for kind, found in fresh.items()}
         if parts[Kind.LDS] is self.parts[Kind.LDS] and _accepts(mesh) != self.accepts:

@@ -183,7 +183,7 @@ class Stream:
         if not clusters.asked or not clusters.wildcard:
             return True  # a client that picks its clusters by their routes
         mine = self._mine(Kind.CDS)
-        if all(clusters.held.get(name) == r and name in endpoints.held for name, r in mine.items()):
+        if all(clusters.held.get(name) == r and r.refs <= endpoints.held.keys() for name, r in mine.items()):
             return True
         refused = bool(clusters.refused_version or endpoints.refused_version)
         return refused and not (channel.acked_version or channel.kept)

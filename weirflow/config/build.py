@@ -18,6 +18,7 @@ from dataplane.mesh import (
     RetrySpec,
     RouteSpec,
     ServiceSpec,
+    TracingSpec,
 )
 from weirflow.config.alerting import AlertsSection
 from weirflow.config.check import Checked
@@ -177,6 +178,7 @@ def _mesh(document: Document) -> Mesh:
         listeners=tuple(ListenerSpec(x.name, x.address, x.port, tuple(x.nodes)) for x in document.listeners),
         routes=tuple(_route(r) for r in document.routes),
         services=tuple(_service(s) for s in document.services),
+        tracing=None if document.tracing is None else TracingSpec(**document.tracing.model_dump()),
     )
 
 

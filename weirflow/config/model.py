@@ -13,6 +13,7 @@ from pydantic import Field
 from weirflow.config.alerting import AlertsSection
 from weirflow.config.fields import Duration, Ip, Port, Section, Size
 from weirflow.config.rules import ListenerSection, NodeSection, RouteSection, ServiceSection
+from weirflow.config.tracing import TracingSection
 from weirflow.config.tuning import AdaptiveSection
 
 
@@ -108,6 +109,8 @@ class Document(Section):
     """The external scaler. Not served unless it is given."""
     alerts: AlertsSection = Field(default_factory=AlertsSection)
     """Who hears of alerts. They are in the log and in `weirflow alerts` in any case."""
+    tracing: TracingSection | None = None
+    """Where spans go. Nothing is traced unless it is given."""
     recording: RecordingSection = Field(default_factory=RecordingSection)
     """Telemetry and decisions, kept for replay."""
     checkpoint: CheckpointSection = Field(default_factory=CheckpointSection)

@@ -111,10 +111,11 @@ def revive(kind: str, value: Any) -> Any:
 
 
 def without_addresses(mesh: Mesh | None) -> Mesh | None:
-    """The static rules as a recording keeps them: without the hosts and path prefixes that routes match on."""
+    """The static rules as a recording keeps them: without the hosts and path prefixes that routes match on, and without
+    where spans go."""
     if mesh is None:
         return None
-    return replace(mesh, routes=tuple(replace(r, hosts=("*",), prefix="/") for r in mesh.routes))
+    return replace(mesh, routes=tuple(replace(r, hosts=("*",), prefix="/") for r in mesh.routes), tracing=None)
 
 
 def to_json(value: Any) -> str:
