@@ -19,8 +19,8 @@ from typing import Any
 from dataplane.contract import ADAPTIVE_SUFFIX, Arm, InFlight, Topology
 from dataplane.mesh import host_port
 
-CONTROL_CLUSTER = "weirflow_xds"
-"""Our own streams: every node reports them as well, and they are no service."""
+CONTROL_CLUSTERS = frozenset({"weirflow_xds", "weirflow~collector"})
+"""Our own streams, and spans: every node reports them as well, and they are no service."""
 
 COUNT_MAX = 10**9
 """In one interval on one endpoint: beyond it a counter has wrapped, as Envoy's gauges do when they fall below 0."""
@@ -76,8 +76,8 @@ def read_report(request: Any, node: int, topology: Topology) -> tuple[InFlight, 
 
 
 def _endpoints(cluster: Any) -> Iterator[Any]:
-    """Every UpstreamEndpointStats of a ClusterStats; none of our own control streams."""
-    if cluster.cluster_name != CONTROL_CLUSTER:
+    """Every UpstreamEndpointStats of a ClusterStats; none of our own streams."""
+    if cluster.cluster_name not in CONTROL_CLUSTERS:
         for locality in cluster.upstream_locality_stats:
             yield from locality.upstream_endpoint_stats
 

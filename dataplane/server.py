@@ -25,6 +25,7 @@ from envoy.service.load_stats.v3 import lrs_pb2
 
 from dataplane import lrs, rpc
 from dataplane.als.decoder import Decoder, identify
+from dataplane.als.traced import Traced
 from dataplane.answers import Answers
 from dataplane.contract import (
     Dropped,
@@ -40,6 +41,7 @@ from dataplane.contract import (
 )
 from dataplane.ledger import Ledger
 from dataplane.mesh import Mesh
+from dataplane.xds import tracing
 from dataplane.xds.kinds import Kind
 from dataplane.xds.snapshot import InconsistentError, Snapshot
 from dataplane.xds.stream import Output, Stream
@@ -143,6 +145,7 @@ class Server:
         self._snapshot = Snapshot.first(epoch, mesh, topology)
         self._topology = topology
         self._ledger = Ledger(topology)
+        self._traced = Traced(topology)
         self._answers = Answers(mesh, topology)
         self._nodes = {n.name: _Node(n.id, n.name, Decoder(n.id, topology)) for n in topology.nodes}
         self._faults: Counter[str] = Counter()
@@ -186,6 +189,7 @@ class Server:
         """Serve a changed membership. It renews nothing."""
         self._topology = topology
         self._ledger.moved(topology)
+        self._traced.moved(topology)
         self._answers = Answers(self._snapshot.mesh, topology)
         for node in self._nodes.values():
             node.decoder.moved(topology)
@@ -210,7 +214,7 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """By node: connected, what it says it is, versions by kind, refusals, clock offset, what decodes its log,
-        entries whose clock was far off, entries dropped; and faults of peers.
+        entries whose clock was far off, entries dropped; faults of peers; and the newest sampled trace of each arm.
         """
         return {
             "nodes": {
@@ -228,6 +232,10 @@ class Server:
             },
             "plan": self._snapshot.plan_version,
             "faults": dict(self._faults),
+            "exemplars": [
+                {"service": service, "arm": arm, "trace_id": e.trace_id, "seconds": e.seconds, "at": e.at}
+                for (service, arm), e in self._traced.newest.items()
+            ],
         }
 
     # What a change of state sets off
@@ -297,9 +305,14 @@ class Server:
 
     async def _als(self, messages: AsyncIterator[bytes], context: Any) -> None:
         node: _Node | None = None
+        traced = False
         async for message in messages:
             if node is None:
-                node = self._node(identify(message)[0])
+                name, log_name = identify(message)
+                node, traced = self._node(name), log_name == tracing.LOG
+            if traced:
+                self._traced.hear(node.id, message, self._real())
+                continue
             node.decoder.decode(message, self._real())
         await context.write(b"")  # the method's one response, empty as its message has no fields
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from dataplane.als.decoder import COMPILED, Decoder, identify
 from dataplane.contract import Arm, Dropped, Endpoint, InFlight, Node, Outcome, Requests, Service, Topology
-from dataplane.lrs import CONTROL_CLUSTER, COUNT_MAX, read_report
+from dataplane.lrs import CONTROL_CLUSTERS, COUNT_MAX, read_report
+from dataplane.xds.resources import XDS_CLUSTER
+from dataplane.xds.tracing import COLLECTOR
 
 WEB = Service(0, "web", (Endpoint(0, "10.0.0.1:80"), Endpoint(1, "[fd00::2]:80")))
 PAY = Service(1, "pay", (Endpoint(2, "10.0.0.1:80"),))  # the same address in another service
@@ -65,7 +67,9 @@ def test_a_report_is_a_row_per_endpoint_and_arm() -> None:
 
 
 def test_a_report_without_rows_is_still_a_report() -> None:
-    for request in (lrs_pb2.LoadStatsRequest(), report(), report((CONTROL_CLUSTER, "127.0.0.1:9", 3, 1, 0, 0))):
+    assert {XDS_CLUSTER, COLLECTOR} == CONTROL_CLUSTERS
+    ours = (report((name, "127.0.0.1:9", 3, 1, 0, 0)) for name in CONTROL_CLUSTERS)
+    for request in (lrs_pb2.LoadStatsRequest(), report(), *ours):
         told, rejected = read_report(request, 2, TOPOLOGY)
         assert (len(told), told.node_id, told.interval_s, rejected) == (0, 2, 0.5, {})
 

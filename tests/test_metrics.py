@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from weirflow.metrics import FAMILIES, MAX_REASONS, MeshCollector
@@ -68,6 +69,19 @@ def test_a_scrape_tells_weights_gain_and_nodes_as_the_decision_has_them():
     assert of(samples, "weirflow_alerts_lost_total", receiver="http://127.0.0.1:9093") == 0
     assert of(samples, "weirflow_recording_active") == 1
     assert of(samples, "weirflow_build_info", version="0.1.0") == 1
+
+
+def test_openmetrics_leads_from_a_count_to_a_trace():
+    status = example_status()
+    trace = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "seconds": 0.25, "at": 1000.5}
+    status["wires"]["exemplars"] = [{"service": "orders", "arm": "adaptive", **trace}]
+    registry = CollectorRegistry()
+    registry.register(MeshCollector(StagedOperations(example_decision(), status)))
+    assert b"0af7" not in generate_latest(registry), "the older format has no place for it"
+    lines = openmetrics.generate_latest(registry).decode().splitlines()
+    (count,) = [x for x in lines if x.startswith('weirflow_arm_requests_total{arm="adaptive",service="orders"}')]
+    assert count.endswith(' # {trace_id="0af7651916cd43dd8448eb211c80319c"} 0.25 1000.5')
+    assert sum(" # " in x for x in lines) == sum(x.startswith("# ") and " # " in x for x in lines) + 1
 
 
 def test_what_is_unknown_is_absent_and_not_zero():

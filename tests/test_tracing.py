@@ -17,7 +17,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 )
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
-from dataplane.contract import Plan, ServicePlan
+from dataplane.contract import Dropped, InFlight, Plan, ServicePlan
 from dataplane.envoy.bootstrap import bootstrap
 from dataplane.envoy.process import EnvoyProcess
 from dataplane.mesh import (
@@ -33,8 +33,9 @@ from dataplane.mesh import (
 )
 from dataplane.server import Server
 from dataplane.xds.kinds import Kind
+from dataplane.xds.resources import percentage
 from dataplane.xds.snapshot import Snapshot
-from dataplane.xds.tracing import COLLECTOR, MAX_EXPORTS
+from dataplane.xds.tracing import COLLECTOR, MAX_EXPORTS, log_filter
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(60)]
 
@@ -131,12 +132,13 @@ class World:
     def __init__(self, http):
         self.http, self.registry = http, Registry()
         self.server = self.envoy = self.dns = None
+        self.told = []
 
     async def start(self, otlp=None, *, deaf_dns=False, **tracing):
         self.backend, self.collector = await Backend().start(), await Collector().start()
         self.mesh = mesh(self.backend.address, TracingSpec(otlp or self.collector.address, **tracing))
         self.topology = self.registry.topology(self.mesh)
-        self.server = Server(self.mesh, self.topology, lambda _: None, lambda _: None, time.time, epoch="e")
+        self.server = Server(self.mesh, self.topology, self.told.append, lambda _: None, time.time, epoch="e")
         port = await self.server.start()
         made = bootstrap(self.mesh.nodes[0], f"127.0.0.1:{port}")
         made["layered_runtime"]["layers"][0]["static_layer"] = AT_ONCE
@@ -263,6 +265,31 @@ async def test_a_span_says_by_which_arm_the_request_went(world):
     assert [s.tags["upstream_cluster"] for s in await world.spans(2)] == ["web~adaptive", "web~adaptive"]
 
 
+async def test_a_sampled_trace_of_each_arm_is_told_for_metrics(world):
+    await world.start(sampling_percent=0)
+    assert await world.ask() == 200
+    assert await world.ask(SAMPLED) == 200
+    await world.until(lambda: world.server.status()["exemplars"])
+    await world.adapt()
+    assert await world.ask(SAMPLED.replace("0af7", "beef")) == 200
+    await world.until(lambda: len(world.server.status()["exemplars"]) == 2)
+    told = {e["arm"]: e for e in world.server.status()["exemplars"]}
+    assert {arm: (e["service"], e["trace_id"]) for arm, e in told.items()} == {
+        "static": ("web", TRACE),
+        "adaptive": ("web", TRACE.replace("0af7", "beef")),
+    }
+    assert all(0 < e["seconds"] < 5 and abs(e["at"] - time.time()) < 30 for e in told.values())
+
+
+async def test_what_a_node_sends_to_its_collector_is_not_taken_for_telemetry_of_a_stranger(world):
+    await world.start(sampling_percent=100)
+    await world.ask()
+    await world.spans(2)
+    before = len(world.told)
+    await world.until(lambda: sum(isinstance(b, InFlight) for b in world.told[before:]) == 3)
+    assert not [b for b in world.told if isinstance(b, Dropped)]
+
+
 async def test_where_none_are_sampled_none_are_sent(world):
     await world.start(sampling_percent=0)
     for _ in range(50):
@@ -314,6 +341,12 @@ async def test_tracing_begins_and_ends_in_a_mesh_that_runs(world):
     await world.until_asked(lambda parent: parent.endswith("-01"))
 
 
+def test_of_all_requests_no_more_than_one_in_a_hundred_is_logged_for_exemplars_whatever_is_sampled():
+    for sampled, logged in ((0.0, 100.0), (0.5, 100.0), (1.0, 100.0), (10.0, 10.0), (100.0, 1.0)):
+        _, dice = log_filter(TracingSpec("127.0.0.1:1", sampled))["and_filter"]["filters"]
+        assert dice["runtime_filter"]["percent_sampled"] == percentage(logged)
+
+
 def test_a_mesh_without_tracing_is_what_it_was():
     traced = mesh("127.0.0.1:80", TracingSpec("[::1]:4317", 2.5, "shop"))
     plain = replace(traced, tracing=None)
@@ -329,5 +362,6 @@ def test_a_mesh_without_tracing_is_what_it_was():
     place.Unpack(manager)
     assert manager.tracing.spawn_upstream_span.value
     manager.ClearField("tracing")
+    del manager.access_log[-1]
     place.Pack(manager, deterministic=True)
-    assert now == was, "a listener that is traced differs by that alone"
+    assert now == was, "a listener that is traced differs by that and its log alone"

@@ -2,7 +2,8 @@
 
 Nothing is counted twice and nothing is kept here, so a metric cannot disagree with `weirflow status`. What is unknown
 is absent, never 0. Names follow Prometheus' practice: prefix `weirflow_`, base units, `_total` for what only grows.
-Labels are bounded by the mesh file and by what Weirflow itself names; nothing that a request carries becomes a label.
+Labels are bounded by the mesh file and by what Weirflow itself names; nothing that a request carries becomes a label,
+but for the trace id of an exemplar, which is 32 hex digits or not told.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from brain.decision import ArmView, Decision, EndpointView, ForecastView, ServiceView
 from weirflow.config.units import format_duration
@@ -82,7 +84,9 @@ FAMILIES = (
     Family("weirflow_retries_answered_ratio", "Of the retries that ended lately, answered well.", ("service",)),
     Family("weirflow_retry_budget_ratio", "Learned, of what is open; absent: the operator's.", ("service",)),
     Family("weirflow_switchback_pairs", "Pairs of blocks that the switchback's evidence is worth.", ("service",)),
-    Family("weirflow_arm_requests_total", "Requests that ended, by the arm that served them.", _ARM),
+    Family(
+        "weirflow_arm_requests_total", "Requests that ended, by the arm that served them. Exemplar: a traced one.", _ARM
+    ),
     Family("weirflow_arm_requests_per_second", "Recent rate of requests.", _ARM),
     Family("weirflow_arm_latency_p50_seconds", "Median of what users felt, retries included.", _ARM),
     Family("weirflow_arm_latency_p99_seconds", "99th percentile of what users felt, retries included.", _ARM),
@@ -112,7 +116,7 @@ FAMILIES = (
     Family("weirflow_recording_bytes", "Size of the recording on disk."),
 )
 
-Put = Callable[..., None]  # put(name, value, *label values): skips what is unknown
+Put = Callable[..., None]  # put(name, value, *label values, exemplar=None): skips what is unknown
 
 
 class MeshCollector(Collector):
@@ -129,9 +133,9 @@ class MeshCollector(Collector):
         """All families with what is known now."""
         families = {family.name: family.empty() for family in FAMILIES}
 
-        def put(name: str, value: Any, *labels: str) -> None:
+        def put(name: str, value: Any, *labels: str, **exemplar: Exemplar | None) -> None:
             if value is not None and math.isfinite(value):
-                families[name].add_metric(labels, float(value))  # type: ignore[attr-defined]
+                families[name].add_metric(labels, float(value), **exemplar)  # type: ignore[attr-defined]
 
         status, decision = self._operations.status(), self._operations.decision()
         _process(put, status, decision, self._operations.now())
@@ -140,8 +144,9 @@ class MeshCollector(Collector):
             put("weirflow_frozen", decision.frozen)
             put("weirflow_plan_version", decision.plan.version if decision.plan is not None else None)
             _incidents(put, decision)
+            exemplars = _exemplars(status)
             for service in decision.services:
-                _service(put, service)
+                _service(put, service, exemplars)
                 for endpoint in service.endpoints:
                     _endpoint(put, service.name, endpoint)
         yield from families.values()
@@ -191,7 +196,13 @@ def _incidents(put: Put, decision: Decision) -> None:
         put("weirflow_incident_open", count, *labels)
 
 
-def _service(put: Put, service: ServiceView) -> None:
+def _exemplars(status: Mapping[str, Any]) -> dict[tuple[str, str], Exemplar]:
+    """The newest sampled trace by service and arm; OpenMetrics tells it beside the counter."""
+    found = _part(status, "wires").get("exemplars") or ()
+    return {(e["service"], e["arm"]): Exemplar({"trace_id": e["trace_id"]}, e["seconds"], e["at"]) for e in found}
+
+
+def _service(put: Put, service: ServiceView, exemplars: Mapping[tuple[str, str], Exemplar]) -> None:
     put("weirflow_service_state", 1, service.name, service.state)
     put("weirflow_service_share_ratio", service.share_percent / 100, service.name)
     put("weirflow_service_commanded_share_ratio", service.commanded_share_percent / 100, service.name)
@@ -215,7 +226,8 @@ def _service(put: Put, service: ServiceView) -> None:
         _forecast(put, service.name, service.forecast)
     arms: tuple[tuple[str, ArmView], ...] = (("static", service.static), ("adaptive", service.adaptive))
     for name, arm in arms:
-        put("weirflow_arm_requests_total", arm.requests, service.name, name)
+        exemplar = exemplars.get((service.name, name))
+        put("weirflow_arm_requests_total", arm.requests, service.name, name, exemplar=exemplar)
         put("weirflow_arm_requests_per_second", arm.requests_per_s, service.name, name)
         put("weirflow_arm_latency_p50_seconds", arm.p50_s, service.name, name)
         put("weirflow_arm_latency_p99_seconds", arm.p99_s, service.name, name)

@@ -91,7 +91,7 @@ class Places:
         cluster, _, host = text.decode(errors="replace").rpartition("\0")
         if not cluster:
             return NO_CLUSTER, NO_HOST, Arm.STATIC
-        service_name, arm = _arm_of(cluster)
+        service_name, arm = arm_of(cluster)
         service = self._services.get(service_name, -1)
         if not host:
             return service, NO_HOST, arm
@@ -101,7 +101,7 @@ class Places:
     def _understand_route(self, name: bytes) -> tuple[int, int, int, int]:
         text = name.decode(errors="replace")
         shed = text.endswith(SHED_SUFFIX)
-        route_name, arm = (text.removesuffix(SHED_SUFFIX), Arm.ADAPTIVE) if shed else _arm_of(text)
+        route_name, arm = (text.removesuffix(SHED_SUFFIX), Arm.ADAPTIVE) if shed else arm_of(text)
         route = self._route_ids.get(route_name, -1)
         services = self._topology.route_services
         return route, services[route] if 0 <= route < len(services) else -1, arm, int(shed)
@@ -111,6 +111,7 @@ def _full(names: list[bytes], most: int) -> bool:
     return len(names) >= most or sum(map(len, names)) > most * NAME_BYTES - NAME_MAX
 
 
-def _arm_of(name: str) -> tuple[str, Arm]:
+def arm_of(name: str) -> tuple[str, Arm]:
+    """The service and the arm of a cluster's name, or the route and the arm of a route's."""
     base = name.removesuffix(ADAPTIVE_SUFFIX)
     return base, Arm.STATIC if base == name else Arm.ADAPTIVE

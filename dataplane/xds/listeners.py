@@ -8,7 +8,7 @@ keeps all of its own.
 
 Two logs go to us. The upstream log has a row per attempt, so that a failed first try hidden by a retry is seen. The
 downstream log has a row per request that ended badly only: what no attempt can tell, at a cost that the good requests
-do not pay.
+do not pay. Where requests are traced a third has a few of those, for exemplars.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ from dataplane.mesh import (
     route_name,
     shed_name,
 )
+from dataplane.xds import tracing
 from dataplane.xds.resources import ADS, XDS_CLUSTER, Rendered, duration, percentage, rendered, share_key, shed_key
-from dataplane.xds.tracing import tracing
 
 UPSTREAM_LOG = "weirflow.upstream"
 DOWNSTREAM_LOG = "weirflow.downstream"
 SHED_BODY = "overloaded: this route is sheddable, and its service is short"
 LOG_FLUSH_S = 0.1
+TRACED_FLUSH_S = 1.0
 LOG_BUFFER_BYTES = 64 * 1024
 
 
@@ -60,7 +61,7 @@ def listener(spec: ListenerSpec, traced: TracingSpec | None = None) -> Rendered:
                             "stat_prefix": spec.name,
                             "generate_request_id": True,  # by it the rows of one request find each other
                             "rds": {"config_source": ADS, "route_config_name": spec.name},
-                            "access_log": [_log(DOWNSTREAM_LOG) | {"filter": _ended_badly()}],
+                            "access_log": [_log(DOWNSTREAM_LOG) | {"filter": _ended_badly()}, *_traced_log(traced)],
                             "http_filters": [
                                 {
                                     "name": "envoy.filters.http.router",
@@ -71,7 +72,7 @@ def listener(spec: ListenerSpec, traced: TracingSpec | None = None) -> Rendered:
                                 }
                             ],
                         }
-                        | ({} if traced is None else {"tracing": tracing(traced)}),
+                        | ({} if traced is None else {"tracing": tracing.tracing(traced)}),
                     }
                 ]
             }
@@ -94,6 +95,16 @@ def _log(name: str) -> dict[str, Any]:
             },
         },
     }
+
+
+def _traced_log(traced: TracingSpec | None) -> list[dict[str, Any]]:
+    """For exemplars: a request a second would do, so it waits for a second's entries."""
+    if traced is None:
+        return []
+    log = _log(tracing.LOG)
+    log["typed_config"]["additional_request_headers_to_log"] = ["traceparent"]
+    log["typed_config"]["common_config"]["buffer_flush_interval"] = duration(TRACED_FLUSH_S)
+    return [log | {"filter": tracing.log_filter(traced)}]
 
 
 def _ended_badly() -> dict[str, Any]:

@@ -28,6 +28,10 @@ from dataplane.xds.resources import Rendered, address_type, duration, percentage
 COLLECTOR = "weirflow~collector"
 """Its cluster. No service can have the name: `~` is ours."""
 SAMPLERS = "envoy.extensions.tracers.opentelemetry.samplers"
+LOG = "weirflow.traced"
+"""Of requests with a sampled trace, for exemplars."""
+LOGGED_PERCENT = 1.0
+LOGGED_KEY = "weirflow.log.traced"  # the filter wants a runtime key; nobody sets this one
 CONNECT_TIMEOUT_S = 1.0
 EXPORT_TIMEOUT_S = 2.0
 MAX_EXPORTS = 16
@@ -59,6 +63,14 @@ def collector(spec: TracingSpec) -> Rendered:
         },
     }
     return rendered(COLLECTOR, json_format.ParseDict(body, cluster_pb2.Cluster()))
+
+
+def log_filter(spec: TracingSpec) -> dict[str, Any]:
+    """Passes requests with a trace that is sampled; where many are, so few that they are one in a hundred of all."""
+    header = {"header": {"name": "traceparent", "string_match": {"suffix": "-01"}}}
+    share = min(100.0, 100.0 * LOGGED_PERCENT / spec.sampling_percent) if spec.sampling_percent else 100.0
+    dice = {"runtime_key": LOGGED_KEY, "percent_sampled": percentage(share), "use_independent_randomness": True}
+    return {"and_filter": {"filters": [{"header_filter": header}, {"runtime_filter": dice}]}}
 
 
 def tracing(spec: TracingSpec) -> dict[str, Any]:
