@@ -20,16 +20,24 @@ CONSOLE = re.compile(r"^\$ (.*?)(?:\s+#.*)?$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)")
 
 
-def commands(program: str) -> list[pytest.param]:
-    """Every command of a program that a page shows at a prompt."""
+def commands_of(page: Path, program: str) -> list[list[str]]:
+    """What a program is given in each command that a page shows at a prompt, in order."""
     found = []
-    for page in PAGES:
-        for line in CONSOLE.findall(page.read_text()):
-            for part in re.split(r"\s*(?:[|;&>]|\$\()\s*", line):
-                words = shlex.split(part) if part.count('"') % 2 == 0 else []
-                if words and Path(words[0]).name == program:
-                    found.append(pytest.param(words[1:], id=f"{page.name}: {' '.join(words)}"))
+    for line in CONSOLE.findall(page.read_text()):
+        for part in re.split(r"\s*(?:[|;&>]|\$\()\s*", line):
+            words = shlex.split(part) if part.count('"') % 2 == 0 else []
+            if words and Path(words[0]).name == program:
+                found.append(words[1:])
     return found
+
+
+def commands(program: str) -> list[pytest.param]:
+    """Those of all pages."""
+    return [
+        pytest.param(words, id=f"{page.name}: {program} {' '.join(words)}")
+        for page in PAGES
+        for words in commands_of(page, program)
+    ]
 
 
 @pytest.mark.parametrize("words", commands("weirflow"))
