@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from operator import add
 from typing import Any
 
+from dataplane.als.places import NO_OTHERS, services_by_cluster
 from dataplane.contract import ADAPTIVE_SUFFIX, Arm, InFlight, Topology
 from dataplane.mesh import host_port
 
@@ -28,15 +29,18 @@ _INTERVAL_S = 0.5
 _INTERVAL_MAX_S = 3600.0
 
 
-def read_report(request: Any, node: int, topology: Topology) -> tuple[InFlight, Mapping[str, int]]:
+def read_report(
+    request: Any, node: int, topology: Topology, others: Mapping[str, str] = NO_OTHERS
+) -> tuple[InFlight, Mapping[str, int]]:
     """A parsed LoadStatsRequest as one report of that node, and what of it was rejected: rows by reason.
 
+    `others` is the service's name of clusters that are called otherwise.
     A row per endpoint and arm: an endpoint that is told in several localities or priorities is summed. The interval is
     the longest that a cluster states, 0.5 s when none states a sound one. Reasons: `unknown_cluster` (only where it
     carries endpoints), `unknown_endpoint`, `absurd_count`.
     """
     rejected: Counter[str] = Counter()
-    services = {s.name: s.id for s in topology.services}
+    services = services_by_cluster(topology, others)
     rows: dict[tuple[int, int, Arm], list[int]] = {}
     for cluster in request.cluster_stats:
         name = cluster.cluster_name.removesuffix(ADAPTIVE_SUFFIX)

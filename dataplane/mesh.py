@@ -109,6 +109,7 @@ class ServiceSpec:
     http2: bool = False
     min_body_bytes: int = 0  # an answer of success with less is an error; 0: none is
     full_scan: bool = False  # LEAST_REQUEST of the static cluster compares all endpoints, not two
+    also_known_as: tuple[str, ...] = ()  # clusters that nodes with a configuration of their own have it in
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,11 @@ class Mesh:
     routes: tuple[RouteSpec, ...]
     services: tuple[ServiceSpec, ...]
     tracing: TracingSpec | None = None
+
+
+def other_names(mesh: Mesh) -> dict[str, str]:
+    """The service of each cluster that only a node's own configuration calls so."""
+    return {name: service.name for service in mesh.services for name in service.also_known_as}
 
 
 def cluster_name(service: str, arm: Arm) -> str:

@@ -40,7 +40,7 @@ from dataplane.contract import (
     Verdict,
 )
 from dataplane.ledger import Ledger
-from dataplane.mesh import Mesh
+from dataplane.mesh import Mesh, other_names
 from dataplane.xds import tracing
 from dataplane.xds.kinds import Kind
 from dataplane.xds.snapshot import InconsistentError, Snapshot
@@ -147,7 +147,8 @@ class Server:
         self._ledger = Ledger(topology)
         self._traced = Traced(topology)
         self._answers = Answers(mesh, topology)
-        self._nodes = {n.name: _Node(n.id, n.name, Decoder(n.id, topology)) for n in topology.nodes}
+        self._others = other_names(mesh)
+        self._nodes = {n.name: _Node(n.id, n.name, Decoder(n.id, topology, self._others)) for n in topology.nodes}
         self._faults: Counter[str] = Counter()
         self._server: Any = None
         self._flusher: asyncio.Task[None] | None = None
@@ -192,12 +193,13 @@ class Server:
         self._traced.moved(topology)
         self._answers = Answers(self._snapshot.mesh, topology)
         for node in self._nodes.values():
-            node.decoder.moved(topology)
+            node.decoder.moved(topology, self._others)
         self._become(topology=topology)
 
     def replace(self, mesh: Mesh, topology: Topology) -> None:
         """Take new static rules. InconsistentError, and the old rules stay whole, when they cannot be published."""
         self._become(mesh=mesh, topology=topology, strict=True)
+        self._others = other_names(mesh)
         known = {n.name: n for n in topology.nodes}
         for name in [name for name in self._nodes if name not in known]:
             peer = self._nodes.pop(name).peer
@@ -205,7 +207,7 @@ class Server:
                 peer.end(f"node {name!r} is no longer in the mesh")
         for name, n in known.items():
             if name not in self._nodes:
-                self._nodes[name] = _Node(n.id, name, Decoder(n.id, topology))
+                self._nodes[name] = _Node(n.id, name, Decoder(n.id, topology, self._others))
         self.moved(topology)
 
     def withdrawn(self) -> bool:
@@ -326,7 +328,7 @@ class Server:
         await context.write(answer.SerializeToString())
         async for message in messages:
             report = lrs_pb2.LoadStatsRequest.FromString(message)
-            in_flight, rejected = lrs.read_report(report, node.id, self._topology)
+            in_flight, rejected = lrs.read_report(report, node.id, self._topology, self._others)
             self._tell(in_flight)
             if rejected:
                 node.dropped.update(rejected)

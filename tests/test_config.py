@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -178,6 +179,26 @@ def test_everything_written_reaches_the_program(tmp_path):
     assert config.settings.shares == {"search": 50.0}
     assert config.recording.keep_bytes == 2 << 30
     assert config.recording.folder == ROOT / "deploy" / "../weirflow-data/recording"
+
+
+def test_what_the_how_to_shows_of_tracing_and_of_other_names_is_accepted():
+    page = (ROOT / "docs" / "how-to.md").read_text()
+    (tracing,) = re.findall(r"```yaml\n(tracing: .*?)```", page, re.DOTALL)
+    assert build(check_text(SMALLEST + tracing, FILE)).mesh.tracing == TracingSpec(
+        "otel-collector.observability:4317", 1.0, "edge"
+    )
+    (services,) = re.findall(r"```yaml\n(services:\n  - \{name: orders,.*?)```", page, re.DOTALL)
+    assert build(check_text("nodes: [{name: front-1}]\n" + services, FILE)).mesh.services[0].also_known_as
+
+
+def test_the_other_names_of_a_service_reach_the_program_and_are_shown():
+    text = SMALLEST.replace(
+        "  - name: orders\n", "  - name: orders\n    also_known_as: ['outbound|80||orders.shop.svc']\n"
+    )
+    checked = check_text(text, FILE)
+    (service,) = build(checked).mesh.services
+    assert service.also_known_as == ("outbound|80||orders.shop.svc",)
+    assert build(check_text(show.as_yaml(checked), FILE)).mesh.services == (service,)
 
 
 def test_everything_that_is_written_of_tracing_reaches_the_program_and_is_shown_and_none_of_it_is_recorded():

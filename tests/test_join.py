@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from ruamel.yaml import YAML
 
-from dataplane.contract import Arm, InFlight, Plan, Requests, ServicePlan
+from dataplane.contract import Arm, Dropped, InFlight, Plan, Requests, ServicePlan
 from dataplane.envoy.process import EnvoyProcess, find_envoy
 from dataplane.mesh import EndpointSpec, Mesh, NodeSpec, Registry, ServiceSpec
 from dataplane.server import Server
@@ -50,12 +50,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(change):
+async def world(change, *others):
     """`change` turns the shown bootstrap into the one that is started."""
     backends = [await Backend().start() for _ in range(2)]
     told, registry = [], Registry()
     endpoints = tuple(EndpointSpec(b.address) for b in backends)
-    mesh = Mesh((NodeSpec("front-1", spawn=False),), (), (), (ServiceSpec("orders", endpoints),))
+    mesh = Mesh((NodeSpec("front-1", spawn=False),), (), (), (ServiceSpec("orders", endpoints, also_known_as=others),))
     topology = registry.topology(mesh)
     server = Server(mesh, topology, told.append, lambda _: None, time.time, ttl_s=2.0, epoch="e")
     port = await server.start()
@@ -154,3 +154,44 @@ async def test_an_envoy_whose_ads_is_anothers_is_watched():
         assert not mesh.server.status()["nodes"]["front-1"]["connected"]
         ids = {e.id for e in mesh.topology.services[0].endpoints}
         assert set(mesh.of(Requests).endpoint.tolist()) == ids
+
+
+ISTIO = "outbound|80||orders.shop.svc.cluster.local"
+
+
+def called_as_istio_does(shown, backends):
+    watch_only(shown, backends)
+    resources = shown["static_resources"]
+    (orders,) = [c for c in resources["clusters"] if c["name"] == "orders"]
+    orders["name"] = orders["load_assignment"]["cluster_name"] = ISTIO
+    manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["cluster"] = ISTIO
+
+
+async def test_a_cluster_that_is_called_otherwise_is_its_service_s_where_the_mesh_file_says_so():
+    async with world(called_as_istio_does, "of-old", ISTIO) as mesh:
+        mesh.server.moved(mesh.topology)  # as after every change of membership
+        await mesh.ask()
+
+        async def heard():
+            return len(mesh.of(Requests)) == 100 and mesh.of(InFlight).issued.sum() == 100
+
+        await mesh.until(heard)
+        ids = {e.id for e in mesh.topology.services[0].endpoints}
+        assert set(mesh.of(Requests).endpoint.tolist()) == ids
+        assert Counter(mesh.of(Requests).arm.tolist()) == {Arm.STATIC: 100}
+        assert not [b for b in mesh.told if isinstance(b, Dropped)]
+
+
+async def test_a_cluster_that_nobody_names_is_told_as_dropped():
+    async with world(called_as_istio_does) as mesh:
+        await mesh.ask()
+
+        async def dropped():
+            found = Counter()
+            for batch in mesh.told:
+                found.update(batch.reasons if isinstance(batch, Dropped) else {})
+            return found["unknown_cluster"] >= 100
+
+        await mesh.until(dropped)
+        assert len(mesh.of(Requests)) == 0

@@ -7,10 +7,11 @@ Of the two readers the compiled one is taken when it was built and is of this so
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import ModuleType
 
 from dataplane.als.entries import COLUMNS, ROUTES_MAX, TARGETS_MAX, Entries, Reader
-from dataplane.als.places import Places
+from dataplane.als.places import NO_OTHERS, Places
 from dataplane.als.reference import PlainReader, identify
 from dataplane.als.sieve import Sieve
 from dataplane.contract import Dropped, Felt, Requests, Topology
@@ -31,17 +32,25 @@ class Decoder:
     """Turns one node's access log into `Requests`, `Felt` and `Dropped`. Bytes may be bad, late, doubled or hostile:
     they are counted, never raised.
 
-    `compiled` forces one reader or the other; RuntimeError when the compiled one is wanted and not there.
+    `others` is the service's name of clusters that are called otherwise. `compiled` forces one reader or the other;
+    RuntimeError when the compiled one is wanted and not there.
     """
 
-    def __init__(self, node: int, topology: Topology, *, compiled: bool | None = None) -> None:
+    def __init__(
+        self,
+        node: int,
+        topology: Topology,
+        others: Mapping[str, str] = NO_OTHERS,
+        *,
+        compiled: bool | None = None,
+    ) -> None:
         if compiled and not COMPILED:
             raise RuntimeError("the compiled decoder is not built, or of another version: run `make setup`")
         self.node = node
         self.compiled = COMPILED if compiled is None else compiled
         self._reader = _reader(self.compiled)
         self._entries = Entries()
-        self._places = Places(topology)
+        self._places = Places(topology, others)
         self._sieve = Sieve(node)
 
     @property
@@ -54,9 +63,9 @@ class Decoder:
         """Entries ever whose clock was far off this node's others. They were learned all the same."""
         return self._sieve.offset.skewed
 
-    def moved(self, topology: Topology) -> None:
+    def moved(self, topology: Topology, others: Mapping[str, str] = NO_OTHERS) -> None:
         """The membership changed. Attempts at an endpoint that just left are still understood."""
-        self._places.moved(topology)
+        self._places.moved(topology, others)
 
     def decode(self, message: bytes, now: float) -> None:
         """Append the entries of a serialized StreamAccessLogsMessage that arrived at `now`. Bad bytes never raise."""

@@ -5,6 +5,7 @@ Each name is understood once, when its code is new or the topology has moved, ne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ Small = NDArray[np.int32]
 NO_CLUSTER = -2
 NO_HOST = -1
 UNKNOWN = -3
+NO_OTHERS: Mapping[str, str] = {}
 
 
 class Place(NamedTuple):
@@ -37,20 +39,23 @@ class Place(NamedTuple):
 class Places:
     """The tables of one node. Their last row, which index -1 picks, is for names beyond the reader's bound."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, others: Mapping[str, str] = NO_OTHERS) -> None:
         self._targets: list[bytes] = []
         self._routes: list[bytes] = []
         self._target = np.full((TARGETS_MAX + 1, 3), (-1, UNKNOWN, 0), dtype=np.int32)
         self._route = np.full((ROUTES_MAX + 1, 4), (-1, -1, 0, 0), dtype=np.int32)
         self._departed: dict[tuple[int, str], int] = {}
         self._topology = topology
-        self.moved(topology)
+        self.moved(topology, others)
 
-    def moved(self, topology: Topology) -> None:
-        """Understand all names anew. Endpoints that just left keep their ids, for attempts that were under way."""
+    def moved(self, topology: Topology, others: Mapping[str, str] = NO_OTHERS) -> None:
+        """Understand all names anew. Endpoints that just left keep their ids, for attempts that were under way.
+
+        `others`: the service's name of clusters that are called otherwise.
+        """
         self._departed = dict(self._topology.addresses)
         self._topology = topology
-        self._services = {s.name: s.id for s in topology.services}
+        self._services = services_by_cluster(topology, others)
         self._route_ids = {name: i for i, name in enumerate(topology.routes)}
         targets, routes = self._targets, self._routes
         self.clear()
@@ -105,6 +110,12 @@ class Places:
         route = self._route_ids.get(route_name, -1)
         services = self._topology.route_services
         return route, services[route] if 0 <= route < len(services) else -1, arm, int(shed)
+
+
+def services_by_cluster(topology: Topology, others: Mapping[str, str]) -> dict[str, int]:
+    """The service of each cluster of the static arm."""
+    services = {s.name: s.id for s in topology.services}
+    return {name: services[service] for name, service in others.items() if service in services} | services
 
 
 def _full(names: list[bytes], most: int) -> bool:

@@ -219,6 +219,7 @@ def _service(service: ServiceSection) -> ServiceSpec:
         http2=service.http2,
         min_body_bytes=0 if service.good_answer is None else service.good_answer.min_body_bytes,
         full_scan=service.full_scan,
+        also_known_as=tuple(service.also_known_as),
     )
 
 

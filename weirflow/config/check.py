@@ -44,7 +44,7 @@ def check_text(text: str, file: FilePath) -> Checked:
     document, found = structure(source, Document)
     found += source.problems
     if isinstance(source.data, dict):
-        for looking in (_repeats(source), _references(source), overlaps(source)):
+        for looking in (_repeats(source), _clusters(source), _references(source), overlaps(source)):
             found += islice(looking, 2 * MOST_PROBLEMS)
     found = ordered(found)
     if document is None or any(p.severity == "error" for p in found):
@@ -76,6 +76,17 @@ def _repeats(source: Source) -> Iterator[Problem]:
             path: Path = ("services", i, "endpoints", j)
             if isinstance(address, str) and seen.setdefault(address, path) != path:
                 yield _repeat(source, path, address, seen[address])
+
+
+def _clusters(source: Source) -> Iterator[Problem]:
+    """A cluster of two services, or one that is called as another service is."""
+    first: dict[str, Path] = {name: ("services", i, "name") for name, i in _names(source, "services").items()}
+    for i, service in source.entries("services"):
+        names = service.get("also_known_as")
+        for j, name in enumerate(names if isinstance(names, list) else []):
+            path: Path = ("services", i, "also_known_as", j)
+            if isinstance(name, str) and first.setdefault(name, path) != path:
+                yield _repeat(source, path, name, first[name])
 
 
 def _repeat(source: Source, path: Path, name: str, first: Path) -> Problem:

@@ -5,12 +5,14 @@ These hold whenever nothing learned is in force, so they alone must be enough to
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from dataplane.contract import ADAPTIVE_SUFFIX
 from weirflow.config.fields import Address, Duration, HostPattern, Ip, Name, PathPrefix, Port, Section, refuse
 
 RetryOn = Literal[
@@ -32,6 +34,14 @@ RetryOn = Literal[
     "unavailable",
 ]
 StatusCode = Annotated[int, Field(ge=100, le=599)]
+
+
+def _cluster(value: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,255}", value) or value.endswith(ADAPTIVE_SUFFIX):
+        raise refuse("is not the name of a cluster of yours", "write 1 to 255 characters of ASCII without a space")
+    return value
+
+
 Zone = Annotated[str, Field(max_length=128, pattern=r"^[ -~]*$")]
 Count = Annotated[int, Field(ge=1, le=2**32 - 1)]  # a UInt32Value on the wire
 
@@ -191,6 +201,8 @@ class ServiceSection(Section):
     """Limits on what is open at once."""
     outlier_detection: OutlierSection | None = None
     """Without it Envoy ejects nobody."""
+    also_known_as: list[Annotated[str, AfterValidator(_cluster)]] = Field(default=[])
+    """Clusters that nodes with a configuration of their own have it in: what they tell of these is this service's."""
     http2: bool = False
     """Speak HTTP/2 to the endpoints, in the clear."""
 
