@@ -24,8 +24,9 @@ from brain.decision import Decision
 from tests.test_cli import Served, weirflow
 from weirflow import log
 from weirflow.commands.keys import named
-from weirflow.commands.picture import Picture, Sort, View, picture
+from weirflow.commands.picture import Picture, picture
 from weirflow.commands.top import turned
+from weirflow.commands.view import Sort, View
 from weirflow.config.build import Admin as Section
 from weirflow.plain import plain
 from weirflow.staged import (

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from weirflow.commands.figures import UNKNOWN, number, percent, seconds
-from weirflow.commands.output import UNBOUNDED, in_ascii, safe
+from weirflow.commands.output import in_ascii, safe
 from weirflow.commands.status import head, problems
+from weirflow.commands.view import Sort, View
 
 Json = dict[str, Any]
 
@@ -26,32 +26,8 @@ LEAST_SERVICES = 3
 KEYS = "q quits, ↑ ↓ go through the endpoints, s sorts by another column"
 
 
-class Sort(StrEnum):
-    """What endpoints are ordered by, the largest first; what is unknown comes last."""
-
-    WEIGHT = "weight"
-    P99 = "p99"
-    ERRORS = "errors"
-    IN_FLIGHT = "in-flight"
-
-
 FIELD = {Sort.WEIGHT: "weight", Sort.P99: "p99_s", Sort.ERRORS: "error_share", Sort.IN_FLIGHT: "in_flight"}
 TITLE = {Sort.WEIGHT: "weight", Sort.P99: "p99", Sort.ERRORS: "errors", Sort.IN_FLIGHT: "open"}
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What is asked for, and the room that there is. `height` None: lines without end."""
-
-    service: str | None = None
-    sort: Sort = Sort.WEIGHT
-    width: int = UNBOUNDED
-    height: int | None = None
-    first: int = 0  # endpoints scrolled past
-    notes: tuple[str, ...] = ()  # above all else
-    grey: bool = False  # it is of the past
-    unicode: bool = True
-    keys: bool = False  # somebody can press one
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,9 +20,12 @@ from weirflow.commands.client import DEFAULT_ADMIN, AdminOption, AnsweredError, 
 from weirflow.commands.completion import services
 from weirflow.commands.figures import seconds
 from weirflow.commands.output import Form, FormOption, console, print_json, speaks_unicode
-from weirflow.commands.picture import Picture, Sort, View, picture
+from weirflow.commands.view import Sort, View
 from weirflow.config.problems import mend_of
 from weirflow.config.units import parse_duration
+
+if TYPE_CHECKING:
+    from weirflow.commands.picture import Picture
 
 LOOK_S = 0.1  # at the keys, and whether the picture has changed
 LEAST_INTERVAL_S = 0.1
@@ -87,6 +90,8 @@ def top(
         raise typer.BadParameter(
             f"no service is named {service!r}; {mend_of(service, names, kind='services')}", param_hint="--service"
         )
+    from weirflow.commands.picture import picture
+
     out = console()
     view = View(service, sort, unicode=speaks_unicode(sys.stdout))
     if once or not out.is_terminal:
@@ -133,6 +138,7 @@ def _watch(client: Client, answer: Json, view: View, every_s: float) -> None:
 
     from weirflow.clock import Clock
     from weirflow.commands.keys import keys
+    from weirflow.commands.picture import picture
 
     now, out = Clock().now, console()
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
