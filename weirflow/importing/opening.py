@@ -49,6 +49,7 @@ class Source:
         self._start = self._read_raw(8)
         self.packing = next((p for magic, p in MAGIC.items() if self._start.startswith(magic)), "")
         self._in, self._out = len(self._start), 0
+        self._passed = 0
         self._ahead: list[bytes] = []
         self._content = self._checked()
 
@@ -76,7 +77,9 @@ class Source:
     @property
     def passed(self) -> int:
         """Bytes that were read of the file as it lies there; 0 of a pipe."""
-        return self._raw.tell() if self._raw.seekable() else 0
+        if not self._raw.closed and self._raw.seekable():  # pyarrow closes what it has unpacked to its end
+            self._passed = self._raw.tell()
+        return self._passed
 
     def close(self) -> None:
         """Close it."""
