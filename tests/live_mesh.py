@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
 import numpy as np
 
 from weirflow.demo import mesh as demo
@@ -67,6 +68,16 @@ class LiveMesh:
             for node, port in parts.ports.items()
         ]
         self.load = await down.enter_async_context(Load(streams, np.random.default_rng(7)))
+
+    def order(self, path: str, body: dict[str, Any]) -> None:
+        """What an operator with the token asks of the brain."""
+
+        async def posted() -> None:
+            shown = {"Authorization": f"Bearer {TOKEN}"}
+            async with aiohttp.ClientSession() as http, http.post(self.url + path, json=body, headers=shown) as answer:
+                assert answer.status == 200, await answer.text()
+
+        self.do(posted())
 
     def stop(self) -> None:
         try:

@@ -23,7 +23,7 @@ def main() -> int:
     """Start, wait, take them, and say where they are."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="weirflow-screenshots-") as folder, live_mesh(Path(folder)) as mesh:
-        mesh.do(mesh.brain.mode("catalog", "adaptive", 90.0))
+        mesh.order("/mode", {"service": "catalog", "mode": "adaptive", "share_percent": 90})
         with browser() as window:
             window.deadline_s = 120.0
             window.go(mesh.url)

@@ -37,6 +37,14 @@ HERE = {
     "freeze --off": 0,
     "alerts": 1,  # one is open
     "incident I-1": 0,
+    "top": 0,
+    "top --service orders --sort p99 --interval 2s": 0,
+    "bug-report -o report.tar.gz": 0,
+    "models list": 0,
+    "models show simple": 0,
+    "models promote --auto": 0,
+    "detect recordings --html incidents.html": 0,
+    "detect recordings -o json": 0,
     "lab list": 0,
     "forecast requests.csv --step 5m --ahead 30m": 0,
     "detect latency.csv --html latency.html": 1,  # there is one
@@ -56,7 +64,20 @@ LAB_REAL = (
 )
 A_MESH = "test_demo.py::test_the_demo_does_what_it_claims_and_leaves_nothing_behind"  # `weirflow run`, with load
 SILENCED = "test_alertmanager.py::test_a_mesh_that_runs_tells_its_alertmanager_and_its_operator"
+CHECKED = "test_check_command.py::test_of_a_mesh_that_runs_all_is_well_and_its_ports_are_its_own"
+COMPLETED = "test_completion.py::test_a_real_bash_completes"
+SCORED = "test_models_command.py::test_the_models_of_a_recording_are_scored_and_those_of_a_checkpoint_told"
 ELSEWHERE = {
+    "check ": CHECKED,
+    "--install-completion": COMPLETED,
+    "--show-completion ": COMPLETED,
+    "models list weirflow-data/recordings": SCORED,
+    "models compare ": (
+        "test_models_command.py::test_models_of_ones_own_are_compared_and_one_that_raises_ends_in_failure"
+    ),
+    "models promote forest": (
+        "test_models_command.py::test_a_promotion_is_told_to_the_brain_and_kept_in_the_audit_with_who_and_who_was_before"
+    ),
     "run ": A_MESH,
     "alerts --watch": "test_alert_commands.py::test_watching_tells_what_opens_and_closes_until_it_is_interrupted",
     "alerts silence ": SILENCED,
@@ -76,6 +97,7 @@ OTHERS = {
     "kill": "test_faults_live.py::test_29_a_reload_with_a_mistake_keeps_the_old_configuration_whole",
     "python": A_MESH,  # it starts backends by the same module
     "curl": "test_backend.py::test_control_refuses_nonsense_and_says_what_is_wrong",
+    "ssh": "",  # a way to the console
     "wrk": "",  # a client like any other
     ".": "",  # the shell's own
 }
