@@ -42,7 +42,7 @@ docs: setup-dev           ## make the reference pages and the JSON Schema anew f
 site: setup-dev           ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-screenshots: setup-dev    ## pictures of the console, of a mesh that is started for it, in docs/images
+screenshots: setup-dev    ## pictures of the console, of a mesh that is started for it
 	$(BIN)/python -m tests.screenshots
 
 notebooks: setup-dev      ## make the small recordings and run the notebooks over them

@@ -1,6 +1,7 @@
-"""Pictures of the console for the documentation, of a mesh that is started for it: `make screenshots`.
+"""Pictures of the console, of a mesh that is started for it: `make screenshots`.
 
-An endpoint of the mesh turns slow first, so that there is something to see.
+An endpoint of the mesh turns slow first, so that there is something to see. Those that the documentation shows go to
+docs/images, all others (each page light, dark and on a telephone) to build/screenshots.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from tests.browser import Browser, browser
 from tests.live_mesh import live_mesh
 from weirflow.demo.mesh import GRAY
 
-FOLDER = Path(__file__).parent.parent / "docs" / "images"
+ROOT = Path(__file__).parent.parent
+SHOWN = ("console-mesh.png", "console-service.png", "console-incidents-dark.png")
 LEARNT_TICKS, TROUBLED_TICKS = 70, 12
 PAGES = ("mesh", "service/catalog", "decisions", "incidents", "forecasts", "models", "whatif", "settings")
 TICK = "return Number((document.querySelector('#standing').textContent.match(/tick (\\d+)/) || [0, 0])[1])"
@@ -21,7 +23,8 @@ TICK = "return Number((document.querySelector('#standing').textContent.match(/ti
 
 def main() -> int:
     """Start, wait, take them, and say where they are."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    for folder in ("docs/images", "build/screenshots"):
+        (ROOT / folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="weirflow-screenshots-") as folder, live_mesh(Path(folder)) as mesh:
         mesh.order("/mode", {"service": "catalog", "mode": "adaptive", "share_percent": 90})
         with browser() as window:
@@ -32,7 +35,14 @@ def main() -> int:
             window.until(lambda: window.run(TICK) >= LEARNT_TICKS + TROUBLED_TICKS, "trouble")
             for page in PAGES:
                 for name, width, scheme in (("", 1280, "light"), ("-dark", 1280, "dark"), ("-small", 390, "light")):
-                    _take(window, page, FOLDER / f"console-{page.partition('/')[0]}{name}.png", width, scheme)
+                    file = f"console-{page.partition('/')[0]}{name}.png"
+                    _take(
+                        window,
+                        page,
+                        ROOT / ("docs/images" if file in SHOWN else "build/screenshots") / file,
+                        width,
+                        scheme,
+                    )
     return 0
 
 

@@ -83,6 +83,7 @@ def test_every_page_draws_what_it_is_of(page: Browser) -> None:
     ):
         look(page, name, title)
         page.says(words)
+        assert not {"null", "undefined", "NaN", "[object Object]"} & set(page.text("main").split()), name
 
 
 def test_nothing_changes_without_the_token_and_a_change_asks_and_is_logged(page: Browser, mesh: LiveMesh) -> None:

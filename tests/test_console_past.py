@@ -12,7 +12,7 @@ from weirflow.console.past import Looked, NothingError, Past
 from weirflow.console.state import state_of
 from weirflow.lab.scenario import Group
 from weirflow.plain import plain
-from weirflow.staged import NOW, example_decision
+from weirflow.staged import NOW, example_decision, example_endpoint
 
 DECISION = example_decision()
 NAME = DECISION.services[0].name
@@ -70,6 +70,16 @@ def test_what_was_told_is_kept_and_found_again_the_newest_first() -> None:
         "at": 0, "tick": 3, "kind": "pushed", "service": NAME, "words": "10.0.0.2:8080 slows down",
     }  # fmt: skip
     assert past.looked().news(NOW + 2.5, NOW + 9.0) == told[:2]
+
+
+def test_a_push_tells_what_it_moved() -> None:
+    moved = [example_endpoint(id=i, address=f"e{i}", reason=f"weight 100 -> {i}") for i in range(4)]
+    still = example_endpoint(id=9, address="e9", reason="weight 100 kept")
+    past = Past()
+    service = replace(QUIET.services[0], pushed=True, endpoints=(still, *moved))
+    past.told(replace(QUIET, now=NOW, services=(service,)))
+    (told,) = past.looked().news(NOW - 1.0, NOW + 1.0)
+    assert told["words"] == "e0: weight 100 -> 0; e1: weight 100 -> 1; and 2 more"
 
 
 def test_a_clock_that_is_set_back_is_remembered_again_at_once() -> None:

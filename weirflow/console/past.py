@@ -32,7 +32,7 @@ EVERY_S = 5.0
 KEEP_BYTES = 32 << 20
 MOST_POINTS = 1000
 """Of a chart; more are not seen."""
-MOST_NEWS = 200
+MOST_NEWS, MOST_MOVED = 200, 2
 
 SERVICE_FIGURES = ("share_percent", "capacity", "limit", "refused_per_s", "shed_percent")
 ARM_FIGURES = ("requests_per_s", "p50_s", "p99_s", "failed_share")
@@ -224,9 +224,16 @@ def _news(decision: Json) -> Iterator[Json]:
         }
     for view in decision["services"]:
         if view["pushed"]:
-            yield {"kind": "pushed", "service": view["name"], "words": view["reason"] or "weights moved"}
+            yield {"kind": "pushed", "service": view["name"], "words": _moved(view)}
     for note in decision.get("notes", ()):
         yield {"kind": "note", "service": None, "words": note}
+
+
+def _moved(view: Json) -> str:
+    """What a push moved: the reasons of two endpoints whose weight is another, and how many more there are."""
+    told = [f"{e['address']}: {e['reason']}" for e in view["endpoints"] if " -> " in e["reason"]]
+    more = f"; and {len(told) - MOST_MOVED} more" if len(told) > MOST_MOVED else ""
+    return "; ".join(told[:MOST_MOVED]) + more or view["reason"] or "weights moved"
 
 
 def _service_row(view: Json) -> Json:

@@ -24,7 +24,7 @@ export function chart(root, { series, read, height = 200, zero = true, mark = ()
       width: Math.max(200, root.clientWidth),
       height,
       scales: { x: { time: true }, y: { range: (_, low, high) => [zero ? Math.min(0, low) : low, high > low ? high * 1.08 : low + 1] } },
-      axes: [{ ...axis, values: (_, at) => at.map(clock) }, { ...axis, size: 64, values: (_, values) => values.map(read) }],
+      axes: [{ ...axis, space: 84, values: (_, at) => at.map(clock) }, { ...axis, size: 64, values: (_, values) => values.map(read) }],
       series: [{ label: "time", value: (_, at) => (at === null ? "–" : clock(at)) }, ...lines],
       bands,
       cursor: { drag: { x: false, y: false } },
@@ -57,4 +57,10 @@ export function chart(root, { series, read, height = 200, zero = true, mark = ()
       plot.destroy();
     },
   };
+}
+
+// A line far above all that matters would press the rest flat: it is left out then, as the words beside it have it.
+export function near(value, others, times = 3) {
+  const most = Math.max(0, ...others.filter((o) => o !== null && o !== undefined));
+  return value !== null && value !== undefined && value <= times * most ? value : null;
 }

@@ -1,7 +1,7 @@
 // What was decided, why, which guard held it, and what would have been without; and what operators changed.
 
 import { h, replace, Rows, say } from "../dom.js";
-import { clock, number, percent, seconds } from "../words.js";
+import { clock, number } from "../words.js";
 
 export const title = "Decisions";
 
@@ -82,7 +82,7 @@ function block(name, context) {
       const held = e.address.map((_, i) => i).filter((i) => e.guard[i] || e.proposed[i] !== e.weight[i]);
       table.hidden = !held.length;
       const rest = e.address.length - held.length;
-      say(even, `${rest} of ${e.address.length} endpoints have just the weight that their learner wants; under your rules the first would be ${share(e.static_weight)}, as learned it is ${percent(e.share[0])}.`);
+      say(even, `${rest} of ${e.address.length} endpoints have just the weight that their learner wants.`);
       even.hidden = !rest;
       replace(
         body,
@@ -92,7 +92,7 @@ function block(name, context) {
             {},
             h("td", {}, e.address[i]),
             [e.static_weight[i], e.proposed[i], e.weight[i]].map((w) => h("td", { class: "num" }, number(w))),
-            h("td", {}, e.guard[i] || "step or gate"),
+            h("td", {}, e.guard[i] || (s.share_percent > 0 ? "step or gate" : s.mode)),
             h("td", {}, e.reason[i]),
           ),
         ),
@@ -100,11 +100,6 @@ function block(name, context) {
       );
     },
   };
-}
-
-function share(weights) {
-  const sum = weights.reduce((a, b) => a + b, 0);
-  return percent(sum ? weights[0] / sum : null);
 }
 
 function line(n, context) {

@@ -1,7 +1,7 @@
 // What will be asked of each service, with the interval, against what it bears.
 
 import { h, Rows, say } from "../dom.js";
-import { chart } from "../charts.js";
+import { chart, near } from "../charts.js";
 import { number, percent, perSecond, seconds } from "../words.js";
 import { Course } from "../course.js";
 
@@ -74,7 +74,7 @@ function block(name, context) {
         [...gap(d.at.length), ...f.value],
         [...gap(d.at.length), ...f.low],
         [...gap(d.at.length), ...f.high],
-        [...d.capacity, ...gap(ahead.length).map(() => s.capacity)],
+        [...d.capacity, ...gap(ahead.length).map(() => s.capacity)].map((c) => near(c, [...d.demand_per_s, ...f.high])),
       ]);
       while (body.children.length < f.ahead_s.length) body.append(h("tr", {}, h("td"), h("td", { class: "num" }), h("td", { class: "num" }), h("td", { class: "num" })));
       f.ahead_s.forEach((a, i) => {

@@ -13,7 +13,8 @@ export function mount(root, context) {
   const wanted = context.route().name;
   const none = h("p", { class: "quiet" });
   const list = h("div");
-  root.append(h("h1", {}, wanted ? `Incident ${wanted}` : title), wanted && h("p", {}, h("a", { href: context.href("incidents"), class: "back" }, "All incidents")), none, list);
+  const back = wanted && h("p", {}, h("a", { href: context.href("incidents"), class: "back" }, "All incidents"));
+  replace(root, h("h1", {}, wanted ? `Incident ${wanted}` : title), back, none, list);
   let asked = 0;
   let drawn = "";
 

@@ -1,7 +1,7 @@
 // One service: its two arms side by side, what that gains, its endpoints, and how all of it came about over time.
 
 import { h, replace, Rows, say } from "../dom.js";
-import { chart } from "../charts.js";
+import { chart, near } from "../charts.js";
 import { number, percent, perSecond, seconds, within, UNKNOWN } from "../words.js";
 import { Course } from "../course.js";
 import { failed } from "./mesh.js";
@@ -147,7 +147,9 @@ export function mount(root, context) {
       course.add(state, (figure) => read(s, figure));
       const d = course.data;
       latencyChart.update([d.at, d["static.p99_s"], d["adaptive.p99_s"]]);
-      rateChart.update([d.at, d["static.requests_per_s"], d["adaptive.requests_per_s"], d.capacity]);
+      const rates = [d["static.requests_per_s"], d["adaptive.requests_per_s"]];
+      const all = rates.flat();
+      rateChart.update([d.at, ...rates, d.capacity.map((c) => near(c, all))]);
       draw();
       drawOne();
     },
