@@ -90,6 +90,15 @@ class Browser:
             f"{what or condition}: not within {self.deadline_s:g} s, but {seen!r}; the page says:\n{self.text()}"
         )
 
+    @contextmanager
+    def patient(self, deadline_s: float) -> Iterator[None]:
+        """Wait longer for what is done in here."""
+        before, self.deadline_s = self.deadline_s, deadline_s
+        try:
+            yield
+        finally:
+            self.deadline_s = before
+
     def all(self, css: str) -> list[WebElement]:
         """Every element that is shown."""
         return [e for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -11,6 +12,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.browser import Browser, browser
 from tests.live_mesh import TOKEN, LiveMesh, live_mesh
+from tests.recordings import lived, scenario
 
 pytestmark = [pytest.mark.envoy, pytest.mark.xdist_group("console"), pytest.mark.timeout(300)]
 
@@ -162,7 +164,10 @@ def test_a_stream_that_drops_is_told_and_comes_back(page: Browser, mesh: LiveMes
     page.says("2 services, 7 endpoints")
 
 
-def test_a_question_to_the_recording_is_answered_with_its_trust(page: Browser, mesh: LiveMesh) -> None:
+def test_a_question_to_the_recording_is_answered_with_its_trust(page: Browser, mesh: LiveMesh, tmp_path: Path) -> None:
+    lived(
+        scenario(duration_s=1.0), tmp_path / "first"
+    )  # in a new tree the simulated mesh is compiled now, and not by it
     page.run(f"sessionStorage.setItem('weirflow.token', '{TOKEN}')")
     look(page, "whatif", "What if")
     for box in page.all(".checks input"):
@@ -170,9 +175,8 @@ def test_a_question_to_the_recording_is_answered_with_its_trust(page: Browser, m
             box.click()
     page.one("#w-load").send_keys("x0.5")
     page.one("button", "Ask").click()
-    page.deadline_s, before = 150.0, page.deadline_s  # where nothing was simulated yet, it is compiled first
-    page.until(lambda: page.all("main h2"), "an answer")
-    page.deadline_s = before
+    with page.patient(150.0):
+        page.until(lambda: page.all("main h2"), "an answer")
     assert "The check:" in page.text("main")
     page.run("sessionStorage.clear()")
 
