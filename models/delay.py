@@ -24,7 +24,6 @@ SURE = 8.0
 """Log likelihood by which a delay must explain more than none."""
 LEAST_SHARE = 0.1
 """Of the mean time: a delay of less changes nothing that anybody asks for."""
-LEAST_S = 0.002
 TIGHTER = 16.0
 """Work may vary by a quarter of what it does elsewhere."""
 OWN_SHAPE = 4.0
@@ -37,8 +36,10 @@ _LEAST = 0.01
 _TRIED = np.linspace(0.0, 0.98, 50)
 
 
-def delay_of(took_s: Floats, klass: NDArray[np.integer], mean_s: Floats, shape: float) -> float:
+def delay_of(took_s: Floats, klass: NDArray[np.integer], mean_s: Floats, shape: float, least_s: float = 0.0) -> float:
     """The delay in these times, 0 where none is sure. `mean_s` by class is what work takes elsewhere.
+
+    `least_s`: less than that cannot be told from how the times are written down.
 
     >>> rng = np.random.default_rng(1)
     >>> work = rng.gamma(4, 0.0075, 200)
@@ -52,7 +53,8 @@ def delay_of(took_s: Floats, klass: NDArray[np.integer], mean_s: Floats, shape: 
         return 0.0
     few = min(max(FEW, int(len(took_s) * STRAYS)), len(took_s) // 8)
     a, least, mean = max(shape, 1.0), float(np.partition(took_s, few)[few]), mean_s[klass]
-    if least <= max(LEAST_S, LEAST_SHARE * float(took_s.mean())):
+    told_s = max(least_s, LEAST_SHARE * float(took_s.mean()))
+    if least <= told_s:
         return 0.0
     rest = np.maximum((took_s[None, :] - least * _TRIED[:, None]) / mean, _LEAST)
     logs, means = np.log(rest).mean(axis=1), np.log(rest.mean(axis=1))
@@ -60,9 +62,7 @@ def delay_of(took_s: Floats, klass: NDArray[np.integer], mean_s: Floats, shape: 
     best = int(likely.argmax())
     delay = least * float(_TRIED[best])
     plain = len(took_s) * float(_likely(a * np.geomspace(1.0, TIGHTER, 9), logs[0], means[0]).max())
-    sure = likely[best] - max(float(likely[0]), plain - OWN_SHAPE) > SURE and delay > max(
-        LEAST_S, LEAST_SHARE * float(took_s.mean())
-    )
+    sure = likely[best] - max(float(likely[0]), plain - OWN_SHAPE) > SURE and delay > told_s
     return delay if sure else 0.0
 
 

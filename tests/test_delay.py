@@ -37,3 +37,12 @@ def test_late_answers_of_one_class_have_no_short_ones_among_them(many: int) -> N
     one = np.zeros(many, np.int64)
     assert delay_of(0.2 + work, one, MEAN_S, 4.0) == pytest.approx(0.2, abs=0.02)
     assert delay_of(8.0 * work, one, MEAN_S, 4.0) == 0.0
+
+
+@pytest.mark.parametrize("mean_s", [3e-4, 0.03, 3.0])
+def test_a_delay_is_told_however_short_the_work_is_but_not_below_the_step_of_the_log(mean_s: float) -> None:
+    work = np.random.default_rng(3).gamma(4, mean_s / 4, 200)
+    one, mean = np.zeros(200, np.int64), np.array([mean_s])
+    late = 5 * mean_s
+    assert delay_of(late + work, one, mean, 4.0) == pytest.approx(late, rel=0.05)
+    assert delay_of(late + work, one, mean, 4.0, least_s=2 * late) == 0.0

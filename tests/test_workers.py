@@ -45,6 +45,27 @@ def test_the_number_of_workers_is_found_where_there_is_a_queue(workers: int, var
         assert (found.low, found.high) == (workers, workers)
 
 
+@pytest.mark.parametrize("mean_s", [1e-4, 1e-3, 0.005, 0.1])
+@pytest.mark.parametrize("variation", [0.7, 1.0])
+def test_the_number_of_workers_is_found_however_short_their_work_is(mean_s: float, variation: float) -> None:
+    for load in (0.6, 0.85):
+        visits = endpoint(3, 4, load, variation, mean_s=mean_s)
+        found = told(visits)
+        assert (found.count.tolist(), found.low, found.high) == ([4], 4, 4)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
+def test_times_that_are_off_by_some_of_a_work_make_no_workers(share: float) -> None:
+    rng = np.random.default_rng(15)
+    for mean_s in (0.002, 0.1):
+        visits = endpoint(3, 4, 0.8, 0.7, many=4000, mean_s=mean_s)
+        arrival = visits.arrival_s + share * mean_s * rng.uniform(-0.5, 0.5, 4000)
+        end = np.maximum(visits.end_s + share * mean_s * rng.uniform(-0.5, 0.5, 4000), arrival)
+        order = np.argsort(arrival)
+        noisy = Visits(visits.offsets, arrival[order], end[order], visits.kind[order])
+        assert told(noisy).count.tolist() == [4]
+
+
 def test_without_a_queue_more_workers_are_not_refuted_and_that_is_said() -> None:
     found = told(endpoint(4, 16, 0.15, 0.5))
     assert found.high == np.inf

@@ -70,7 +70,9 @@ def calibrate(recording: Recording, service: str | None = None, *, rows: int = B
     names, class_of = _classes(about, story.moves[-1][1].routes)
     row_of = np.full(max(m.id for m in members) + 1, -1, dtype=np.int64)
     row_of[[m.id for m in members]] = np.arange(len(members))
-    scope = Scope(row_of, class_of, len(names), _usual(about, class_of, len(names)), way_of(about), about.last_s)
+    scope = Scope(
+        row_of, class_of, len(names), _usual(about, class_of, len(names)), way_of(about), about.last_s, about.open_s
+    )
 
     felt, finder = _Felt(), Finder(scope)
     passes = _Passes(recording, about, scope, rows)
@@ -218,6 +220,7 @@ def _trust(fit: Fit, fleet: Fleet, lasted_s: float) -> Trust:
         error_share_known=np.where(fit.attempts > 0, _half_width(fit.failed / n, n), 1.0),
         workers_low=fit.workers.low,
         workers_high=fit.workers.high,
+        blurred=fit.blurred,
     )
 
 

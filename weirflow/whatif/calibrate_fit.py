@@ -46,6 +46,7 @@ class Scope:
     usual_s: Floats  # by class: what an attempt takes
     way_s: float  # that proxies and wires take
     until_s: float  # end of the recording
+    open_s: float = 0.0  # what the step in which times are told leaves open of any time
 
     @property
     def endpoints(self) -> int:
@@ -75,6 +76,7 @@ class Fit:
     mean_s: Floats  # by class: work at an endpoint of middling speed
     sharing: bool = False  # endpoints share their workers out among all they have
     shape: float = 1.0  # of work about its mean
+    blurred: bool = False  # times are told in too long steps for workers to show
 
     def __post_init__(self) -> None:
         """What the second pass fills in, by endpoint."""
@@ -143,7 +145,7 @@ class Block:
         for e in range(scope.endpoints):
             for rows in self.bins(e, took, mean_s).cut(shape):
                 use = rows[worked[rows]]
-                extra_s[rows] += delay_of(took[use], self.klass[use], mean_s, shape)
+                extra_s[rows] += delay_of(took[use], self.klass[use], mean_s, shape, scope.open_s)
         return extra_s
 
     def stood(self, since_s: Floats) -> Floats:
@@ -189,8 +191,8 @@ class Finder:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._plain = Evidence(scope.endpoints, scope.classes)
-        self._shared = Evidence(scope.endpoints, scope.classes, sharing=True)
+        self._plain = Evidence(scope.endpoints, scope.classes, open_s=scope.open_s)
+        self._shared = Evidence(scope.endpoints, scope.classes, sharing=True, open_s=scope.open_s)
         self._late: Evidence | None = None  # with the delays that seem to be there, once there are any
         self._queued = self._plain.log_likelihood  # of the attempts that sharing was tried on
 
@@ -218,6 +220,10 @@ class Finder:
         plain, late = self._plain, self._late or self._plain
         delayed, queued = self._delayed()
         rows = np.arange(len(delayed))
+        if plain.blurred:
+            workers = plain.enough()
+            work_s = plain.work_s[np.searchsorted(MANY, workers.count), rows]
+            return Fit(workers, np.zeros_like(delayed), class_means(work_s, plain.works), blurred=True)
         shared = chosen(self._shared.log_likelihood)
         if shared.explains > chosen(self._queued).explains + OWN:
             work_s = self._shared.work_s[np.searchsorted(MANY, shared.count), rows]
@@ -282,7 +288,7 @@ class Cutter:
             last = float(when[rows[-1]])
             free, delay = mine[~seen.waited[mine]], 0.0
             if fit.delayed[e] and len(free) >= FEW:
-                delay = delay_of(took[free], block.klass[free], fit.mean_s, fit.shape)
+                delay = delay_of(took[free], block.klass[free], fit.mean_s, fit.shape, self._scope.open_s)
             piece.extra_s = self._scope.way_s + delay
             piece.work = float((np.maximum(took[mine] - delay, 0.0) / fit.mean_s[block.klass[mine]]).sum())
             piece.work += float((unended_s[since:upto] / fit.mean_s[block.klass[since:upto]]).sum())

@@ -28,7 +28,13 @@ def of(
     if recording.mesh is None:
         timeout_s = max(r.timeout_s for r in world.rules.routes)
         yield f"the recording does not tell the static rules: least request and a timeout of {timeout_s:g} s assumed"
-    if not np.isfinite(fit.workers.high):
+    if fit.blurred:
+        yield (
+            f"times are told to {1e3 * max(about.starts_to_s, about.lasts_to_s):g} ms, too coarse for works of "
+            f"{1e3 * float(fit.mean_s.mean()):.2g} ms: how many workers endpoints have is not known, "
+            f"{int(np.median(fit.workers.count))} are reckoned with"
+        )
+    elif not np.isfinite(fit.workers.high):
         yield (
             f"hardly any queue was seen: endpoints have {fit.workers.low} workers or more, "
             f"{int(np.median(fit.workers.count))} are reckoned with; what more load does is a guess"

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataplane.contract import Floats, Ints, Outcome
+from models.resolution import step_of
 from weirflow.recording import Recording, RecordingError
 from weirflow.recording.closed import ClosedPart
 from weirflow.recording.schema import schema
@@ -82,6 +83,13 @@ class Survey:
     seen: Floats = field(default_factory=lambda: np.zeros(0))  # attempts and refusals
     issued: int = 0  # attempts that load reports count
     skewed: tuple[int, ...] = ()
+    starts_to_s: float = 0.0  # the step in which starts are told; 0: none to be seen
+    lasts_to_s: float = 0.0  # and durations
+
+    @property
+    def open_s(self) -> float:
+        """By how much what is between one row's end and another's may be off, by the steps of both."""
+        return self.starts_to_s + self.lasts_to_s
 
 
 def survey(recording: Recording, service: int, faults: list[RecordingError]) -> Survey:
@@ -93,6 +101,8 @@ def survey(recording: Recording, service: int, faults: list[RecordingError]) -> 
         out.last_s = max(out.last_s, part.ended - recording.started)
         c = _columns(table, service, imported=_imported(part))
         started, duration = c["started_s"], c["duration_s"].astype(np.float64)
+        out.starts_to_s = max(out.starts_to_s, step_of(started))
+        out.lasts_to_s = max(out.lasts_to_s, step_of(c["duration_s"]))
         for node in np.unique(c["node_id"]).tolist():
             mine = c["node_id"] == node
             offset = float((c["now"] - started - duration)[mine].min())
@@ -236,7 +246,8 @@ def _ordered(rows: Rows) -> Rows:
         shed = rows.take(np.concatenate(alone))
         shed.attempt[:] = 1
         rows = Rows.concat([rows, shed])
-    return rows.take(np.lexsort((rows.end_s, rows.node, rows.at_s)))
+    # Of those that are told to have come at once, who left first has most likely come first.
+    return rows.take(np.lexsort((rows.node, rows.end_s, rows.at_s)))
 
 
 def _paired(one: Floats, other: Floats) -> NDArray[np.bool_]:

@@ -29,6 +29,10 @@ SOME_SHARE = 0.01
 """Of the attempts, that an endpoint has to get in an answer for its past to matter."""
 ANY_WAITED = 0.005
 """Of attempts: with fewer that had to wait, how many an endpoint can work on at once is a guess."""
+FINER = (
+    "record with times in microseconds: by Weirflow's own access log service, or in a text log by "
+    "%START_TIME(%s.%6f)% and %COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%"
+)
 MORE_LOAD = 1.05
 MOST_LOST = 0.02
 
@@ -138,7 +142,15 @@ def of_question(
             )
         )
     crowded = _more_than_seen(world, question, coverage)
-    if crowded > MORE_LOAD and _waited(trust.attempts, trust.waited_share) < ANY_WAITED:
+    if crowded > MORE_LOAD and trust.blurred:
+        out.append(
+            Doubt(
+                f"an endpoint would get up to {crowded:.2f} times what was ever seen, and times are told in steps too "
+                "long to see who waited: how many it can work on at once is a guess",
+                FINER,
+            )
+        )
+    elif crowded > MORE_LOAD and _waited(trust.attempts, trust.waited_share) < ANY_WAITED:
         out.append(
             Doubt(
                 f"an endpoint would get up to {crowded:.2f} times what was ever seen, and no request was ever seen to "
@@ -156,8 +168,10 @@ def of_question(
                 Doubt(
                     f"{after:.1%} of the attempts would find {low} or more others at their endpoint, where "
                     f"{before:.1%} did: that endpoints can work on {low} at once was seen, and whether on more was not",
-                    "record for some minutes under the policy that is asked about, or while the service is busy enough "
-                    "that some requests wait: at its daily peak, or with some endpoints taken out",
+                    FINER
+                    if trust.blurred
+                    else "record for some minutes under the policy that is asked about, or while the service is busy "
+                    "enough that some requests wait: at its daily peak, or with some endpoints taken out",
                 )
             )
     return tuple(out)

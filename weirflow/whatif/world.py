@@ -30,6 +30,7 @@ class Trust:
     error_share_known: Floats  # (E,) half width of the 95 % interval of its share of errors
     workers_low: int  # the least number that the recording does not refute for most endpoints
     workers_high: float  # the most; infinity: no queue was seen, or too little of one
+    blurred: bool = False  # times are told in steps too long for a work: who waited is not to be seen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
