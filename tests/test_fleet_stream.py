@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from dataplane.simulated import fleet_mesh
 from dataplane.simulated.fleet import Trace
 from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
 from dataplane.simulated.rules import RouteRules, Rules
@@ -99,3 +100,19 @@ def test_work_for_the_past_is_refused_and_so_is_a_take_from_a_whole_trace() -> N
         made.feed(work.take(work.at_s >= 5.0))
     with pytest.raises(ValueError, match="for finish"):
         mesh(of, work, rhythm=QUIET).take()
+
+
+def test_works_that_are_short_against_the_patience_of_who_asks_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose answer is on its way when an endpoint that shares falls idle is due to be looked at long after."""
+    of = fleet(1.0, 1.0, 1.0, workers=8, sharing=np.full(3, True), extra_s=np.full((3, 1), 5e-5))
+    work = trace(of, 0.1, 5.0, mean_s=0.0005)
+    turns, real = [0], fleet_mesh.advance
+
+    def counted(*arguments: object) -> bool:
+        turns[0] += 1
+        assert turns[0] < len(work), "it must get on"
+        return real(*arguments)
+
+    monkeypatch.setattr(fleet_mesh, "advance", counted)
+    fate = mesh(of, work, rules=Rules(routes=(RouteRules(timeout_s=15.0),)), rhythm=QUIET).finish()
+    assert fate.ok.all()

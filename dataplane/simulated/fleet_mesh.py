@@ -19,7 +19,7 @@ from dataplane.contract import Arm, Event, Outcome, Plan, Presence, ServicePlan,
 from dataplane.simulated import arrays, learning, limits, picking
 from dataplane.simulated.due import MOST
 from dataplane.simulated.fleet import Fate, Fleet, Floats, Ints, Trace
-from dataplane.simulated.kernel import advance, line_all_up, restart
+from dataplane.simulated.kernel import ENTRIES, advance, line_all_up, restart
 from dataplane.simulated.logs import Wire, by_node, felt_of, report_of, requests_of
 from dataplane.simulated.rules import NO_LIMIT, RouteRules, Rules
 from dataplane.simulated.schedule import Schedule
@@ -226,7 +226,9 @@ class FleetMesh:
         mean_s, self._lived_s = self._demand_s or 1.0, until_s
         while not advance(self._servers, self._book, self._nodes, self._notes, until_s, mean_s, self._rng):
             self._drain()
-            if self._book.clock["free"][0] < len(self._book.row) // 2:
+            # An endpoint that shares is due to look at who would have given up by then: entries outlast their rows.
+            full = self._book.clock["due"][0] + ENTRIES > len(self._book.due)
+            if full or self._book.clock["free"][0] < len(self._book.row) // 2:
                 if len(self._book.row) > MOST // 2:
                     raise MemoryError(f"more than {MOST // 2} attempts are open at once")
                 self._book = arrays.roomier(self._book)
