@@ -8,11 +8,10 @@ and compare as they are. A speed that changes within a window would be taken for
 long times away: each number may cut a window where the speed changed, at the usual price of a cut.
 
 Times are not exact, and what that is worth is relative to the work: half a millisecond below nothing is nothing in a
-work of a tenth of a second, and refutes in one of a millisecond. Work below `_LEAST` of the noise counts as so much,
-and below nothing by more than the noise as `IMPOSSIBLE`. More noise forgives more and makes every work less likely, so
-how much there is is told by likelihood too. It is never less than what the step in which times are told leaves open
-(`models.resolution`). Where that is more than `BLURRED` the order of what came and ended is not known, and the workers
-are not either.
+work of a tenth of a second, and refutes in one of a millisecond. The noise is `NOISE` of the mean work, and never less
+than what the step in which times are told leaves open (`models.resolution`). Work below `_LEAST` of it counts as so
+much, and below nothing by more than it as `IMPOSSIBLE`. Where the step leaves more open than `BLURRED` the order of
+what came and ended is not known, and the workers are not either.
 
 Endpoints of a service are mostly alike, so one c is taken for all, but for an endpoint whose own attempts speak against
 it by more than `OWN`. Where c + 1 and more do as well, no queue was seen and c is not known from above.
@@ -22,10 +21,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import lgamma, log
-from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from models.base import Floats, Ints
@@ -47,8 +44,8 @@ BIN = 10
 """Attempts: a window is cut between so many."""
 IMPOSSIBLE = 8.0
 """What work below nothing costs in log likelihood. Not infinity: clocks and logs are not perfect."""
-NOISES = np.array([0.03, 0.1, 0.3])
-"""By how much of the mean work the times of a recording may be off: the one is taken that explains them best."""
+NOISE = 0.03
+"""By how much of the mean work the times of a recording may be off."""
 BLURRED = 0.5
 """Of the mean time of an attempt: where the log's own step leaves more than this open, it does not show who waited."""
 ANY_WAITED = 0.005
@@ -116,7 +113,7 @@ class Evidence:
 
     def __init__(self, endpoints: int, classes: int, *, sharing: bool = False, open_s: float = 0.0) -> None:
         self.endpoints, self.classes, self.sharing, self.open_s = endpoints, classes, sharing, open_s
-        self._likely = np.zeros((len(NOISES), endpoints, len(MANY)))
+        self.log_likelihood = np.zeros((endpoints, len(MANY)))
         self._waited = np.zeros(len(MANY))
         self.work_s = np.zeros((len(MANY), endpoints, classes))
         self.works = np.zeros((endpoints, classes))
@@ -140,7 +137,7 @@ class Evidence:
             mean = class_means(self.work_s[i], self.works)
             judged = _judged(work, mean[kind], endpoint[worked], group, self.endpoints, self.open_s)
             judged += np.bincount(endpoint, rate, minlength=self.endpoints)
-            self._likely[:, :, alike] += judged[:, :, None]
+            self.log_likelihood[:, alike] += judged[:, None]
             if alike.stop is None:
                 self._follow(i, c)
                 break
@@ -156,11 +153,6 @@ class Evidence:
                     one[:] = other
 
     @property
-    def log_likelihood(self) -> Floats:
-        """At the noise that explains most, by endpoint and number of workers. Shape (E, len(MANY))."""
-        return np.asarray(self._likely[int(self._likely.sum(axis=1).max(axis=1).argmax())])
-
-    @property
     def blurred(self) -> bool:
         """Whether the log's step leaves too much open: nothing is known of workers."""
         took_s = self.work_s[-1].sum() / max(self.works.sum(), 1.0)  # with so many nobody waited
@@ -174,7 +166,7 @@ class Evidence:
         """As many that hardly anybody waits, and nothing known."""
         few = self._waited <= ANY_WAITED * max(self.works.sum(), 1.0)
         count = MANY[few & (MANY >= DEFAULT)].min(initial=MANY[-1])
-        return Workers(np.full(self.endpoints, count), int(MANY[0]), np.inf, np.zeros_like(self._likely[0]))
+        return Workers(np.full(self.endpoints, count), int(MANY[0]), np.inf, np.zeros_like(self.log_likelihood))
 
 
 def chosen(log_likelihood: Floats) -> Workers:
@@ -238,63 +230,20 @@ def _windows(endpoint: Ints, endpoints: int) -> Ints:
 
 
 def _judged(work: Floats, mean_s: Floats, endpoint: Ints, group: Ints, endpoints: int, open_s: float) -> Floats:
-    """The log likelihood of these works, by noise and endpoint. Shape (len(NOISES), endpoints).
-
-    `mean_s` is of each one's class.
-    """
-    out = np.zeros((len(NOISES), endpoints))
+    """The log likelihood of these works, by endpoint. Shape (endpoints,). `mean_s` is of each one's class."""
     if not len(work):
-        return out
+        return np.zeros(endpoints)
     relative = np.maximum(work, 0.0) / mean_s
     group, paid = _cut(relative, group)
     n = np.bincount(group)
     centre = np.maximum(np.bincount(group, relative) / n, 1e-9)
     a = shape_of(relative, group)
-    scale = np.array([a, a * log(a) - lgamma(a), open_s])
-    spared = np.array([_spared(a, float(np.maximum(n, open_s / mean_s).mean())) for n in NOISES.tolist()])
-    _sum(
-        work, mean_s, endpoint, group, paid, centre, np.log(centre), scale, NOISES, np.log(_LEAST * NOISES), spared, out
-    )
-    return out
-
-
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _sum(
-    work: Any,
-    mean_s: Any,
-    endpoint: Any,
-    group: Any,
-    paid: Any,
-    centre: Any,
-    log_centre: Any,
-    scale: Any,
-    noises: Any,
-    log_least: Any,
-    spared: Any,
-    out: Any,
-) -> None:
-    """Add up the log likelihoods by noise and endpoint: of each work against the centre of its group."""
-    a, level, open_s = scale
-    for i in range(len(work)):
-        g, e, mean = group[i], endpoint[i], mean_s[i]
-        against = max(work[i], 0.0) / mean / centre[g]
-        told, log_of = np.log(max(against, 1e-9)), log_centre[g]
-        each = level - a * against - log_of - np.log(mean) - paid[i]
-        for k in range(len(noises)):
-            noise, least = noises[k], log_least[k]
-            if open_s > noise * mean:
-                noise = open_s / mean
-                least = np.log(_LEAST * noise)
-            likely = each + (a - 1.0) * max(told, least - log_of) - spared[k]
-            out[k, e] += likely - IMPOSSIBLE if work[i] < -noise * mean else likely
-
-
-def _spared(a: float, noise: float) -> float:
-    """The log of what a gamma density comes to in sum that is level from `-noise` to `_LEAST * noise`, at mean 1."""
-    least = _LEAST * noise
-    level = np.exp(a * log(a) - lgamma(a) + (a - 1.0) * log(least) - a * least)
-    more = level * (noise + least - least / a)  # below `least` there was about least / a of the level
-    return float(np.log1p(max(more, -0.9)))
+    noise_s = np.maximum(NOISE * mean_s, open_s)
+    logs = np.log(np.maximum(relative, _LEAST * noise_s / mean_s) / centre[group])
+    each = a * log(a) - lgamma(a) + (a - 1.0) * logs - a * relative / centre[group]
+    each -= np.log(centre)[group] + np.log(mean_s) + IMPOSSIBLE * (work < -noise_s)
+    each -= paid
+    return np.asarray(np.bincount(endpoint, each, minlength=endpoints), dtype=np.float64)
 
 
 def _cut(relative: Floats, group: Ints) -> tuple[Ints, Floats]:

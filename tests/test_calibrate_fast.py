@@ -16,11 +16,13 @@ from weirflow.whatif.fidelity import WORST, self_check
 from weirflow.whatif.question import Frame
 
 
-def fast(folder: Path, mean_s: float, load: float = 0.7, many: int = 10_000) -> Lived:
-    """Three endpoints of four workers, for as long as so many requests take."""
-    lasts_s = many * mean_s / (12 * load)
+def fast(folder: Path, mean_s: float, load: float = 0.7, many: int = 10_000, workers: int = 4) -> Lived:
+    """Three endpoints, for as long as so many requests take."""
+    lasts_s = many * mean_s / (3 * workers * load)
     works = (RequestClass("all", demand_s=mean_s, variation=0.7),)
-    of = scenario(Group("good", 3), load=load, classes=works, warmup_s=0.1 * lasts_s, duration_s=0.9 * lasts_s)
+    of = scenario(
+        Group("good", 3, workers=workers), load=load, classes=works, warmup_s=0.1 * lasts_s, duration_s=0.9 * lasts_s
+    )
     return lived(of, folder, policy="least_request")
 
 
@@ -44,11 +46,11 @@ def test_a_log_in_milliseconds_tells_the_workers_of_works_that_are_long_against_
 
 
 @pytest.mark.parametrize("mean_s", [0.001, 0.002])
-@pytest.mark.parametrize("load", [0.6, 0.85])
+@pytest.mark.parametrize(("load", "workers"), [(0.6, 4), (0.85, 4), (0.6, 16)])
 def test_of_works_that_a_log_cannot_resolve_the_workers_are_unknown_and_nothing_wild_is_simulated(
-    tmp_path: Path, mean_s: float, load: float
+    tmp_path: Path, mean_s: float, load: float, workers: int
 ) -> None:
-    coarse = in_steps(fast(tmp_path / "fine", mean_s, load).recording, tmp_path / "coarse", 1e-3)
+    coarse = in_steps(fast(tmp_path / "fine", mean_s, load, workers=workers).recording, tmp_path / "coarse", 1e-3)
     world = calibrate(coarse)
     assert world.trust.blurred
     assert world.trust.workers_high == np.inf

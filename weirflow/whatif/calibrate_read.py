@@ -246,8 +246,7 @@ def _ordered(rows: Rows) -> Rows:
         shed = rows.take(np.concatenate(alone))
         shed.attempt[:] = 1
         rows = Rows.concat([rows, shed])
-    # Of those that are told to have come at once, who left first has most likely come first.
-    return rows.take(np.lexsort((rows.node, rows.end_s, rows.at_s)))
+    return rows.take(np.lexsort((rows.end_s, rows.node, rows.at_s)))
 
 
 def _paired(one: Floats, other: Floats) -> NDArray[np.bool_]:
