@@ -10,8 +10,8 @@ long times away: each number may cut a window where the speed changed, at the us
 Times are not exact, and what that is worth is relative to the work: half a millisecond below nothing is nothing in a
 work of a tenth of a second, and refutes in one of a millisecond. The noise is `NOISE` of the mean work, and never less
 than what the step in which times are told leaves open (`models.resolution`). Work below `_LEAST` of it counts as so
-much, and below nothing by more than it as `IMPOSSIBLE`. Where the step leaves more open than `BLURRED` the order of
-what came and ended is not known, and the workers are not either.
+much, for a price (`_forgiven`), and below nothing by more than it as `IMPOSSIBLE`. Where the step leaves more open than
+`BLURRED` the order of what came and ended is not known, and the workers are not either.
 
 Endpoints of a service are mostly alike, so one c is taken for all, but for an endpoint whose own attempts speak against
 it by more than `OWN`. Where c + 1 and more do as well, no queue was seen and c is not known from above.
@@ -242,8 +242,19 @@ def _judged(work: Floats, mean_s: Floats, endpoint: Ints, group: Ints, endpoints
     logs = np.log(np.maximum(relative, _LEAST * noise_s / mean_s) / centre[group])
     each = a * log(a) - lgamma(a) + (a - 1.0) * logs - a * relative / centre[group]
     each -= np.log(centre)[group] + np.log(mean_s) + IMPOSSIBLE * (work < -noise_s)
-    each -= paid
+    each -= paid + _forgiven(a, float((noise_s / mean_s).mean()))
     return np.asarray(np.bincount(endpoint, each, minlength=endpoints), dtype=np.float64)
+
+
+def _forgiven(a: float, noise: float) -> float:
+    """The log of what a gamma density comes to in sum that is level from `-noise` to `_LEAST * noise`, at mean 1.
+
+    A noise that is much against the works that so few workers leave must not explain them for nothing.
+    """
+    least = _LEAST * noise
+    level = float(np.exp(a * log(a) - lgamma(a) + (a - 1.0) * log(least) - a * least))
+    more = level * (noise + least - least / a)  # below `least` there was about least / a of the level
+    return float(np.log1p(max(more, -0.9)))
 
 
 def _cut(relative: Floats, group: Ints) -> tuple[Ints, Floats]:

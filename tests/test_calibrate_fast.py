@@ -16,14 +16,16 @@ from weirflow.whatif.fidelity import WORST, self_check
 from weirflow.whatif.question import Frame
 
 
-def fast(folder: Path, mean_s: float, load: float = 0.7, many: int = 10_000, workers: int = 4) -> Lived:
+def fast(
+    folder: Path, mean_s: float, load: float = 0.7, many: int = 10_000, workers: int = 4, policy: str = "least_request"
+) -> Lived:
     """Three endpoints, for as long as so many requests take."""
     lasts_s = many * mean_s / (3 * workers * load)
     works = (RequestClass("all", demand_s=mean_s, variation=0.7),)
     of = scenario(
         Group("good", 3, workers=workers), load=load, classes=works, warmup_s=0.1 * lasts_s, duration_s=0.9 * lasts_s
     )
-    return lived(of, folder, policy="least_request")
+    return lived(of, folder, policy=policy)
 
 
 @pytest.mark.parametrize("mean_s", [0.001, 0.005, 0.024])
@@ -37,8 +39,12 @@ def test_workers_are_found_however_short_the_work_is(tmp_path: Path, mean_s: flo
     assert self_check(world).within(WORST)
 
 
-def test_a_log_in_milliseconds_tells_the_workers_of_works_that_are_long_against_one(tmp_path: Path) -> None:
-    life = fast(tmp_path / "fine", 0.024)
+@pytest.mark.parametrize("mean_s", [0.005, 0.024])
+@pytest.mark.parametrize("policy", ["least_request", "full_scan"])
+def test_a_log_in_milliseconds_tells_the_workers_of_works_that_are_long_against_one(
+    tmp_path: Path, mean_s: float, policy: str
+) -> None:
+    life = fast(tmp_path / "fine", mean_s, 0.85, policy=policy)
     world = calibrate(in_steps(life.recording, tmp_path / "coarse", 1e-3))
     assert world.fleet.workers.tolist() == [4] * 3
     assert not world.trust.blurred
