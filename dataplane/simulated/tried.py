@@ -39,7 +39,9 @@ class Tried(Columns):
     plan: Ints = column("i8")  # version in force when it began
     weight: NDArray[np.int32] = column("i4")
     probability: Floats = column("f8")
-    met: NDArray[np.int32] = column("i4")  # attempts that it found at its endpoint, waiting or in work
+    met: NDArray[np.int32] = column(
+        "i4"
+    )  # attempts that it found at its endpoint, waiting or in work; 0 if sent to none
 
 
 def tried(book: Book, rows: Ints, *, good_body: bool) -> Tried:

@@ -150,6 +150,7 @@ def stay(b: Book, n: Nodes, i: int, at_s: float) -> None:
     if row.at_s >= lane.since_s:
         lane.open -= 1
     row.endpoint = -1
+    row.met = 0
     row.weight = 0
     row.probability = 0.0
     over(b, n, i, at_s)
@@ -230,6 +231,7 @@ def clear(b: Book, i: int) -> None:
     row = b.row[i]
     row.state = COMING
     row.endpoint = -1
+    row.met = 0
     row.weight = 0
     row.probability = 0.0
     row.status = 0
