@@ -51,7 +51,8 @@ def _take(window: Browser, page: str, file: Path, width: int, scheme: str) -> No
     window.scheme(scheme)
     window.run("location.hash = arguments[0]; location.reload()", f"#/{page}")
     window.one(".standing.live")
-    window.until(lambda: window.run(TICK) > 0)
+    first = window.until(lambda: window.run(TICK))
+    window.until(lambda: window.run(TICK) >= first + 2)  # by then what lies before it has been asked for, and drawn
     window.settle()
     window.picture(file)
     sys.stdout.write(f"{file}\n")
