@@ -460,3 +460,15 @@ def test_the_schema_refuses_what_the_loader_refuses(wrong):
 def test_a_device_is_read_no_further_than_a_file_may_be():
     with pytest.raises(ConfigError, match="is larger than 1 MiB"):
         load(Path("/dev/zero"))
+
+
+def test_what_the_file_is_checked_by_is_what_the_data_plane_has() -> None:
+    """Said twice, so that a file is checked without NumPy."""
+    from dataplane.contract import ADAPTIVE_SUFFIX
+    from dataplane.mesh import TracingSpec
+    from weirflow.config import rules
+    from weirflow.config.tracing import TracingSection
+
+    assert rules.ADAPTIVE_SUFFIX == ADAPTIVE_SUFFIX
+    made, spec = TracingSection(otlp="127.0.0.1:4317"), TracingSpec("127.0.0.1:4317")
+    assert (made.sampling_percent, made.service_name) == (spec.sampling_percent, spec.service_name)

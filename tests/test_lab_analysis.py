@@ -152,7 +152,7 @@ def test_incidents_of_a_fault_of_all_and_of_a_step_of_the_load_are_timed_too() -
     (good, *others) = GRAY.groups
     all_slow = replace(GRAY, groups=(replace(good, changes=(Change(30.0, speed=0.5),)), *others))
     assert struck_s(all_slow) == (30.0, GRAY.warmup_s + GRAY.duration_s)
-    steps = (Step(5.0, 2.0), Step(25.0, 3.0), Step(35.0, 1.0))
+    steps = (Step(4.0, 2.0), Step(25.0, 3.0), Step(35.0, 1.0))
     calm = replace(GRAY, groups=tuple(replace(g, changes=()) for g in GRAY.groups))
     assert struck_s(replace(calm, load_steps=steps)) == (25.0, 35.0), "what steps in the warm-up belongs to it"
     assert struck_s(calm) is None

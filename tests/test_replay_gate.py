@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 
 import brain.brain
 from brain.brain import Brain
+from brain.champion import Roster
 from brain.settings import Guard, Settings
 from dataplane.contract import Topology
 from tests.test_cli import weirflow
@@ -52,8 +53,8 @@ def upgraded(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Install another version: one that takes these settings for what the recording says."""
 
     def install(**changes: Any) -> None:
-        def make(topology: Topology, recorded: Settings) -> Brain:
-            return Brain(topology, replace(recorded, **changes))
+        def make(topology: Topology, recorded: Settings, own: Roster | None = None) -> Brain:
+            return Brain(topology, replace(recorded, **changes), own)
 
         monkeypatch.setattr(brain.brain, "Brain", make)
 

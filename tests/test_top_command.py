@@ -313,7 +313,7 @@ def test_a_brain_that_goes_away_leaves_its_last_picture_with_its_age_and_may_com
         screen.until("tick 42")
     with screen:
         screen.until(f"no brain answers at {url}")
-        screen.until("2s ago")
+        screen.until("s ago")  # whichever second a busy machine gets to draw
         screen.until("\x1b[2morders")  # the row is dim
         with served(again):
             screen.until("the brain started again, after ")

@@ -12,7 +12,6 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, ValidationInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from dataplane.contract import ADAPTIVE_SUFFIX
 from weirflow.config.fields import Address, Duration, HostPattern, Ip, Name, PathPrefix, Port, Section, refuse
 
 RetryOn = Literal[
@@ -34,6 +33,10 @@ RetryOn = Literal[
     "unavailable",
 ]
 StatusCode = Annotated[int, Field(ge=100, le=599)]
+
+
+ADAPTIVE_SUFFIX = "~adaptive"
+"""As `dataplane.contract` has it: that brings NumPy, which a file that is only checked need not wait for."""
 
 
 def _cluster(value: str) -> str:

@@ -7,10 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from dataplane.mesh import TracingSpec
 from weirflow.config.fields import Address, Percent, Section, refuse
-
-_DEFAULT = TracingSpec(otlp="")
 
 
 def _service_name(value: str) -> str:
@@ -24,7 +21,7 @@ class TracingSection(Section):
 
     otlp: Address
     """Where it takes OTLP over gRPC, in the clear: `ip:port` or `name:port`, as nodes dial it. Usually port 4317."""
-    sampling_percent: Percent = _DEFAULT.sampling_percent
+    sampling_percent: Percent = 1.0
     """Of the requests that bring no `traceparent`. One that brings it goes as its caller decided."""
-    service_name: Annotated[str, AfterValidator(_service_name)] = _DEFAULT.service_name
+    service_name: Annotated[str, AfterValidator(_service_name)] = "weirflow"
     """OpenTelemetry's `service.name`, of all nodes: which of them it was is the tag `node_id`."""
