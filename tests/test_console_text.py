@@ -12,6 +12,7 @@ import pytest
 from tests.browser import Browser, browser
 from weirflow.admin import Admin
 from weirflow.config.build import Admin as Section
+from weirflow.console import pages
 from weirflow.staged import StagedOperations, example_decision, example_endpoint, example_incident, example_service
 
 pytestmark = [pytest.mark.xdist_group("console"), pytest.mark.timeout(300)]
@@ -92,6 +93,22 @@ def test_an_address_that_means_nothing_leads_to_the_mesh(window: Browser, serve)
         window.go(url + tail)
         window.one(".standing.live")
         assert window.all("main h1"), tail
+    assert window.complaints() == []
+
+
+def test_a_page_that_is_left_or_hidden_holds_no_stream(window: Browser, serve, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(pages, "MAX_STREAMS", 2)
+    url = serve(example_decision())
+    for _ in range(4):
+        window.go(url)
+        window.one(".standing.live")
+        window.go("about:blank")
+    window.go(url)
+    window.one(".standing.live")
+    hide = "Object.defineProperty(document, 'hidden', {value: arguments[0], configurable: true});"
+    for hidden in (True, False, True, False):
+        window.run(hide + "document.dispatchEvent(new Event('visibilitychange'))", hidden)
+    window.one(".standing.live")
     assert window.complaints() == []
 
 

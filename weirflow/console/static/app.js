@@ -138,9 +138,9 @@ async function needsToken(why) {
   }
 }
 
-let stop = null;
+let stop = () => {};
 function start() {
-  if (stop) stop();
+  stop();
   stop = stream(
     (document) => {
       if (live && document.schema !== live.schema) location.reload();
@@ -161,6 +161,17 @@ function start() {
   );
 }
 
+// A browser has six connections to a place and no more, and a stream holds one: a page that nobody sees lets its own go.
+function seen() {
+  if (document.hidden) {
+    stop();
+    line = { state: "waiting", why: "" };
+  } else start();
+}
+document.addEventListener("visibilitychange", seen);
+window.addEventListener("pagehide", () => stop());
+window.addEventListener("pageshow", (event) => event.persisted && start());
+
 const when = new When(document.getElementById("when"), context);
 
 for (const name of IN_NAV) {
@@ -168,4 +179,4 @@ for (const name of IN_NAV) {
 }
 window.addEventListener("hashchange", turned);
 turned();
-start();
+seen();
