@@ -169,6 +169,8 @@ def test_a_question_to_the_recording_is_answered_with_its_trust(page: Browser, m
     lived(
         scenario(duration_s=1.0), tmp_path / "first"
     )  # in a new tree the simulated mesh is compiled now, and not by it
+    parts = lambda: mesh.do(mesh.brain.status())["process"]["recording"]["parts"]  # noqa: E731
+    page.until(lambda: parts() >= 3, "parts of the recording that are closed: the brain may have begun anew")
     page.run(f"sessionStorage.setItem('weirflow.token', '{TOKEN}')")
     look(page, "whatif", "What if")
     for box in page.all(".checks input"):
