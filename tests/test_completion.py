@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -129,7 +128,6 @@ def test_a_brain_that_hangs_is_not_waited_for() -> None:
     asking.join(30)
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_a_real_bash_completes(mesh: Served, tmp_path: Path) -> None:
     script = tmp_path / "weirflow.sh"
     names = tmp_path / "bin"

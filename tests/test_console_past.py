@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.recordings import BAD, Lived, lived, scenario
-from weirflow.console.past import Looked, NothingError, Past
+from weirflow.console.past import MOST_ENDPOINTS, Looked, NothingError, Past
 from weirflow.console.state import state_of
 from weirflow.lab.scenario import Group
 from weirflow.plain import plain
@@ -70,6 +70,14 @@ def test_what_was_told_is_kept_and_found_again_the_newest_first() -> None:
         "at": 0, "tick": 3, "kind": "pushed", "service": NAME, "words": "10.0.0.2:8080 slows down",
     }  # fmt: skip
     assert past.looked().news(NOW + 2.5, NOW + 9.0) == told[:2]
+
+
+def test_a_mesh_too_large_to_be_packed_in_a_tick_has_no_past_in_memory() -> None:
+    past = Past()
+    for many, kept in ((MOST_ENDPOINTS, 0), (MOST_ENDPOINTS - 1, 1)):
+        service = replace(QUIET.services[0], endpoints=(example_endpoint(),) * many)
+        past.told(replace(QUIET, services=(service,)))
+        assert len(past._kept) == kept
 
 
 def test_a_push_tells_what_it_moved() -> None:

@@ -30,6 +30,8 @@ Json = dict[str, Any]
 
 EVERY_S = 5.0
 KEEP_BYTES = 32 << 20
+MOST_ENDPOINTS = 1000
+"""From here on a decision takes too long to pack between ticks (24 ms at 500): only recordings are looked back into."""
 MOST_POINTS = 1000
 """Of a chart; more are not seen."""
 MOST_NEWS, MOST_MOVED = 200, 2
@@ -70,7 +72,9 @@ class Past:
         self._manifests = Manifests()
 
     def told(self, decision: Decision) -> None:
-        """A tick ended. One that tells something is kept in any case."""
+        """A tick ended. One that tells something is kept in any case; of a mesh of `MOST_ENDPOINTS` and more, none."""
+        if sum(len(s.endpoints) for s in decision.services) >= MOST_ENDPOINTS:
+            return
         soon = bool(self._kept) and 0.0 <= decision.now - self._kept[-1][0] < self._every_s
         if soon and not (decision.alerts or decision.notes or any(s.pushed for s in decision.services)):
             return
