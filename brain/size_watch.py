@@ -5,7 +5,7 @@ for a change by more than `TIMES`: as much never adds up (`models.page`), so tha
 where it moves the mean less than that. A tick counts for little, and it takes `LASTS_S` of them at least, since a few
 large bodies are no change; its scatter is what is usual of such ticks.
 
-It is no `models.surprise`: over drawn ticks (`bench.sizes`) that cried falsely once or twice an hour where this was
+It is no `models.surprise`: over drawn ticks (`bench.sizes`) that cried falsely 1.0 to 2.5 times an hour where this was
 silent, and found fewer of the changes by two and a half times. What it alone found, bodies that became all alike, has
 no size of effect.
 
