@@ -10,6 +10,9 @@ that is much. One service has all 500 endpoints on the page that draws an endpoi
 * `update_ms_PAGE`: the longest stretch of a second in which the page did not answer (a long task), the median over
   seconds that have one: 100 ms at most; 0 where there is none.
 * `document_kb`, `document_ms`: a tick's document, and what making it costs the brain's event loop.
+* `past_told_ms_N`, of N endpoints: what a tick gives for the past that is kept in memory.
+* `past_wait_ms_N`: the longest that the loop then waits while a thread packs the decision, the median over decisions;
+  `past_wait_ms_control` the same where nothing is packed.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from brain.decision import Decision
 from tests.browser import Browser, NoBrowserError, browser
 from weirflow.admin import Admin
 from weirflow.config.build import Admin as Section
+from weirflow.console.memory import Memory
 from weirflow.staged import StagedOperations, example_decision, example_endpoint, example_service
 
 SERVICES, ENDPOINTS, ALONE = 50, 10, 500
@@ -151,11 +155,35 @@ def cost(mesh: Mesh) -> tuple[float, float]:
     return size / 1000.0, median(took)
 
 
+async def packed(mesh: Mesh | None, decisions: int = 15) -> tuple[float, float]:
+    """A decision every 0.4 s: the ms of telling it, and the longest wait of the loop after it; medians."""
+    memory, told_ms, waits_ms = Memory(every_s=0.0), [], []
+    packing = asyncio.create_task(memory.packing())
+    for _ in range(decisions):
+        decision = mesh.next() if mesh is not None else None
+        before = time.perf_counter()
+        if decision is not None:
+            memory.told(decision)
+        told_ms.append((time.perf_counter() - before) * 1e3)
+        end, longest = time.perf_counter() + 0.4, 0.0
+        while (slept := time.perf_counter()) < end:
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - slept - 0.001)
+        waits_ms.append(longest * 1e3)
+    packing.cancel()
+    return median(told_ms), median(waits_ms)
+
+
 def main() -> int:
     """Time every page. 1 when there is no browser."""
     many = Mesh((ENDPOINTS,) * SERVICES)
     kb, ms = cost(many)
     result = Result("console", [Figure("document_kb", kb, "kB"), Figure("document_ms", ms, "ms")])
+    result.figures.append(Figure("past_wait_ms_control", asyncio.run(packed(None))[1], "ms"))
+    for each in (ENDPOINTS, 10 * ENDPOINTS):
+        told_ms, wait_ms = asyncio.run(packed(Mesh((each,) * SERVICES)))
+        result.figures.append(Figure(f"past_told_ms_{each * SERVICES}", told_ms, "ms"))
+        result.figures.append(Figure(f"past_wait_ms_{each * SERVICES}", wait_ms, "ms"))
     try:
         with browser() as window:
             window.driver.set_script_timeout(60)

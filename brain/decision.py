@@ -7,7 +7,8 @@ there is one explanation and not three.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from typing import Any
 
 from brain.findings import Finding
@@ -185,7 +186,7 @@ class Decision:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers; keys are strings, ready for JSON."""
-        out = asdict(self)
+        out: dict[str, Any] = _plainly(replace(self, plan=None))
         if self.plan is not None:
             out["plan"] = {
                 "version": self.plan.version,
@@ -204,3 +205,27 @@ class Decision:
                 },
             }
         return out
+
+
+_AS_IS = frozenset({str, int, float, bool, type(None)})
+
+
+def _plainly(value: Any) -> Any:
+    """As `dataclasses.asdict` has it, without the copies that cost a large mesh more than the tick itself."""
+    kind = type(value)
+    if kind in _AS_IS:
+        return value
+    if kind is tuple or kind is list:
+        return kind(_plainly(item) for item in value)
+    names = _names(value.__class__)
+    if names:
+        told = [(name, getattr(value, name)) for name in names]
+        return {name: item if type(item) in _AS_IS else _plainly(item) for name, item in told}
+    if kind is dict or isinstance(value, Mapping):
+        return {key: _plainly(item) for key, item in value.items()}
+    return value
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else ()

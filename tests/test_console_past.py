@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.recordings import BAD, Lived, lived, scenario
-from weirflow.console.past import MOST_ENDPOINTS, Looked, NothingError, Past
+from weirflow.clock import Clock
+from weirflow.config import load
+from weirflow.console.memory import MOST_WAITING, Kept, Memory
+from weirflow.console.past import Looked, NothingError, Past
 from weirflow.console.state import state_of
 from weirflow.lab.scenario import Group
 from weirflow.plain import plain
 from weirflow.staged import NOW, example_decision, example_endpoint
+from weirflow.wiring import Running
 
 DECISION = example_decision()
+MESH = """
+nodes: [{name: edge}]
+services: [{name: shop, endpoints: [{address: 127.0.0.1:9000}]}]
+"""
 NAME = DECISION.services[0].name
 
 
@@ -23,8 +32,8 @@ QUIET = replace(
 )
 
 
-def remembered(*ages_s: float, **form: float) -> Looked:
-    past = Past(**form)  # type: ignore[arg-type]
+def remembered(*ages_s: float, every_s: float = 5.0) -> Looked:
+    past = Past(memory=Memory(every_s=every_s))
     for tick, age_s in enumerate(ages_s, 1):
         past.told(replace(QUIET, now=NOW - age_s, tick=tick))
     return past.looked()
@@ -45,20 +54,69 @@ def test_a_moment_is_that_of_the_last_decision_before_it() -> None:
         past.at(NOW - 30.5)
 
 
-def test_a_decision_is_kept_every_few_seconds_and_the_oldest_goes_first() -> None:
+def test_a_decision_is_kept_every_few_seconds() -> None:
     assert remembered(12.0, 11.0, 8.0, 7.0, 2.0, every_s=5.0).history(NAME, None, 0.0, NOW)["at"] == [
         NOW - 12.0,
         NOW - 7.0,
         NOW - 2.0,
     ]
-    few = remembered(*range(1000, 0, -10), keep_bytes=20_000)
-    first, last = few.span()
-    assert last == NOW - 10.0
-    assert NOW - 1000.0 < first < NOW - 10.0
+
+
+async def test_the_oldest_goes_when_more_is_packed_than_may_be_kept() -> None:
+    memory = Memory(keep_bytes=20_000)
+    for tick in range(100):
+        memory.told(replace(QUIET, now=NOW + 10.0 * tick, tick=tick))
+        await memory.pack()
+    kept = memory.kept()
+    assert kept[-1].at == NOW + 990.0
+    assert 10 < len(kept) < 100
+    assert sum(k.bytes for k in kept) <= 20_000
+
+
+def test_a_decision_reads_the_same_before_it_is_packed_and_after() -> None:
+    odd = replace(DECISION, services=(replace(QUIET.services[0], capacity=float("nan")), *QUIET.services[1:]))
+    for decision in (DECISION, odd, replace(DECISION, services=())):
+        kept = Kept(decision)
+        before = kept.read()
+        kept.pack()
+        assert kept.bytes > 0
+        assert kept.read() == before == plain(decision.to_dict())
+
+
+async def test_packing_goes_on_by_itself_and_what_waits_when_it_ends_can_still_be_read() -> None:
+    past = Past()
+    packing = asyncio.create_task(past.memory.packing())
+    past.told(replace(QUIET, now=NOW - 10.0, tick=1))
+    while not past.memory.kept()[0].bytes:
+        await asyncio.sleep(0.001)
+    packing.cancel()
+    await asyncio.gather(packing, return_exceptions=True)
+    past.told(replace(QUIET, now=NOW, tick=2))
+    assert [k.bytes > 0 for k in past.memory.kept()] == [True, False]
+    assert past.looked().at(NOW)["tick"] == 2
+
+
+def test_where_packing_is_slower_than_ticks_some_are_passed_over_and_memory_does_not_grow() -> None:
+    memory = Memory()
+    for tick in range(3 * MOST_WAITING):
+        memory.told(replace(QUIET, now=NOW + 10.0 * tick, tick=tick))
+    assert len(memory.kept()) == MOST_WAITING
+
+
+async def test_the_plan_goes_out_before_the_console_hears_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_text(MESH)
+    running = Running(file, load(file), Clock())
+    running._decided(DECISION)
+    assert running.feed.tick is None
+    assert running.past.memory.kept() == ()
+    await asyncio.sleep(0)
+    assert running.feed.tick == DECISION.tick
+    assert len(running.past.memory.kept()) == 1
 
 
 def test_what_was_told_is_kept_and_found_again_the_newest_first() -> None:
-    past = Past(every_s=60.0)
+    past = Past(memory=Memory(every_s=60.0))
     pushed = replace(QUIET.services[0], pushed=True, reason="10.0.0.2:8080 slows down")
     past.told(replace(QUIET, now=NOW, tick=1))
     past.told(replace(QUIET, now=NOW + 1.0, tick=2))
@@ -70,14 +128,6 @@ def test_what_was_told_is_kept_and_found_again_the_newest_first() -> None:
         "at": 0, "tick": 3, "kind": "pushed", "service": NAME, "words": "10.0.0.2:8080 slows down",
     }  # fmt: skip
     assert past.looked().news(NOW + 2.5, NOW + 9.0) == told[:2]
-
-
-def test_a_mesh_too_large_to_be_packed_in_a_tick_has_no_past_in_memory() -> None:
-    past = Past()
-    for many, kept in ((MOST_ENDPOINTS, 0), (MOST_ENDPOINTS - 1, 1)):
-        service = replace(QUIET.services[0], endpoints=(example_endpoint(),) * many)
-        past.told(replace(QUIET, services=(service,)))
-        assert len(past._kept) == kept
 
 
 def test_a_push_tells_what_it_moved() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from enum import Enum
@@ -10,9 +11,26 @@ from typing import Any
 
 import numpy as np
 
+_AS_IS = frozenset({str, int, bool, type(None)})
+
+
+def json_of(value: Any) -> str:
+    """Compact JSON of `plain(value)`. What JSON can hold as it is, as nearly every document, is not copied first."""
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"), default=plain)
+    except ValueError:  # a number that is not finite
+        return json.dumps(plain(value), allow_nan=False, separators=(",", ":"))
+
 
 def plain(value: Any) -> Any:
     """A copy that `json.dumps(allow_nan=False)` takes. NaN and the infinities are unknown, so they become None."""
+    kind = type(value)
+    if kind in _AS_IS:
+        return value
+    if kind is dict:
+        return {key if type(key) is str else str(key): plain(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [plain(item) for item in value]
     match value:
         case Enum():
             return plain(value.value)

@@ -124,7 +124,7 @@ class Running:
         down.push_async_callback(self.fleet.stop)
         await self.fleet.match(self.mesh.nodes)
         down.push_async_callback(self._withdraw)
-        for loop in (self.driver.run(), self._rediscover()):
+        for loop in (self.driver.run(), self._rediscover(), self.past.memory.packing()):
             task = asyncio.create_task(loop)
             down.push_async_callback(ended, task)
         log.info(
@@ -210,6 +210,10 @@ class Running:
 
     def _decided(self, decision: Decision) -> None:
         self.notifier.told(decision)
+        # When the tick is over: its plan goes out first, and what people look at is made after that.
+        asyncio.get_running_loop().call_soon(self._show, decision)
+
+    def _show(self, decision: Decision) -> None:
         self.feed.told(decision)
         self.past.told(decision)
 

@@ -1,25 +1,21 @@
-"""The past that the console looks back on: the last hour out of memory, and all that was recorded out of its files.
+"""The past that the console looks back on: what is kept in memory, and all that was recorded out of its files.
 
-In memory a decision is kept every `every_s`, and each that moved or told something, as compressed JSON, as many as fit
-into `keep_bytes`: for those who record nothing, and for the last minute, whose part of a recording is still open. What
-is older comes from the recording's closed parts. Reading and unpacking is work for another thread
-(`asyncio.to_thread`), which is given copies.
+Memory (`weirflow.console.memory`) has the last minutes, or the last hour of a small mesh; what is older comes from the
+recording's closed parts. Reading and unpacking is work for another thread (`asyncio.to_thread`), which is given copies.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-import zlib
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weirflow.console.memory import Kept, Memory
 from weirflow.console.state import state_of
-from weirflow.plain import plain
 from weirflow.recording import RecordingError
 from weirflow.recording.closed import ClosedPart, read_part
 
@@ -28,10 +24,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-EVERY_S = 5.0
-KEEP_BYTES = 32 << 20
-MOST_ENDPOINTS = 1000
-"""From here on a decision takes too long to pack between ticks (24 ms at 500): only recordings are looked back into."""
 MOST_POINTS = 1000
 """Of a chart; more are not seen."""
 MOST_NEWS, MOST_MOVED = 200, 2
@@ -57,36 +49,20 @@ class NothingError(LookupError):
 
 
 class Past:
-    """Told every decision. `folders` gives the recordings to look into, oldest first."""
+    """Looks into `memory`, and into the recordings that `folders` gives, oldest first."""
 
-    def __init__(
-        self,
-        folders: Callable[[], Sequence[Path]] = tuple,
-        *,
-        every_s: float = EVERY_S,
-        keep_bytes: int = KEEP_BYTES,
-    ) -> None:
-        self._folders, self._every_s, self._keep_bytes = folders, every_s, keep_bytes
-        self._kept: deque[tuple[float, bytes]] = deque()
-        self._bytes = 0
+    def __init__(self, folders: Callable[[], Sequence[Path]] = tuple, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
+        self._folders = folders
         self._manifests = Manifests()
 
     def told(self, decision: Decision) -> None:
-        """A tick ended. One that tells something is kept in any case; of a mesh of `MOST_ENDPOINTS` and more, none."""
-        if sum(len(s.endpoints) for s in decision.services) >= MOST_ENDPOINTS:
-            return
-        soon = bool(self._kept) and 0.0 <= decision.now - self._kept[-1][0] < self._every_s
-        if soon and not (decision.alerts or decision.notes or any(s.pushed for s in decision.services)):
-            return
-        packed = zlib.compress(json.dumps(plain(decision.to_dict()), allow_nan=False).encode(), 1)
-        self._kept.append((decision.now, packed))
-        self._bytes += len(packed)
-        while self._bytes > self._keep_bytes and len(self._kept) > 1:
-            self._bytes -= len(self._kept.popleft()[1])
+        """A tick ended. Returns at once."""
+        self.memory.told(decision)
 
     def looked(self) -> Looked:
         """What there is now, for another thread to read."""
-        return Looked(tuple(self._kept), lambda: self._manifests.of(self._folders()))
+        return Looked(self.memory.kept(), lambda: self._manifests.of(self._folders()))
 
 
 class Manifests:
@@ -110,9 +86,9 @@ class Manifests:
 class Looked:
     """The past as it was at a moment."""
 
-    def __init__(self, kept: Sequence[tuple[float, bytes]], parts: Callable[[], list[ClosedPart]]) -> None:
+    def __init__(self, kept: Sequence[Kept], parts: Callable[[], list[ClosedPart]]) -> None:
         self._kept = kept
-        self._at = [at for at, _ in kept]
+        self._at = [k.at for k in kept]
         self._find = parts
 
     @cached_property
@@ -133,7 +109,7 @@ class Looked:
         best: Json | None = None
         row = bisect_right(self._at, moment) - 1
         if row >= 0:
-            best = _unpacked(self._kept[row][1])
+            best = self._kept[row].read()
         for part in reversed(self._parts):
             if part.started > moment:
                 continue
@@ -179,8 +155,8 @@ class Looked:
 
     def _between(self, since: float, until: float, *, every: bool = False) -> Iterator[Json]:
         """Decisions of that time in order; no more than a chart can show, but for `every`."""
-        kept = [(at, packed) for at, packed in self._kept if since <= at <= until]
-        begins = kept[0][0] if kept else until
+        kept = [k for k in self._kept if since <= k.at <= until]
+        begins = kept[0].at if kept else until
         parts = [p for p in self._parts if p.started < begins and p.ended >= since]
         rows = sum(p.files["decisions"].rows for p in parts if "decisions" in p.files)
         step = 1 if every else max(1, -(-rows // MOST_POINTS))
@@ -188,7 +164,7 @@ class Looked:
             texts = _decisions(part, since, begins)
             yield from (json.loads(text) for _, text in texts[::step])
         step = 1 if every else max(1, -(-len(kept) // MOST_POINTS))
-        yield from (_unpacked(packed) for _, packed in kept[::step])
+        yield from (k.read() for k in kept[::step])
 
 
 def _manifest(folder: Path, path: Path) -> ClosedPart | None:
@@ -211,11 +187,6 @@ def _decisions(part: ClosedPart, since: float, until: float) -> list[tuple[float
 def _last_of(part: ClosedPart, moment: float) -> Json | None:
     before = _decisions(part, float("-inf"), moment + 1e-6)
     return json.loads(before[-1][1]) if before else None
-
-
-def _unpacked(packed: bytes) -> Json:
-    out: Json = json.loads(zlib.decompress(packed))
-    return out
 
 
 def _news(decision: Json) -> Iterator[Json]:
