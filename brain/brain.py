@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from brain.alerts import Condition
     from brain.decision import IncidentView, ServiceView, SwitchbackView
     from brain.findings import Stand
+    from brain.foretold import ForetoldView
     from brain.ranking import ModelView
     from brain.settings import Settings
     from dataplane.contract import Event, Telemetry, Topology
@@ -170,6 +171,10 @@ class Brain:
     def models(self, now: float) -> tuple[ModelView, ...]:
         """How the models of latency stand, the one that decides first."""
         return self._learners.models(now)
+
+    def foretold(self) -> tuple[ForetoldView, ...]:
+        """How well demand was foretold, by service and horizon; nothing where it is not learned."""
+        return () if self._demand is None else self._demand.foretold()
 
     def tick(self, now: float) -> Decision:
         """Decide once. The plan is the same object as before while nothing in it changed: publishing it renews."""

@@ -156,6 +156,8 @@ class Champion:
             model.learn(features, service_of, now)
         self._let_go(now)
         self._ranking.seated(self._seats, now)
+        apart = {name: errors for name, errors in self._scores.apart.items() if name in self._seats}
+        self._ranking.came(apart, now, EVIDENCE_HALF_LIFE_S)
         if errors is not None:
             errors = {name: error for name, error in errors.items() if name in self._seats}
             self._ranking.scored(errors, now, EVIDENCE_HALF_LIFE_S)

@@ -5,7 +5,7 @@ have taken, given how many requests were open at their endpoint; so nobody is sc
 (prequential scoring: Dawid, "Statistical Theory: the prequential approach", JRSS A 1984). What was open is given
 because it is no merit to guess a queue that is there anyway: a model is to know what a queue costs. Over a block a
 model's error is the mean over endpoints of |log(seen / expected)|, by an endpoint's sums: a factor of two either way is
-the same mistake.
+the same mistake. `apart` has the same of the tick alone, with its sign, for `brain.calibration`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Scores:
     """Sums by endpoint slot: of the tick, and of the open block."""
 
     def __init__(self, slots: int) -> None:
+        self.apart: dict[str, Floats] = {}  # of the last tick, by model: log(seen / expected) of endpoints that count
         self._tick = np.zeros((2, slots))  # attempts that ended well since the last tick, and their seconds
         self._begin((), 0.0)
 
@@ -62,8 +63,13 @@ class Scores:
         ended = np.where(known, self._tick, 0.0)
         self._tick[:] = 0.0
         self._seen += ended
+        rows = np.flatnonzero((ended[0] >= LEAST_ATTEMPTS) & (ended[1] > 0))
+        mean_s = ended[1, rows] / ended[0, rows]
+        self.apart = {}
         for name, expected in expected_s.items():
-            self._expected[name] += ended[0] * np.where(known, np.clip(expected, _SHORTEST_S, 1e9), 0.0)
+            sane = np.clip(expected, _SHORTEST_S, 1e9)
+            self._expected[name] += ended[0] * np.where(known, sane, 0.0)
+            self.apart[name] = np.log(mean_s / sane[rows])
         return self._close(now) if now - self._began >= BLOCK_S else None
 
     def _begin(self, names: Iterable[str], now: float) -> None:

@@ -17,6 +17,7 @@ from brain.drift import BOUND, LEAST, Drift
 from brain.scores import BLOCK_S, Scores
 from brain.settings import Models, Settings
 from dataplane.contract import Endpoint, Requests, Service, Topology
+from models.base import Prediction
 from models.checks import by_columns, check_model
 from models.simple import Simple
 
@@ -40,6 +41,9 @@ class Oracle:
 
     def expected_s(self, found: Any) -> Any:
         return np.full(ENDPOINTS, 0.1 * self.wrong(self.born, self.now))
+
+    def capacities(self) -> Prediction:
+        return Prediction(*np.full((4, ENDPOINTS), np.nan))
 
     def moved(self, topology: Topology) -> None: ...
 

@@ -132,6 +132,8 @@ def test_a_restart_goes_on_by_name_and_tells_nothing_before_it_sees_something() 
     state, now = it.brain.state(), it.mesh.now
     again = Brain(mesh_of("new", "app"), ADAPTIVE)
     again.restore(state, now + 30)
+    assert again.foretold() == it.brain.foretold()
+    assert {(f.service, f.ahead_s) for f in again.foretold()} == {("app", 1.0), ("app", 10.0), ("app", 60.0)}
     unseen = again.tick(now + 30.5).services
     assert [told(v).value[0] for v in unseen] == [None, None]
     assert told(unseen[1]).count > 150

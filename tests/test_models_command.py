@@ -39,9 +39,14 @@ def test_the_models_of_a_brain_that_runs_are_listed_with_their_roles() -> None:
         assert "challenger" in ours
         assert "x0.80 (0.74 to 0.86)" in ours
         told = json.loads(served.weirflow("models", "list", "-o", "json"))["models"]
-        assert [(m["model"], m["role"]) for m in told] == [
+        assert [(m["model"], m["role"]) for m in told if m["quantity"] == "latency"] == [
             ("queueing", "champion"), ("ours", "challenger"), ("simple", "baseline"),
         ]  # fmt: skip
+        assert [(m["inside_90"], m["band"]) for m in told[:3]] == [(0.91, [0.8, 1.3]), (0.6, [0.9, 1.1]), (None, None)]
+        assert "91 %" in lines[1]
+        assert "x0.80 to x1.30" in lines[1]
+        demand = [(m["quantity"], m["against_baseline"], m["inside_90"]) for m in told[3:]]
+        assert demand == [("demand in 1 s", 0.7, 0.9), ("demand in 60 s", 0.8, 0.88), ("demand in 300 s", 1.4, 0.52)]
         one = served.weirflow("models", "show", "ours")
         assert "challenger" in one
         assert "queueing" not in one
@@ -81,6 +86,9 @@ def test_the_models_of_a_recording_are_scored_and_those_of_a_checkpoint_told(wor
     live = brains[0].models(brains[0].decision.now)[1]
     assert kept[1]["error"] == live.error
     assert kept[1]["against_champion"] == live.against_champion[0]
+    assert live.held is not None
+    assert kept[1]["inside_90"] == live.held.share
+    assert {(f.service, f.ahead_s) for f in brains[0].foretold()} >= {("lab", 1.0), ("lab", 10.0)}
     (tmp_path / "none").write_text("x" * 100)
     assert "none: is not a Weirflow checkpoint" in weirflow("models", "list", str(tmp_path / "none"), code=1)
 

@@ -5,7 +5,8 @@
     GET  /audit                        what operators asked, and what was so before and after
     GET  /alerts                       what is open, what ended lately, and who was told
     GET  /incidents[/ID]               what belongs together, with its timeline
-    GET  /models                       which models of latency there are, how each stands, and who decides
+    GET  /models                       which models of latency there are, how each stands, and who decides; how well
+                                       demand was foretold
     GET  /metrics                      for Prometheus
     GET  /healthz                      200 while the process answers
     GET  /console/                     the same for people (`weirflow.console`)
@@ -155,7 +156,8 @@ class _Desk:
         return reply({"entries": plain(self._audit.entries)})
 
     async def models(self, request: web.Request) -> web.Response:
-        return reply({"models": plain(self._operations.models())})
+        models, foretold = self._operations.models(), self._operations.foretold()
+        return reply({"models": plain(models), "demand": plain(foretold)})
 
     async def metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))

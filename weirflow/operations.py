@@ -13,6 +13,7 @@ from brain.decision import Decision
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from brain.foretold import ForetoldView
     from brain.ranking import ModelView
     from weirflow.console.feed import Feed
     from weirflow.console.past import Past
@@ -42,6 +43,9 @@ class Operations(Protocol):
 
     def models(self) -> Sequence[ModelView]:
         """The brain's models of latency, the one that decides first."""
+
+    def foretold(self) -> Sequence[ForetoldView]:
+        """How well the brain foretold demand, by service and horizon."""
 
     def status(self) -> dict[str, Any]:
         """The process and its wires, as plain data.

@@ -2,14 +2,13 @@
 
 Models of latency are scored as the brain scores them (`brain.scores`): ours, and any of one's own (`weirflow.own`),
 against the incumbent and against the plain baseline, which expects what was lately. The recorded forecasts of demand
-are held against what was asked then, and against the last value. An interval of each model of latency is made of its
-own past errors, and how many of the next ones it holds is its calibration.
+are held against what was asked then, and against the last value. How often each model of latency was right about how
+sure it was is `brain.calibration`'s to say.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brain.calibration import Calibration
 from brain.champion import FALLBACK, FIRST, ROSTER, Roster, said_to_decide
 from brain.drift import BOUND, Drift
+from brain.foretold import HORIZONS_S
 from brain.own import OwnLearners
 from brain.proof import student
-from brain.scores import LEAST_ATTEMPTS, Scores
-from dataplane.contract import Outcome, Requests
+from brain.scores import Scores
+from dataplane.contract import Requests
 from features.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -34,12 +35,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-PAST, LEAST_PAST = 300, 60
-"""Errors that an interval is made of, at most and at least."""
 LEAST_BLOCKS = 6
 LAST_VALUE = "last value"
-HORIZONS = (1.0, 10.0, 60.0, 300.0)
-"""Of demand, in seconds ahead: those of the brain that fit into a recording of minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +100,7 @@ def rows_of_state(state: dict[str, Any]) -> list[dict[str, Any]]:
                 "age_s": view.age_s,
                 "blocks": view.blocks,
                 "error": view.error,
+                "inside_90": view.held.share if view.held else None,
                 "against_champion": view.against_champion[0] if view.against_champion else None,
                 "against_baseline": view.against_baseline[0] if view.against_baseline else None,
                 "count": float(np.sum(counts)),
@@ -133,8 +131,7 @@ class _Account:
     members: Any
     scores: Scores
     blocks: list[dict[str, float]] = field(default_factory=list)
-    past: dict[str, deque[float]] = field(default_factory=dict)
-    inside: dict[str, list[int]] = field(default_factory=dict)  # within the interval, of how many
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
     drift: Drift = field(default_factory=Drift)
     drifted: float = 0.0
 
@@ -150,7 +147,6 @@ class _Run:
         self._topology: Topology | None = None
         self._accounts: dict[int, _Account] = {}
         self._open: Floats = np.zeros(0)  # requests open at the last tick, by endpoint slot
-        self._ended: Floats = np.zeros((2, 0))  # since then: attempts that ended well, and their seconds
 
     def hear(self, call: Call) -> None:
         """One call to the brain; what teaches no model is passed over."""
@@ -191,7 +187,6 @@ class _Run:
         expected = {name: e for name, e in said.items() if name in ROSTER or np.isfinite(e).any()}
         for account in self._accounts.values():
             self._score(account, expected, now)
-        self._ended = np.zeros_like(self._ended)
         assert self._topology is not None  # noqa: S101  there is no tick before a start
         for model in self.models.values():
             model.learn(features, self._topology.service_of, now)
@@ -224,18 +219,12 @@ class _Run:
         topology = self._topology
         assert topology is not None  # noqa: S101
         slots = topology.endpoint_slots
-        self._ended = np.zeros((2, slots))
         for s in topology.services:
             account = self._accounts.setdefault(s.id, _Account(s.name, None, Scores(slots)))
             account.members = topology.members[s.id]
             account.scores.resize(slots)
 
     def _told(self, batch: Requests) -> None:
-        slots = self._ended.shape[1]
-        good = (batch.outcome == Outcome.OK) & (batch.endpoint >= 0) & (batch.endpoint < slots)
-        good &= (batch.duration_s >= 0) & (batch.duration_s < np.inf)
-        self._ended[0] += np.bincount(batch.endpoint[good], minlength=slots)
-        self._ended[1] += np.bincount(batch.endpoint[good], weights=batch.duration_s[good], minlength=slots)
         for account in self._accounts.values():
             account.scores.told(batch)
         for model in self.models.values():
@@ -243,22 +232,13 @@ class _Run:
                 model.told(batch)
 
     def _score(self, account: _Account, expected: dict[str, Floats], now: float) -> None:
-        """The brain's score of this service's endpoints, and the calibration of each model's interval."""
+        """The brain's score of this service's endpoints, and each model's calibration there."""
         of = {name: np.full(e.shape, np.nan) for name, e in expected.items()}
         for name, e in expected.items():
             of[name][account.members] = e[account.members]
-        count, took_s = self._ended
-        for name, e in of.items():
-            rows = np.flatnonzero((count >= LEAST_ATTEMPTS) & np.isfinite(e) & (e > 0) & (took_s > 0))
-            apart = np.log(took_s[rows] / count[rows] / e[rows])
-            past = account.past.setdefault(name, deque(maxlen=PAST))
-            if len(past) >= LEAST_PAST and len(apart):
-                low, high = np.quantile(np.array(past), (0.05, 0.95))
-                inside = account.inside.setdefault(name, [0, 0])
-                inside[0] += int(((low <= apart) & (apart <= high)).sum())
-                inside[1] += len(apart)
-            past.extend(apart.tolist())
         errors = account.scores.tick(of, now)
+        for name, apart in account.scores.apart.items():
+            account.calibrations.setdefault(name, Calibration()).add(apart, now)
         if errors is None:
             return
         account.blocks.append(errors)
@@ -270,7 +250,7 @@ class _Run:
         mine = [b for b in account.blocks if name in b]
         note = getattr(model, "dropped", "") or ("" if mine else "it said nothing")
         ratio, low, high = _ratio(mine, name, self.deciding)
-        inside, of = account.inside.get(name, (0, 0))
+        held = account.calibrations[name].held() if name in account.calibrations else None
         roles = {self.deciding: "champion", FALLBACK: "baseline", self._settings.models.challenger: "challenger"}
         own = "own" if name not in ROSTER else "shadow"
         return Scored(
@@ -285,7 +265,7 @@ class _Run:
             low=low,
             high=high,
             against_baseline=_ratio(mine, name, FALLBACK)[0],
-            inside_90=inside / of if of else math.nan,
+            inside_90=held.share if held else math.nan,
             drift=account.drifted if name == self.deciding else math.nan,
             note=note,
         )
@@ -323,7 +303,7 @@ class _DemandScores:
                     scored.append((abs(value - asked), abs(last - asked), low <= asked <= high))
             for k, ahead in enumerate(said["ahead_s"]):
                 told = said["value"][k], said["low"][k], said["high"][k]
-                if ahead in HORIZONS and None not in told and asked is not None:
+                if ahead in HORIZONS_S and None not in told and asked is not None:
                     self._waiting.setdefault((name, round(now + ahead)), []).append((ahead, *told, asked))
 
     def scored(self, began: float) -> Iterator[Scored]:

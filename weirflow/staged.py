@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from brain.calibration import Held
 from brain.commands import Command, Freeze, PromoteModel, SetMode
 from brain.decision import (
     Alert,
@@ -24,6 +25,7 @@ from brain.decision import (
 )
 from brain.fading import Interval
 from brain.findings import KINDS, Finding
+from brain.foretold import ForetoldView
 from brain.incidents import described
 from brain.ranking import ModelView
 from dataplane.contract import Plan, ServicePlan
@@ -220,9 +222,20 @@ class StagedOperations:
         fresh: dict[str, Any] = {"age_s": 3600.0, "blocks": 170.0, "count": 1200.0}
         better, worse = Interval(0.8, 0.74, 0.86), Interval(1.5, 1.4, 1.6)
         return (
-            ModelView("queueing", "champion", error=0.1, against_baseline=Interval(0.7, 0.6, 0.8), drift=0.1, **fresh),
-            ModelView("ours", "challenger", error=0.08, against_champion=better, **fresh),
+            ModelView(
+                "queueing", "champion", error=0.1, held=Held(0.91, 0.8, 1.3),
+                against_baseline=Interval(0.7, 0.6, 0.8), drift=0.1, **fresh,
+            ),
+            ModelView("ours", "challenger", error=0.08, held=Held(0.6, 0.9, 1.1), against_champion=better, **fresh),
             ModelView("simple", "baseline", error=0.15, against_champion=worse, **fresh),
+        )  # fmt: skip
+
+    def foretold(self) -> tuple[ForetoldView, ...]:
+        """Demand of one service, foretold well for a minute and not beyond."""
+        return (
+            ForetoldView("orders", 1.0, 800.0, 6.1, 0.7, 0.9),
+            ForetoldView("orders", 60.0, 700.0, 9.4, 0.8, 0.88),
+            ForetoldView("orders", 300.0, 400.0, 30.0, 1.4, 0.52),
         )
 
     def status(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from brain.brain import Brain
 from brain.champion import Roster
 from brain.commands import Command
 from brain.decision import Decision
+from brain.foretold import ForetoldView
 from brain.ranking import ModelView
 from dataplane.contract import OnTelemetry, Plan, Topology
 from dataplane.mesh import Mesh, Registry
@@ -178,6 +179,10 @@ class Running:
     def models(self) -> tuple[ModelView, ...]:
         """How the brain's models stand."""
         return self.driver.brain.models(self.clock.now())
+
+    def foretold(self) -> tuple[ForetoldView, ...]:
+        """How well demand was foretold."""
+        return self.driver.brain.foretold()
 
     def status(self) -> dict[str, Any]:
         """The process and its wires; what the brain thinks is in `decision`."""

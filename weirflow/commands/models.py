@@ -148,7 +148,8 @@ def promote(
 def _found(path: Path | None, admin: str, token_file: Path | None) -> list[Json]:
     """The rows of whatever was named. Exits when it is no recording and no checkpoint."""
     if path is None:
-        return [_of_live(m) for m in Client(admin, token_file).get("models")["models"]]
+        told = Client(admin, token_file).get("models")
+        return [*map(_of_live, told["models"]), *map(_of_demand, told.get("demand", ()))]
     from weirflow.recording import RecordingError, newest, read
 
     try:
@@ -173,13 +174,30 @@ def _of_live(view: Json) -> Json:
     """A `brain.ranking.ModelView` in the words of the other two."""
     ratio = view.get("against_champion") or [None, None, None]
     baseline = view.get("against_baseline") or [None]
+    held = view.get("held") or [None, None, None]
     return {
         "quantity": "latency",
         "model": view["name"],
         **{key: view.get(key) for key in ("role", "age_s", "blocks", "count", "error")},
         **dict(zip(("against_champion", "low", "high"), ratio, strict=True)),
         "against_baseline": baseline[0],
+        "inside_90": held[0],
+        "band": None if held[1] is None else held[1:],
         **{key: view.get(key) for key in ("drift", "watched_s", "barred_s")},
+    }
+
+
+def _of_demand(view: Json) -> Json:
+    """A `brain.foretold.ForetoldView` in the same words."""
+    return {
+        "service": view["service"],
+        "quantity": f"demand in {view['ahead_s']:g} s",
+        "model": "weirflow",
+        "role": "champion",
+        "count": view["count"],
+        "error": view["error_per_s"],
+        "against_baseline": view["against_last"],
+        "inside_90": view["inside_90"],
     }
 
 
@@ -219,6 +237,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "against_champion": ("to champion", lambda r: f"x{r:.2f}"),
     "against_baseline": ("to baseline", lambda r: f"x{r:.2f}"),
     "inside_90": ("inside 90 %", lambda p: f"{100 * p:.0f} %"),
+    "band": ("90 % band", lambda b: f"x{b[0]:.2f} to x{b[1]:.2f}"),
     "drift": ("drift", lambda d: f"{d:.2f}"),
     "watched_s": ("watched for", lambda s: format_duration(round(s))),
     "barred_s": ("barred for", lambda s: format_duration(round(s))),

@@ -2,7 +2,7 @@
 // being taken back. An operator may let another decide; the proof watches it as ever.
 
 import { h, replace, say } from "../dom.js";
-import { number, percent, seconds } from "../words.js";
+import { number, percent, perSecond, seconds } from "../words.js";
 import { told } from "./decisions.js";
 
 export const title = "Models";
@@ -17,20 +17,23 @@ const ROLES = {
   shadow: "is scored and decides nothing",
   idle: "learns nothing now",
 };
-const HEADS = ["model", "role", "age", "error", "against the champion", "against the baseline", "samples", "drift", ""];
+const HEADS = ["model", "role", "age", "error", "within its 90 % band", "against the champion", "against the baseline", "samples", "drift", ""];
 
 export function mount(root, context) {
   const said = h("p", { class: "note", hidden: true, role: "status" });
   const none = h("p", { class: "quiet" });
   const body = h("tbody");
+  const noDemand = h("p", { class: "quiet" });
+  const demand = h("table", {});
   const auto = h("button", { type: "button", onclick: () => promote(null) }, "Let the brain choose");
   root.append(
     h("h1", {}, title),
     said,
-    h("p", { class: "quiet" }, "The error is how far off a model was in foreseeing latency, either way, before it learned from it. Ratios are of errors in the same moments, with their 95 % intervals: below 1 is better."),
+    h("p", { class: "quiet" }, "The error is how far off a model was in foreseeing latency, either way, before it learned from it. Ratios are of errors in the same moments, with their 95 % intervals: below 1 is better. The band is where nine of ten of a model's past errors lay, as times of what it foretold; near 90 % of what comes should lie within, and a narrow band is worth more."),
     none,
-    h("section", { class: "card wide" }, h("table", {}, h("thead", {}, h("tr", {}, HEADS.map((w, i) => h("th", { class: i > 1 && i < 8 ? "num" : null }, w)))), body)),
+    h("section", { class: "card wide" }, h("table", {}, h("thead", {}, h("tr", {}, HEADS.map((w, i) => h("th", { class: i > 1 && i < 9 ? "num" : null }, w)))), body)),
     h("p", {}, auto),
+    h("section", { class: "card wide" }, h("h2", {}, "Demand, as it was foretold"), noDemand, demand),
   );
   let asked = 0;
   let champion = "";
@@ -38,10 +41,12 @@ export function mount(root, context) {
   async function ask() {
     asked = Date.now();
     try {
-      const { models } = await context.get("/models");
+      const { models, demand: scores } = await context.get("/models");
       champion = (models.find((m) => m.role === "champion") || {}).name || "";
       say(none, context.route().at === null ? "" : "These are of now: how models stood is not in the past that is kept.");
       replace(body, models.map(row));
+      say(noDemand, scores.length ? "Mean error of each forecast when its time had come, that as times of the last value's error (below 1 is better), and how much of what was asked lay within its 90 % interval." : "Nothing that was foretold has come due yet, or demand is not learned.");
+      replace(demand, scores.length > 0 && foretold(scores));
     } catch (error) {
       say(none, error.message);
     }
@@ -61,7 +66,7 @@ export function mount(root, context) {
       {},
       h("td", {}, m.name),
       h("td", {}, h("strong", {}, m.role), ` ${ROLES[m.role] || ""}${watched}${barred}`),
-      [seconds(m.age_s), m.error === null ? "–" : percent(Math.expm1(m.error)), ratio(m.against_champion), ratio(m.against_baseline), number(m.count)].map((t) => h("td", { class: "num" }, t)),
+      [seconds(m.age_s), m.error === null ? "–" : percent(Math.expm1(m.error)), held(m.held), ratio(m.against_champion), ratio(m.against_baseline), number(m.count)].map((t) => h("td", { class: "num" }, t)),
       h("td", { class: m.drift > 0.7 ? "num warn" : "num" }, percent(m.drift)),
       h("td", {}, button),
     );
@@ -95,6 +100,22 @@ export function mount(root, context) {
     unmount() {},
   };
 }
+
+// [share, low, high]
+const held = (b) => (b ? `${percent(b[0])} (×${number(b[1])} to ×${number(b[2])})` : "–");
+
+// A row a service, a column a horizon.
+function foretold(scores) {
+  const services = [...new Set(scores.map((s) => s.service))];
+  const ahead = [...new Set(scores.map((s) => s.ahead_s))].sort((a, b) => a - b);
+  const at = (service, a) => scores.find((s) => s.service === service && s.ahead_s === a);
+  return [
+    h("thead", {}, h("tr", {}, h("th", {}, "service"), ahead.map((a) => h("th", { class: "num" }, `in ${seconds(a)}`)))),
+    h("tbody", {}, services.map((name) => h("tr", {}, h("td", {}, name), ahead.map((a) => h("td", { class: "num" }, score(at(name, a))))))),
+  ];
+}
+
+const score = (s) => (s ? `±${perSecond(s.error_per_s)}, ×${number(s.against_last)}, ${percent(s.inside_90)}` : "–");
 
 // [middle, low, high]
 const ratio = (r) => (r ? `${number(r[0])} (${number(r[1])} to ${number(r[2])})` : "–");
