@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pytest
 
 from brain.crossing import Crossing
+from brain.settings import Mode
 from dataplane.contract import Endpoint, Node, Service, Topology
 from weirflow.console.feed import Feed
 from weirflow.console.state import ENDPOINT_FIGURES, state_of
-from weirflow.plain import plain
+from weirflow.plain import json_of, plain
 from weirflow.staged import example_decision, example_endpoint
 
 DECISION = example_decision()
 DOCUMENT = state_of(plain(DECISION.to_dict()))
+
+
+@dataclass
+class Named:
+    id: int
+    name: str
+
+
+NAMED = Named(0, "edge")
 
 
 def test_endpoints_are_columns_and_say_what_the_decision_says() -> None:
@@ -64,6 +74,24 @@ def test_callers_are_told_by_whom_their_proxies_stand_beside() -> None:
     assert crossing.callers(0) == {}, "before the first load report"
     crossing.told(np.array([[10], [20], [5], [10]]), 1.0)
     assert crossing.callers(0) == pytest.approx({"": 0.25, "shop": 0.75}), "node 2 left: its count is nobody's"
+
+
+def test_a_decision_is_as_plain_as_asdict_would_have_it() -> None:
+    view = replace(DECISION.services[0], endpoints=(example_endpoint(quantiles={"p99": [1.0, [2.0]]}),))
+    decision = replace(DECISION, services=(view,), plan=None)
+    told = decision.to_dict()
+    assert told == asdict(decision)
+    told["services"][0]["endpoints"][0]["quantiles"]["p99"][1].append(3.0)
+    told["services"][0]["callers"]["shop"] = 1.0
+    assert decision.to_dict() == asdict(decision), "what is told may be changed, and the decision is as it was"
+
+
+def test_a_document_with_a_number_that_json_does_not_have_is_written_with_none() -> None:
+    odd = {"a": float("nan"), 3: (np.int64(4), np.float64("inf"), np.arange(2)), "m": Mode.STATIC, "d": NAMED}
+    assert json_of({**odd, "a": 1.0, 3: ()}) == '{"a":1.0,"3":[],"m":"static","d":{"id":0,"name":"edge"}}'
+    assert json.loads(json_of(odd)) == plain(odd) == {
+        "a": None, "3": [4, None, [0, 1]], "m": "static", "d": {"id": 0, "name": "edge"}
+    }  # fmt: skip
 
 
 async def test_a_reader_waits_for_the_next_tick_and_a_slow_one_gets_the_newest() -> None:

@@ -6,11 +6,10 @@ A reader that is slow misses documents and gets the newest: each is whole, so no
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
 from weirflow.console.state import state_of
-from weirflow.plain import plain
+from weirflow.plain import json_of
 
 if TYPE_CHECKING:
     from brain.decision import Decision
@@ -41,8 +40,7 @@ class Feed:
 
     def _document(self, decision: Decision) -> bytes:
         if self._made is None or self._made[0] != decision.tick:
-            document = state_of(plain(decision.to_dict()))
-            self._made = decision.tick, json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+            self._made = decision.tick, json_of(state_of(decision.to_dict())).encode()
         return self._made[1]
 
     async def after(self, tick: int | None) -> tuple[int, bytes]:

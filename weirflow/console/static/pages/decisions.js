@@ -7,6 +7,7 @@ export const title = "Decisions";
 
 const WORDS = { pushed: "weights pushed", alert: "alert", over: "alert over", note: "note" };
 const EVERY_MS = 5000;
+const MOST_HELD = 50; // endpoints of a service
 
 export function mount(root, context) {
   const now = h("p", { class: "quiet" });
@@ -65,13 +66,15 @@ function block(name, context) {
   const reason = h("p");
   const body = h("tbody");
   const even = h("p", { class: "quiet" });
+  const more = h("p", { class: "quiet" });
   const table = h(
     "table",
     {},
     h("thead", {}, h("tr", {}, ["endpoint", "yours", "wanted", "in force", "guard", "why"].map((w, i) => h("th", { class: i > 0 && i < 4 ? "num" : null }, w)))),
     body,
   );
-  const element = h("section", { class: "card wide" }, h("h2", {}, head, " ", state), reason, table, even);
+  const element = h("section", { class: "card wide aside" }, h("h2", {}, head, " ", state), reason, table, more, even);
+  const rows = new Rows(body, endpoint);
   return {
     element,
     update(s) {
@@ -84,20 +87,20 @@ function block(name, context) {
       const rest = e.address.length - held.length;
       say(even, `${rest} of ${e.address.length} endpoints have just the weight that their learner wants.`);
       even.hidden = !rest;
-      replace(
-        body,
-        held.slice(0, 50).map((i) =>
-          h(
-            "tr",
-            {},
-            h("td", {}, e.address[i]),
-            [e.static_weight[i], e.proposed[i], e.weight[i]].map((w) => h("td", { class: "num" }, number(w))),
-            h("td", {}, e.guard[i] || (s.share_percent > 0 ? "step or gate" : s.mode)),
-            h("td", {}, e.reason[i]),
-          ),
-        ),
-        held.length > 50 && h("tr", {}, h("td", { colspan: 6, class: "quiet" }, `and ${held.length - 50} more`)),
-      );
+      rows.update(held.slice(0, MOST_HELD).map((i) => ({ s, e, i })), ({ i }) => e.address[i]);
+      say(more, `and ${held.length - MOST_HELD} more`);
+      more.hidden = held.length <= MOST_HELD;
+    },
+  };
+}
+
+function endpoint(address) {
+  const cells = Array.from({ length: 5 }, (_, i) => h("td", { class: i < 3 ? "num" : null }));
+  return {
+    element: h("tr", {}, h("td", {}, address), cells),
+    update({ s, e, i }) {
+      const guard = e.guard[i] || (s.share_percent > 0 ? "step or gate" : s.mode);
+      [number(e.static_weight[i]), number(e.proposed[i]), number(e.weight[i]), guard, e.reason[i]].forEach((text, c) => say(cells[c], text));
     },
   };
 }
