@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
 
 from tests.browser import Browser, browser
 from tests.live_mesh import TOKEN, LiveMesh, live_mesh
@@ -111,25 +114,77 @@ def test_nothing_changes_without_the_token_and_a_change_asks_and_is_logged(page:
 
     page.until(lambda: page.one('button[aria-label="Change the mode of checkout"]').is_enabled())
     page.one('button[aria-label="Change the mode of checkout"]').click()
-    field = page.one("dialog input")
-    field.clear()
-    field.send_keys("static")
+    Select(page.one("dialog select")).select_by_value("static")
     page.one("dialog button", "Go on").click()
     page.one("dialog button", "Leave it").click()
     assert mesh.do(mesh.brain.service("checkout"))["mode"] == "shadow", "it was asked, and left"
 
     page.one('button[aria-label="Change the mode of checkout"]').click()
-    field = page.one("dialog input")
-    field.clear()
-    field.send_keys("static" + Keys.ENTER)
+    Select(page.one("dialog select")).select_by_value("static")
+    share = page.one('dialog input[type="number"]')
+    share.clear()
+    share.send_keys("140" + Keys.ENTER)
+    assert page.all('dialog input[type="number"]'), "no share is above 100, and the dialog stays"
+    share.clear()
+    share.send_keys("40" + Keys.ENTER)
     assert "shadow" in page.one("dialog table").text
+    assert "40 %" in page.one("dialog table").text
     page.one("dialog button", "Set static").click()
     page.says("Done, as console from 127.0.0.1")
     page.until(lambda: mesh.do(mesh.brain.service("checkout"))["mode"] == "static")
+    assert mesh.do(mesh.brain.service("checkout"))["commanded_share_percent"] == 40.0
     look(page, "decisions", "Decisions")
     page.one("tr", "SetMode")
     assert "checkout: shadow" in page.one("tr", "SetMode").text
     page.run("sessionStorage.clear()")
+
+
+def test_the_mesh_file_is_held_against_what_is_in_force_and_read_again_when_it_was_looked_at(
+    page: Browser, mesh: LiveMesh
+) -> None:
+    page.run("sessionStorage.setItem('weirflow.token', arguments[0])", TOKEN)
+    page.go("about:blank")
+    page.go(mesh.url + "/console/#/settings")
+    page.says("The file says what is in force.")
+    assert not page.one("button", "Read it again").is_enabled()
+    page.one("summary", "All that can be tuned").click()
+    page.one("tr", "adaptive.guard.step_up")
+    file = Path(mesh.do(mesh.brain.status())["process"]["config"]["file"])
+    before = file.read_text()
+
+    def write(guard: dict[str, float]) -> None:
+        document = YAML(typ="safe").load(before)
+        document.setdefault("adaptive", {})["guard"] = guard
+        file.write_text(json.dumps(document))  # JSON is YAML
+
+    try:
+        write({"step_upp": 2.5})
+        page.one("button", "Look at the file again").click()
+        page.one("tr", "unknown key; did you mean 'step_up'?")
+        assert not page.one("button", "Read it again").is_enabled()
+
+        write({"step_up": 2.5})
+        page.one("button", "Look at the file again").click()
+        assert "1.5 2.5" in page.one("tr", "adaptive.guard.step_up").text
+        page.one("button", "Read it again").click()
+        assert "1.5 2.5" in page.one("dialog tr", "adaptive.guard.step_up").text
+        write({"step_up": 3.5})
+        page.one("dialog button", "Read it again").click()
+        page.says("Not done:")
+        page.says("has changed since you looked at it")
+
+        page.one("button", "Look at the file again").click()
+        page.one("tr", "3.5")
+        page.one("button", "Read it again").click()
+        page.one("dialog button", "Read it again").click()
+        page.says("Done, as console from 127.0.0.1: Reload. Before: adaptive.guard.step_up 1.5.")
+        page.says("The file says what is in force.")
+        look(page, "decisions", "Decisions")
+        page.one("tr", "adaptive.guard.step_up 3.5")
+    finally:
+        file.write_text(before)
+        mesh.brain.signal(signal.SIGHUP)
+        page.run("sessionStorage.clear()")
 
 
 def test_a_moment_of_the_past_has_an_address_that_shows_it_again(page: Browser, mesh: LiveMesh) -> None:

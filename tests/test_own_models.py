@@ -396,6 +396,7 @@ async def test_a_mesh_file_makes_one_known_to_the_brain_that_runs(
 ) -> None:
     from weirflow.clock import Clock
     from weirflow.config import ConfigError, load
+    from weirflow.config.differs import digest
     from weirflow.wiring import Running
 
     (tmp_path / "of_mine.py").write_text("from tests.test_own_models import Twice\n")
@@ -414,10 +415,13 @@ async def test_a_mesh_file_makes_one_known_to_the_brain_that_runs(
         running.command(PromoteModel(None), "ann@desk")
         assert running.models()[0].name == "queueing"
         file.write_text(MESH.replace("of_mine:Twice", "of_mine:Other"))
-        assert not await running.reload()
+        with pytest.raises(ConfigError, match="restart to apply"):
+            await running.reload()
         assert "adaptive.models.own cannot change while running; restart to apply" in str(running.reload_error)
         file.write_text(MESH.replace("challenger: mine", "challenger: null"))
-        assert await running.reload()
+        with pytest.raises(ConfigError, match="has changed since you looked at it"):
+            await running.reload(seen="something else")
+        assert [c.key for c in await running.reload(digest(file.read_text()))] == ["adaptive.models.challenger"]
         assert {m.name: m.role for m in running.models()}["mine"] == "comes back", "until the watch is over"
     finally:
         await running.stop()

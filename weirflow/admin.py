@@ -11,6 +11,7 @@
     GET  /healthz                      200 while the process answers
     GET  /console/                     the same for people (`weirflow.console`)
     POST /freeze {"on": true}, /rollback {}, /mode {"service", "mode", "share_percent"}, /promote {"model"}
+    POST /reload {"digest"}            read the mesh file again, as long as it is the one of that digest
     POST /silences {"kind", "labels", "for", "comment", "ack"}, kept by the Alertmanagers
 
 Nothing here decides: reads come from the Decision, changes are commands that the brain hears at its next tick.
@@ -19,6 +20,7 @@ Nothing here decides: reads come from the Decision, changes are commands that th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from aiohttp import web
@@ -42,6 +44,9 @@ from weirflow.operations import Operations
 from weirflow.plain import plain
 
 __all__ = ["Admin", "Operations", "application"]
+
+MOST_CHANGES = 100
+"""Of the mesh file that the audit names."""
 
 
 class Admin:
@@ -111,6 +116,7 @@ def application(operations: Operations, access: Access) -> web.Application:
             web.post("/rollback", desk.rollback),
             web.post("/mode", desk.mode),
             web.post("/promote", desk.promote),
+            web.post("/reload", desk.reload),
             *AlertDesk(operations, audit).routes(),
             *Console(operations, access).routes(),
         ]
@@ -207,6 +213,25 @@ class _Desk:
         if name is not None and name not in (names := [m.name for m in self._operations.models()]):
             _not_there("model", name, names)
         return self._obey(request, PromoteModel(name), {"model": name})
+
+    async def reload(self, request: web.Request) -> web.Response:
+        body = await body_of(request, {"digest"})
+        seen, who, what = body.get("digest"), who_of(request), "Reload"
+        if not isinstance(seen, str | None):
+            raise RefusedError(400, "'digest' must be text, as /console/api/file tells it")
+        try:
+            found = await self._operations.reload(seen)
+        except config.ConfigError as error:
+            first, *more = [p for p in error.problems if p.severity == "error"]
+            self._audit.add(Entry(self._operations.now(), who, what, {}, {}, refused=str(first)))
+            mend = f"and {len(more)} more; `weirflow validate` tells them all" if more else first.mend
+            raise RefusedError(409, str(replace(first, mend="")), mend) from error
+        told, more_told = found[:MOST_CHANGES], len(found) - MOST_CHANGES
+        before, after = {c.key: c.before for c in told}, {c.key: c.after for c in told}
+        if more_told > 0:
+            after["further changes"] = more_told
+        self._audit.add(Entry(self._operations.now(), who, what, before, after))
+        return reply({"ok": True, "what": what, "who": who, "before": before, "after": after})
 
     def _obey(self, request: web.Request, command: Command, after: dict[str, Any]) -> web.Response:
         """Tell the brain, and write down who asked and what changed, whether or not it was obeyed."""

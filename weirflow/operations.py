@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
     from brain.foretold import ForetoldView
     from brain.ranking import ModelView
+    from weirflow.config.build import Config
+    from weirflow.config.differs import Change
     from weirflow.console.feed import Feed
     from weirflow.console.past import Past
     from weirflow.notify import Notifier
 
 
 class Operations(Protocol):
-    """One mesh that runs. All calls return at once and are made from its event loop."""
+    """One mesh that runs. All calls but `reload` return at once, and all are made from its event loop."""
 
     @property
     def notifier(self) -> Notifier:
@@ -37,6 +39,15 @@ class Operations(Protocol):
 
     def now(self) -> float:
         """The brain's time, seconds."""
+
+    def config(self) -> Config:
+        """The mesh file as it is in force."""
+
+    async def reload(self, seen: str | None = None) -> list[Change]:
+        """Have the mesh file read again; what changed. `seen`: the digest (`config.differs`) of what it must say.
+
+        ConfigError, and all stays as it is, when the file is refused.
+        """
 
     def decision(self) -> Decision | None:
         """The last tick's; None before the first."""

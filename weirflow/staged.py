@@ -7,6 +7,7 @@ endpoint without samples, a gain and none, a node that refused something and one
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from brain.calibration import Held
@@ -30,7 +31,9 @@ from brain.incidents import described
 from brain.ranking import ModelView
 from dataplane.contract import Plan, ServicePlan
 from weirflow.clock import Clock
-from weirflow.config.build import Alerts
+from weirflow.config import load
+from weirflow.config.build import Alerts, Config
+from weirflow.config.differs import Change, changes
 from weirflow.config.problems import mend_of
 from weirflow.console.feed import Feed
 from weirflow.console.past import Past
@@ -204,10 +207,22 @@ class StagedOperations:
             self.notifier.told(decision)
         self.process = status if status is not None else example_status()
         self.told: list[tuple[Command, str]] = []
+        self.file = Path("mesh.yaml")  # a test that asks for it writes one
+        self._config: Config | None = None
         self.feed, self.past = Feed(), Past()
         if decision is not None:
             self.feed.told(decision)
             self.past.told(decision)
+
+    def config(self) -> Config:
+        """That of its mesh file as it was first asked for, or read again."""
+        self._config = self._config or load(self.file)
+        return self._config
+
+    async def reload(self, seen: str | None = None) -> list[Change]:
+        """Read it again, whatever was seen of it."""
+        before, self._config = self.config(), load(self.file)
+        return changes(before.document, self._config.document)
 
     def now(self) -> float:
         """A quarter second after the example's tick."""

@@ -9,6 +9,7 @@ then our proxies, the ports, and last the files, which hold the last word of all
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -35,6 +36,7 @@ from weirflow.admin import Admin
 from weirflow.clock import Clock
 from weirflow.config import ConfigError, Problem, load
 from weirflow.config.build import Config
+from weirflow.config.differs import Change, changes, digest
 from weirflow.console.feed import Feed
 from weirflow.console.past import Past
 from weirflow.fleet import Fleet
@@ -50,8 +52,6 @@ log = structlog.get_logger("weirflow")
 
 Between = Callable[[OnTelemetry], OnTelemetry]
 WITHDRAW_DEADLINE_S = 1.0  # how long a stop waits for the nodes to say that they are on the static rules
-READ_ONCE = ("xds", "admin", "keda", "alerts", "recording", "checkpoint")
-"""Sections that cannot change while it runs."""
 
 
 class Running:
@@ -59,7 +59,7 @@ class Running:
 
     def __init__(self, path: Path, config: Config, clock: Clock, between: Between = lambda hear: hear) -> None:
         self.path = path
-        self.config = config
+        self._config = config
         self.clock = clock
         self._between = between
         # Of this process: the plan versions of two runs never look alike on the wire.
@@ -67,13 +67,14 @@ class Running:
         self.registry = Registry()
         self.mesh = config.mesh
         self.reload_error: str | None = None
+        self._rereading = asyncio.Lock()
         self.notifier = Notifier(config.alerts, clock, self.epoch)
         self.feed, self.past = Feed(), Past(self._recordings)
         self._down = AsyncExitStack()
 
     async def start(self) -> None:
         """Bring everything up. OSError when a port is taken, EnvoyError when an Envoy of ours does not come up."""
-        config, clock, down = self.config, self.clock, self._down
+        config, clock, down = self._config, self.clock, self._down
         self.resolver = discovery.Resolver(self._resolve_problem)
         self.mesh = await self.resolver.resolve(config.mesh)
         topology = self.registry.topology(self.mesh)
@@ -143,34 +144,48 @@ class Running:
         await self._down.aclose()
         log.info("stopped")
 
-    async def reload(self) -> bool:
-        """Read the file again. A mistake in it, or a part that cannot change at run time, keeps the old one whole."""
-        try:
-            config = load(self.path)
-        except ConfigError as error:
-            self.reload_error = str(error)
-            log.error("reload refused; the old configuration stays", problems=[str(p) for p in error.problems])
-            return False
-        fixed = [name for name in READ_ONCE if not same(self.config, config, name)]
-        if config.settings.models.own != self.config.settings.models.own:
-            fixed.append("adaptive.models.own")
-        if fixed:
-            self.reload_error = f"{self.path}: {', '.join(fixed)} cannot change while running; restart to apply"
-            log.error("reload refused; the old configuration stays", needs_restart=fixed)
-            return False
-        self.config, self.reload_error = config, None
-        await self._become(await self.resolver.resolve(config.mesh))
-        await _prepare(config)
-        self.driver.configured(config.settings)
-        await self.fleet.match(self.mesh.nodes)
-        log.info("reloaded", services=len(self.mesh.services), nodes=len(self.mesh.nodes))
-        return True
+    async def reload(self, seen: str | None = None) -> list[Change]:
+        """Read the file again, and say what changed. `seen`: the digest of what the file must still say.
+
+        ConfigError, and the old one stays whole, for a mistake in it or a part that cannot change at run time.
+        """
+        async with self._rereading:
+            try:
+                config = await asyncio.to_thread(load, self.path)
+                found = changes(self._config.document, config.document)
+                self._refuse(config, [c.key for c in found if not c.live], seen)
+            except ConfigError as error:
+                self.reload_error = str(error)
+                log.error("reload refused; the old configuration stays", problems=[str(p) for p in error.problems])
+                raise
+            if config.logging != self._config.logging:
+                configure_log(config.logging.level, config.logging.format)
+            self._config, self.reload_error = config, None
+            await self._become(await self.resolver.resolve(config.mesh))
+            await _prepare(config)
+            self.driver.configured(config.settings)
+            await self.fleet.match(self.mesh.nodes)
+            log.info("reloaded", services=len(self.mesh.services), nodes=len(self.mesh.nodes), changed=len(found))
+            return found
+
+    def _refuse(self, config: Config, fixed: list[str], seen: str | None) -> None:
+        why = ""
+        if seen not in (None, digest(config.text)):
+            why, mend = "has changed since you looked at it", "look again at what would change"
+        elif fixed:
+            why, mend = f"{', '.join(fixed)} cannot change while running", "restart to apply"
+        if why:
+            raise ConfigError([Problem(str(self.path), 0, 0, "", why, mend)])
 
     # What the admin API asks for.
 
     def now(self) -> float:
         """The brain's time."""
         return self.clock.now()
+
+    def config(self) -> Config:
+        """The mesh file as it is in force."""
+        return self._config
 
     def decision(self) -> Decision | None:
         """The last one."""
@@ -186,13 +201,13 @@ class Running:
 
     def status(self) -> dict[str, Any]:
         """The process and its wires; what the brain thinks is in `decision`."""
-        counters, kept = asdict(self.driver.counters), self.config.checkpoint
+        counters, kept = asdict(self.driver.counters), self._config.checkpoint
         return {
             "version": weirflow.__version__,
             "epoch": self.epoch,
             "now": self.clock.now(),
             "config": {"file": str(self.path), "reload_error": self.reload_error},
-            "xds": {"address": self.xds_address, "ttl_s": self.config.xds.ttl_s},
+            "xds": {"address": self.xds_address, "ttl_s": self._config.xds.ttl_s},
             "tick_s": self.driver.tick_s,
             "checkpoint": None if kept.file is None else {"file": str(kept.file), "every_s": kept.every_s},
             "keda": None if self.keda_address is None else {"address": self.keda_address},
@@ -211,7 +226,7 @@ class Running:
 
     def _recordings(self) -> list[Path]:
         """Those to look back into: of this run and of those before it in the same folder."""
-        return runs(self.config.recording.folder) if self.config.recording.folder else []
+        return runs(self._config.recording.folder) if self._config.recording.folder else []
 
     def _decided(self, decision: Decision) -> None:
         self.notifier.told(decision)
@@ -225,8 +240,8 @@ class Running:
     async def _rediscover(self) -> None:
         """Resolve names again and again. Membership is discovery's: the brain only hears of it."""
         while True:
-            await asyncio.sleep(self.clock.real(self.config.discovery_interval_s))
-            await self._become(await self.resolver.resolve(self.config.mesh))
+            await asyncio.sleep(self.clock.real(self._config.discovery_interval_s))
+            await self._become(await self.resolver.resolve(self._config.mesh))
 
     async def _become(self, mesh: Mesh) -> None:
         if mesh == self.mesh:
@@ -254,13 +269,13 @@ class Running:
     def _own_models(self, stopwatch: Stopwatch) -> Roster:
         """The operator's own models. ConfigError when one cannot be made."""
         try:
-            return roster(self.config.settings.models.own, stopwatch)
+            return roster(self._config.settings.models.own, stopwatch)
         except OwnError as error:
             problem = Problem(str(self.path), 0, 0, "adaptive.models.own", str(error))
             raise ConfigError([problem]) from error
 
     def _recorder(self, folder: Path, topology: Topology) -> Recorder:
-        config = self.config
+        config = self._config
         run = datetime.fromtimestamp(self.clock.now(), UTC).strftime("%Y%m%dT%H%M%S") + f"-{self.epoch[-4:]}"
         return Recorder(
             folder / run,
@@ -280,11 +295,6 @@ class Running:
 
     def _resolve_problem(self, message: str) -> None:
         log.warning("discovery", problem=message)
-
-
-def same(old: Config, new: Config, section: str) -> bool:
-    """Whether a section that is read once says the same as before."""
-    return bool(getattr(old, section) == getattr(new, section))
 
 
 async def until(condition: Callable[[], bool], deadline_s: float) -> bool:
@@ -332,7 +342,8 @@ async def serve(
             reload.cancel()
             if reloading.is_set():
                 reloading.clear()
-                await running.reload()
+                with contextlib.suppress(ConfigError):  # told to the log, the status and the metrics
+                    await running.reload()
     finally:
         await running.stop()
     return 0

@@ -67,7 +67,8 @@ most editors, a first line `# yaml-language-server: $schema=PATH` completes and 
 * Durations are text with a unit (`250ms`, `5s`, `1m`, `1h`), sizes likewise (`512MiB`, `10GiB`). A bare number is an
   error.
 * Relative paths start at the folder of the mesh file.
-* A `SIGHUP` reads the file again. A file with a mistake changes nothing: the old configuration stays whole.
+* A `SIGHUP` reads the file again, and so does the console, which shows first what that would change. A file with a
+  mistake changes nothing: the old configuration stays whole.
 """
 
 

@@ -119,6 +119,7 @@ class Config:
     logging: Logging
     warnings: tuple[Problem, ...]
     text: str
+    document: Document  # all this is made of
 
 
 def build(checked: Checked) -> Config:
@@ -154,6 +155,7 @@ def build(checked: Checked) -> Config:
         logging=Logging(document.logging.level, document.logging.format),
         warnings=checked.warnings,
         text=checked.source.text,
+        document=document,
     )
 
 

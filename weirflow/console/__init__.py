@@ -7,6 +7,7 @@
     GET  /console/api/span             from when to when there is a past to look at
     GET  /console/api/history          figures of one service or endpoint over time, for a chart
     GET  /console/api/news             what was decided and told in a time
+    GET  /console/api/file             the mesh file: what is in force by it, and what reading it again would change
     POST /console/api/whatif           a question to the recording
     POST /freeze, /rollback, /mode     are the admin API's, with its audit
 

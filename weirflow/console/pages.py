@@ -16,6 +16,7 @@ from weirflow import __version__
 from weirflow.access import Access, RefusedError, reply
 from weirflow.console.asked import Asked
 from weirflow.console.feed import Feed
+from weirflow.console.meshfile import MeshFile
 from weirflow.console.wondering import Wondering
 from weirflow.operations import Operations
 
@@ -58,6 +59,7 @@ class Console:
             web.get("/console/api/state", self._state),
             web.get("/console/api/events", self._events),
             *self._asked.routes(),
+            *MeshFile(self._operations).routes(),
             *Wondering(self._operations).routes(),
             web.get("/console/{file:.+}", self._file),
         ]

@@ -129,11 +129,11 @@ async function needsToken(why) {
   const given = await ask({
     title: "A token is needed",
     words: why + ". It is the first line of the file that admin.token_file names, and stays in this tab.",
-    field: { label: "Token", type: "password" },
+    fields: [{ name: "token", label: "Token", type: "password" }],
     action: "Use it",
   });
   if (given !== null) {
-    setToken(given);
+    setToken(given.token.trim());
     start();
   }
 }

@@ -2,10 +2,11 @@
 
 import { h, replace } from "./dom.js";
 
-// Resolves to null when refused, else to the field's value ("" without one). `facts`: [[name, before, after]].
-export function ask({ title, words, facts = [], field = null, action, danger = false }) {
+// Resolves to null when refused, else to the fields' values by name. `facts`: [[name, before, after]]; `fields`:
+// [{name, label, type, value, ...}], with `options` [[value, words]] a choice among these.
+export function ask({ title, words, facts = [], fields = [], action, danger = false }) {
   const dialog = document.getElementById("ask");
-  const input = field && h("input", { type: field.type || "text", id: "ask-field", autocomplete: "off", value: field.value });
+  const inputs = fields.map(entry);
   const form = h(
     "form",
     { method: "dialog" },
@@ -18,7 +19,7 @@ export function ask({ title, words, facts = [], field = null, action, danger = f
         h("thead", {}, h("tr", {}, h("th", {}, ""), h("th", {}, "now"), h("th", {}, "then"))),
         h("tbody", {}, facts.map(([name, before, after]) => h("tr", {}, h("th", {}, name), h("td", {}, before), h("td", {}, after)))),
       ),
-    field && h("label", { for: "ask-field" }, field.label, input),
+    inputs.map((input, i) => h("label", {}, fields[i].label, input)),
     h(
       "div",
       { class: "buttons" },
@@ -28,11 +29,15 @@ export function ask({ title, words, facts = [], field = null, action, danger = f
   );
   replace(dialog, form);
   return new Promise((answer) => {
-    dialog.addEventListener("close", () => answer(dialog.returnValue === "yes" ? (input ? input.value : "") : null), {
-      once: true,
-    });
+    const told = () => Object.fromEntries(inputs.map((input, i) => [fields[i].name, input.value]));
+    dialog.addEventListener("close", () => answer(dialog.returnValue === "yes" ? told() : null), { once: true });
     dialog.returnValue = "no";
     dialog.showModal();
-    if (input) input.focus();
+    if (inputs.length) inputs[0].focus();
   });
+}
+
+function entry({ name, label, options, value, ...properties }) {
+  if (!options) return h("input", { name, value, autocomplete: "off", ...properties });
+  return h("select", { name }, options.map(([choice, words]) => h("option", { value: choice, selected: choice === value }, words)));
 }

@@ -65,7 +65,7 @@ export function mount(root, context) {
       "tr",
       {},
       h("td", {}, m.name),
-      h("td", {}, h("strong", {}, m.role), ` ${ROLES[m.role] || ""}${watched}${barred}`),
+      h("td", { class: "why" }, h("strong", {}, m.role), ` ${ROLES[m.role] || ""}${watched}${barred}`),
       [seconds(m.age_s), m.error === null ? "–" : percent(Math.expm1(m.error)), held(m.held), ratio(m.against_champion), ratio(m.against_baseline), number(m.count)].map((t) => h("td", { class: "num" }, t)),
       h("td", { class: m.drift > 0.7 ? "num warn" : "num" }, percent(m.drift)),
       h("td", {}, button),

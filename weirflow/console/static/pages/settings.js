@@ -1,7 +1,9 @@
-// Modes and what an operator may do about them. Read-only without a token; each change asks, and the audit keeps it.
+// Modes and what an operator may do about them, and what the mesh file tunes. Read-only without a token; each change
+// asks, and the audit keeps it.
 
 import { token, setToken } from "../api.js";
 import { h, replace, Rows, say } from "../dom.js";
+import { meshFile } from "../meshfile.js";
 import { ago, number, seconds } from "../words.js";
 import { told } from "./decisions.js";
 
@@ -21,6 +23,7 @@ export function mount(root, context) {
   const rollback = h("button", { type: "button", class: "danger", onclick: () => askRollback() }, "Roll back");
   const said = h("p", { class: "note", hidden: true, role: "status" });
   const body = h("tbody");
+  const file = meshFile(context, change);
   const process = h("dl", { class: "facts" });
   const nodes = h("tbody");
   root.append(
@@ -29,6 +32,7 @@ export function mount(root, context) {
     lock,
     h("section", { class: "card" }, h("h2", {}, "All services"), frozen, h("div", { class: "buttons" }, freeze, rollback)),
     h("section", { class: "card wide" }, h("h2", {}, "Modes"), h("table", {}, h("thead", {}, h("tr", {}, ["service", "mode", "state", "share", ""].map((w) => h("th", {}, w)))), body)),
+    file.element,
     h("section", { class: "card" }, h("h2", {}, "This brain"), process),
     h("section", { class: "card wide" }, h("h2", {}, "Proxies"), h("table", {}, h("thead", {}, h("tr", {}, ["proxy", "line", "telemetry", "requests", "refused configurations"].map((w) => h("th", {}, w)))), nodes)),
   );
@@ -69,8 +73,8 @@ export function mount(root, context) {
   async function askToken() {
     if (about.change) setToken("");
     else {
-      const given = await context.ask({ title: "Token", words: "It stays in this tab, and goes with what is asked of the brain.", field: { label: "Token", type: "password" }, action: "Use it" });
-      if (given !== null) setToken(given.trim());
+      const given = await context.ask({ title: "Token", words: "It stays in this tab, and goes with what is asked of the brain.", fields: [{ name: "token", label: "Token", type: "password" }], action: "Use it" });
+      if (given !== null) setToken(given.token.trim());
     }
     know();
   }
@@ -96,29 +100,33 @@ export function mount(root, context) {
   }
 
   async function askMode(s) {
-    const mode = await context.ask({
+    const given = await context.ask({
       title: `Mode of ${s.name}`,
-      words: Object.entries(MODES).map(([m, w]) => `${m}: ${w}`).join(". ") + ".",
-      field: { label: "Mode, and for adaptive perhaps a share in percent (adaptive 50)", value: s.mode },
+      words: "The share is of its traffic on learned weights while it is adaptive; the rest stays on your rules, to measure against.",
+      fields: [
+        { name: "mode", label: "Mode", value: s.mode, options: Object.entries(MODES).map(([mode, words]) => [mode, `${mode}: ${words}`]) },
+        { name: "share", label: "Share in percent", type: "number", min: 0, max: 100, step: "any", required: true, value: s.commanded_share_percent },
+      ],
       action: "Go on",
     });
-    if (mode === null) return;
-    const [name, share] = mode.trim().split(/\s+/);
-    const body = { service: s.name, mode: name };
-    if (share !== undefined) body.share_percent = Number(share.replace("%", ""));
+    if (given === null) return;
+    const body = { service: s.name, mode: given.mode };
+    const share = Number(given.share);
+    if (share !== s.commanded_share_percent) body.share_percent = share;
     change("/mode", body, {
       title: `Change ${s.name}?`,
-      words: MODES[name] || "That is not a mode; the brain will refuse it.",
+      words: `${given.mode}: ${MODES[given.mode]}.`,
       facts: [
-        ["mode", s.mode, name],
-        ["share", `${number(s.commanded_share_percent)} %`, share === undefined ? "unchanged" : `${number(body.share_percent)} %`],
+        ["mode", s.mode, given.mode],
+        ["share", `${number(s.commanded_share_percent)} %`, `${number(share)} %`],
       ],
-      action: `Set ${name}`,
+      action: `Set ${given.mode}`,
     });
   }
 
+  // Whether it was done.
   async function change(path, body, question) {
-    if ((await context.ask(question)) === null) return;
+    if ((await context.ask(question)) === null) return false;
     said.hidden = false;
     said.className = "note";
     try {
@@ -127,7 +135,9 @@ export function mount(root, context) {
     } catch (error) {
       said.className = "note bad";
       say(said, `Not done: ${error.message}${error.mend ? ". " + error.mend : ""}`);
+      return false;
     }
+    return true;
   }
 
   function draw() {
@@ -140,6 +150,7 @@ export function mount(root, context) {
       button.disabled = !may;
       button.title = why || "";
     }
+    file.update(may, why);
     rows.update(seen.services.map((s) => ({ s, may, why })), ({ s }) => s.name);
     replace(
       nodes,
