@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
@@ -185,6 +186,32 @@ def test_the_mesh_file_is_held_against_what_is_in_force_and_read_again_when_it_w
         file.write_text(before)
         mesh.brain.signal(signal.SIGHUP)
         page.run("sessionStorage.clear()")
+
+
+def test_a_window_is_dragged_over_the_chart_or_moved_by_the_keyboard_or_written(page: Browser) -> None:
+    look(page, "whatif", "What if")
+    over = page.until(lambda: page.all(".span .u-over"))[0]
+    page.until(lambda: page.one('.span input[aria-label="From"]').is_enabled(), "the past is drawn")
+    page.says("All that was recorded.")
+    written = "return [...document.querySelectorAll('#w-from, #w-to')].map((i) => Date.parse(i.value) / 1000)"
+    width = over.size["width"]
+    hand = ActionChains(page.driver).move_to_element_with_offset(over, -width // 4, 0).click_and_hold()
+    hand.move_by_offset(width // 2, 0).release().perform()
+    start, end = page.until(lambda: [at for at in page.run(written) if at])
+    first, last = page.run("const s = document.querySelector('.span input'); return [Number(s.min), Number(s.max)]")
+    assert start == pytest.approx(first + (last - first) / 4, abs=0.05 * (last - first) + 1)
+    assert end - start == pytest.approx((last - first) / 2, abs=0.05 * (last - first) + 1)
+    page.until(lambda: page.run("return document.querySelector('.u-select').offsetWidth") > 0.3 * width)
+
+    page.one('.span input[aria-label="From"]').send_keys(Keys.ARROW_RIGHT * 3)
+    assert page.run(written) == [start + 3, end]
+    page.one("#w-to").clear()
+    page.one("#w-to").send_keys("12:00:00")
+    page.says("As written below.")
+    page.one("button", "The whole recording").click()
+    page.says("All that was recorded.")
+    assert page.run("return document.querySelector('.u-select').offsetWidth") == 0
+    assert page.run("return document.querySelector('#w-from').value") == ""
 
 
 def test_a_moment_of_the_past_has_an_address_that_shows_it_again(page: Browser, mesh: LiveMesh) -> None:

@@ -6,8 +6,9 @@ import { clock } from "./words.js";
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // `series`: [{label, colour: "--adaptive", dash, band: [low, high] as indexes of series}]; `data`: [at, ...columns].
-// `read(value)` words a value on the axis and in the legend. Returns {update(data), destroy()}.
-export function chart(root, { series, read, height = 200, zero = true, mark = () => null }) {
+// `read(value)` words a value on the axis and in the legend. `pick(from, to)`: a stretch of time was dragged over.
+// Returns {update(data), select(from, to), destroy()}; `select(null)` selects nothing.
+export function chart(root, { series, read, height = 200, zero = true, mark = () => null, pick = null }) {
   const lines = series.map((s) => ({
     label: s.label,
     stroke: colour(s.colour),
@@ -27,8 +28,9 @@ export function chart(root, { series, read, height = 200, zero = true, mark = ()
       axes: [{ ...axis, space: 84, values: (_, at) => at.map(clock) }, { ...axis, size: 64, values: (_, values) => values.map(read) }],
       series: [{ label: "time", value: (_, at) => (at === null ? "–" : clock(at)) }, ...lines],
       bands,
-      cursor: { drag: { x: false, y: false } },
+      cursor: { drag: { x: Boolean(pick), y: false, setScale: false } },
       hooks: {
+        setSelect: [(u) => pick && pick(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x"))],
         draw: [
           (u) => {
             const at = mark();
@@ -48,10 +50,21 @@ export function chart(root, { series, read, height = 200, zero = true, mark = ()
     [[], ...series.map(() => [])],
     root,
   );
-  const sized = new ResizeObserver(() => plot.setSize({ width: Math.max(200, root.clientWidth), height }));
+  let chosen = [null, null];
+  const select = (from, to) => {
+    chosen = [from, to];
+    const left = from === null ? 0 : plot.valToPos(from, "x");
+    const width = from === null ? 0 : plot.valToPos(to, "x") - left;
+    plot.setSelect({ left, width, top: 0, height: plot.over.clientHeight }, false);
+  };
+  const sized = new ResizeObserver(() => {
+    plot.setSize({ width: Math.max(200, root.clientWidth), height });
+    if (pick) select(...chosen);
+  });
   sized.observe(root);
   return {
     update: (data) => plot.setData(data),
+    select,
     destroy() {
       sized.disconnect();
       plot.destroy();

@@ -1,6 +1,7 @@
 // What would have been: choose a window of the recording, change something, and see the answer with how far to trust it.
 
 import { h, replace, say } from "../dom.js";
+import { Span } from "../span.js";
 import { number, percent, seconds } from "../words.js";
 
 export const title = "What if";
@@ -18,6 +19,8 @@ export function mount(root, context) {
   const service = h("select", { id: "w-service" });
   const policies = POLICIES.map((p) => h("label", { class: "check" }, h("input", { type: "checkbox", value: p, checked: p === "weirflow" }), " ", p));
   const field = (id, words, holder) => [h("label", { for: "w-" + id }, words), h("input", { id: "w-" + id, placeholder: holder, autocomplete: "off" })];
+  const [from, to] = [field("from", "From", "start of the recording"), field("to", "To", "its end")];
+  const span = new Span(context, { from: from[1], to: to[1] });
   const go = h("button", { type: "submit", class: "main" }, "Ask");
   const stop = h("button", { type: "button", hidden: true, onclick: () => controller && controller.abort() }, "Stop");
   const said = h("p", { role: "status" });
@@ -33,8 +36,9 @@ export function mount(root, context) {
     field("slow", "Slow one down", "10.0.0.1:80=x5@10..40"),
     field("limit", "Limits", "max_requests=64"),
     field("share", "Share of the learned arm, %", "95"),
-    field("from", "From", "start of the recording"),
-    field("to", "To", "its end"),
+    h("span", {}, "When"), span.element,
+    from,
+    to,
     h("span"), h("div", { class: "buttons" }, go, stop),
   );
   root.append(
@@ -77,13 +81,16 @@ export function mount(root, context) {
   return {
     update(state) {
       const names = state ? state.services.map((s) => s.name) : [];
-      if (JSON.stringify(names) === known) return;
-      known = JSON.stringify(names);
-      const before = service.value;
-      replace(service, names.map((n) => h("option", { value: n }, n)));
-      if (names.includes(before)) service.value = before;
+      if (JSON.stringify(names) !== known) {
+        known = JSON.stringify(names);
+        const before = service.value;
+        replace(service, names.map((n) => h("option", { value: n }, n)));
+        if (names.includes(before)) service.value = before;
+      }
+      if (service.value) span.update(service.value, state.at);
     },
     unmount() {
+      span.destroy();
       if (controller) controller.abort();
     },
   };

@@ -1,0 +1,107 @@
+// A window of time, chosen on charts of a service: dragged over them, by two sliders for the keyboard, or written as
+// text. The text is what counts: the other two write it, and show it when it is a moment that they can.
+
+import { h, say } from "./dom.js";
+import { chart } from "./charts.js";
+import { dateAndClock, perSecond, seconds } from "./words.js";
+
+const MOST_S = 3600; // of the past that is drawn
+const EVERY_MS = 30000;
+const FIGURES = ["static.p99_s", "adaptive.p99_s", "static.requests_per_s", "adaptive.requests_per_s"];
+
+export class Span {
+  // `texts`: {from, to}, inputs of text.
+  constructor(context, texts) {
+    this.context = context;
+    this.texts = texts;
+    this.sliders = { from: slider("From", () => this.slid()), to: slider("To", () => this.slid()) };
+    this.words = h("p", { class: "quiet", role: "status" });
+    this.plots = [h("div", { class: "chart" }), h("div", { class: "chart" })];
+    this.all = h("button", { type: "button", onclick: () => this.choose(null, null) }, "The whole recording");
+    this.element = h(
+      "div",
+      { class: "span" },
+      h("h3", {}, "p99 by rules"), this.plots[0],
+      h("h3", {}, "Requests by rules"), this.plots[1],
+      h("div", { class: "ends" }, h("label", {}, "From", this.sliders.from), h("label", {}, "To", this.sliders.to)),
+      h("div", { class: "buttons" }, this.all, this.words),
+    );
+    for (const text of Object.values(texts)) text.addEventListener("input", () => this.show());
+    this.charts = null;
+    this.asked = { service: null, when: 0 };
+    this.known = null; // {first, last}: what is drawn
+  }
+
+  // A state came: the charts are drawn anew now and then, or at once when another service is chosen.
+  async update(service, now) {
+    if (this.asked.service === service && Date.now() - this.asked.when < EVERY_MS) return;
+    this.asked = { service, when: Date.now() };
+    let told;
+    try {
+      const { first } = await this.context.get("api/span");
+      const since = Math.max(first, now - MOST_S);
+      told = await this.context.get("api/history", { service, since, until: now });
+    } catch (error) {
+      return say(this.words, error.message);
+    }
+    if (this.asked.service !== service || !this.element.isConnected) return;
+    this.charts ||= this.plots.map((root, i) => rules(root, i ? perSecond : seconds, (from, to) => this.choose(from, to)));
+    const column = (name) => told[name] || told.at.map(() => null);
+    this.charts.forEach((c, i) => c.update([told.at, ...FIGURES.slice(2 * i, 2 * i + 2).map(column)]));
+    this.known = { first: Math.floor(told.at[0]), last: Math.ceil(told.at[told.at.length - 1]) };
+    for (const s of Object.values(this.sliders)) Object.assign(s, { min: this.known.first, max: this.known.last, disabled: false });
+    this.show();
+  }
+
+  // Both null: all of it.
+  choose(from, to) {
+    this.texts.from.value = from === null ? "" : written(from);
+    this.texts.to.value = to === null ? "" : written(to);
+    this.show();
+  }
+
+  slid() {
+    const [a, b] = [Number(this.sliders.from.value), Number(this.sliders.to.value)];
+    const whole = Math.min(a, b) <= this.known.first && Math.max(a, b) >= this.known.last;
+    this.choose(whole ? null : Math.min(a, b), whole ? null : Math.max(a, b));
+  }
+
+  show() {
+    if (!this.known) return;
+    const { first, last } = this.known;
+    const [from, to] = [moment(this.texts.from.value, first), moment(this.texts.to.value, last)];
+    const drawn = from !== null && to !== null && from < to;
+    const whole = drawn && from <= first && to >= last;
+    if (drawn) {
+      if (document.activeElement !== this.sliders.from) this.sliders.from.value = from;
+      if (document.activeElement !== this.sliders.to) this.sliders.to.value = to;
+    }
+    for (const c of this.charts) c.select(drawn && !whole ? Math.max(from, first) : null, Math.min(to, last));
+    say(this.words, whole ? "All that was recorded." : drawn ? `${dateAndClock(from)}, for ${seconds(to - from)}` : "As written below.");
+  }
+
+  destroy() {
+    for (const c of this.charts || []) c.destroy();
+  }
+}
+
+function slider(name, slid) {
+  return h("input", { type: "range", step: 1, disabled: true, "aria-label": name, oninput: slid });
+}
+
+function rules(root, read, pick) {
+  const series = [
+    { label: "static", colour: "--static", dash: [5, 4] },
+    { label: "adaptive", colour: "--adaptive", width: 2 },
+  ];
+  return chart(root, { series, read, height: 170, pick });
+}
+
+const written = (at) => new Date(Math.round(at) * 1000).toISOString().replace(".000Z", "Z");
+
+// Of what may be written, the one form that is drawn; null for another.
+function moment(text, otherwise) {
+  if (!text.trim()) return otherwise;
+  const at = /^\d{4}-/.test(text.trim()) ? Date.parse(text.trim()) / 1000 : NaN;
+  return Number.isFinite(at) ? at : null;
+}
