@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from brain.alerts import Condition
     from brain.decision import IncidentView, ServiceView, SwitchbackView
     from brain.findings import Stand
-    from brain.foretold import ForetoldView
+    from brain.hindsight import ForetoldView
     from brain.ranking import ModelView
     from brain.settings import Settings
     from dataplane.contract import Event, Telemetry, Topology

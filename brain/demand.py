@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain.decision import EndpointView, ForecastView
-from brain.foretold import HORIZONS_S, Foretold, ForetoldView
+from brain.hindsight import HORIZONS_S, ForetoldView, Hindsight
 from dataplane.contract import Requests
 from features.demand import Arrivals
 from models.base import take_rows
@@ -52,7 +52,7 @@ class Demand:
         self._topology = topology
         self._arrivals = Arrivals(topology.service_slots)
         self._forecaster = _forecaster(topology)
-        self._foretold = Foretold(topology.service_slots)
+        self._hindsight = Hindsight(topology.service_slots)
         self._learned_at = -np.inf
         self._seen_at = np.full(topology.service_slots, -np.inf)
         self._now_per_s: Floats = np.full(topology.service_slots, np.nan)
@@ -87,13 +87,13 @@ class Demand:
         recent = (now - self._seen_at <= UNSEEN_S)[:, None, None]
         figures = np.stack([told.value, told.low, told.high, told.p99], axis=1)  # (services, 4, horizons)
         figures = np.where(recent, figures, np.nan)
-        self._foretold.step(self._now_per_s, figures[:, :3, : len(HORIZONS_S)].T, now)
+        self._hindsight.step(self._now_per_s, figures[:, :3, : len(HORIZONS_S)].T, now)
         self._said = _known(figures)
         self._count = told.count.tolist()
 
     def foretold(self) -> tuple[ForetoldView, ...]:
         """How well what came was foretold."""
-        return self._foretold.views(self._topology)
+        return self._hindsight.views(self._topology)
 
     def view(self, service: int, capacity: float | None) -> ForecastView:
         """What is told of a service slot that bears so many requests a second, None for unknown."""
@@ -118,7 +118,7 @@ class Demand:
         if more > 0:
             self._arrivals.resize(topology.service_slots)
             self._forecaster.resize(topology.service_slots)
-            self._foretold.resize(topology.service_slots)
+            self._hindsight.resize(topology.service_slots)
             self._seen_at = np.pad(self._seen_at, (0, more), constant_values=-np.inf)
             self._now_per_s = np.pad(self._now_per_s, (0, more), constant_values=np.nan)
 
@@ -129,7 +129,7 @@ class Demand:
             "forecaster": type(self._forecaster).__name__,
             "services": [s.name for s in self._topology.services],
             "model": take_rows(self._forecaster.state(), ids),
-            "foretold": take_rows(self._foretold.state(), ids),
+            "foretold": take_rows(self._hindsight.state(), ids),
         }
 
     def restore(self, state: State) -> None:
@@ -150,11 +150,11 @@ class Demand:
             if np.shape(kept)[1:] != model[name].shape[1:] or len(kept) != len(state["services"]):
                 raise ValueError(f"demand's {name!r} has shape {np.shape(kept)}: not a row for each service")
             model[name][ours] = np.asarray(kept)[rows]
-        foretold = Foretold(self._topology.service_slots)
+        hindsight = Hindsight(self._topology.service_slots)
         if "foretold" in state:  # none in a state from before it was kept
-            foretold.restore(state["foretold"], rows, ours)
+            hindsight.restore(state["foretold"], rows, ours)
         forecaster.restore(model)
-        self._forecaster, self._foretold = forecaster, foretold
+        self._forecaster, self._hindsight = forecaster, hindsight
 
 
 def capacity_of(endpoints: Sequence[EndpointView]) -> float | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from brain.calibration import LEAST_PAST, PAST, Calibration
-from brain.foretold import HORIZONS_S, LEAST, Foretold, ForetoldView
+from brain.hindsight import HORIZONS_S, LEAST, ForetoldView, Hindsight
 from dataplane.contract import Service, Topology
 from tests.test_champion import TOPOLOGY, Life, half_wrong, right
 
@@ -102,9 +102,9 @@ def test_the_brain_tells_how_sure_each_model_is_and_keeps_it() -> None:
 # Of demand.
 
 
-def lived(asked: np.ndarray, foretell: object, seconds: int) -> Foretold:
+def lived(asked: np.ndarray, foretell: object, seconds: int) -> Hindsight:
     """One service, `app` in slot 0: a second at a time, from second 1000."""
-    out = Foretold(2)
+    out = Hindsight(2)
     for s in range(seconds):
         said = np.full((len(HORIZONS_S), 3, 2), np.nan)
         for k, ahead in enumerate(HORIZONS_S):
@@ -113,7 +113,7 @@ def lived(asked: np.ndarray, foretell: object, seconds: int) -> Foretold:
     return out
 
 
-def view(of: Foretold, ahead_s: float) -> ForetoldView:
+def view(of: Hindsight, ahead_s: float) -> ForetoldView:
     (found,) = (v for v in of.views(TWO) if v.ahead_s == ahead_s)
     return found
 
@@ -155,7 +155,7 @@ def test_what_was_not_in_sight_or_not_foretold_counts_for_nothing() -> None:
 
 def test_a_tick_that_was_missed_does_not_shift_what_waits() -> None:
     asked = np.arange(600.0)
-    out = Foretold(1)
+    out = Hindsight(1)
     for s in range(300):
         if s % 7 == 3:
             continue
@@ -169,11 +169,11 @@ def test_scores_of_forecasts_are_kept_by_service_and_odd_ones_refused() -> None:
     asked = np.full(100, 10.0)
     told = lived(asked, lambda *_: (11.0, 9.0, 12.0), 100)
     kept = told.state()
-    again = Foretold(3)
+    again = Hindsight(3)
     again.restore(kept, np.array([0]), np.array([2]))
     three = Topology(1, (*TWO.services, Service(2, "app", ())), ())
     assert [(v.service, v.error_per_s) for v in again.views(three)] == [("app", pytest.approx(1.0))] * 3
     assert min(v.count for v in again.views(three)) >= LEAST
     for odd in ({"sums": np.zeros((2, 3, 4))}, {"at": np.nan}):
         with pytest.raises(ValueError, match="scores of forecasts"):
-            Foretold(3).restore(kept | odd, np.array([0]), np.array([2]))
+            Hindsight(3).restore(kept | odd, np.array([0]), np.array([2]))

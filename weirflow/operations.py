@@ -13,7 +13,7 @@ from brain.decision import Decision
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from brain.foretold import ForetoldView
+    from brain.hindsight import ForetoldView
     from brain.ranking import ModelView
     from weirflow.config.build import Config
     from weirflow.config.differs import Change

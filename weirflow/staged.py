@@ -26,7 +26,7 @@ from brain.decision import (
 )
 from brain.fading import Interval
 from brain.findings import KINDS, Finding
-from brain.foretold import ForetoldView
+from brain.hindsight import ForetoldView
 from brain.incidents import described
 from brain.ranking import ModelView
 from dataplane.contract import Plan, ServicePlan

@@ -25,7 +25,7 @@ from brain.brain import Brain
 from brain.champion import Roster
 from brain.commands import Command
 from brain.decision import Decision
-from brain.foretold import ForetoldView
+from brain.hindsight import ForetoldView
 from brain.ranking import ModelView
 from dataplane.contract import OnTelemetry, Plan, Topology
 from dataplane.mesh import Mesh, Registry

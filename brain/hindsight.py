@@ -43,7 +43,7 @@ class ForetoldView:
     inside_90: float  # share of what was asked that lay within the 90 % interval
 
 
-class Foretold:
+class Hindsight:
     """Of so many services."""
 
     def __init__(self, services: int) -> None:
