@@ -9,33 +9,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import structlog
 from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
-from tests.test_cli import Served
-from weirflow import log
+from tests.served import Served
 from weirflow.access import Access
 from weirflow.admin import application
 from weirflow.commands.incidents import changes
 from weirflow.staged import NOW, StagedOperations, example_alert, example_decision
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    log.configure("error")
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def mesh() -> Iterator[Served]:
-    with Served(StagedOperations(example_decision())) as served:
-        yield served
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture

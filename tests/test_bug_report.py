@@ -7,24 +7,23 @@ import json
 import os
 import socket
 import tarfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from ruamel.yaml import YAML
 
+from tests.served import Served, weirflow
 from tests.test_alertmanager import weirflow as shell
-from tests.test_cli import Served, weirflow
-from weirflow import log
 from weirflow.bugreport import archive
 from weirflow.bugreport.redact import REDACTED, Redaction
 from weirflow.clock import Clock
 from weirflow.config import ConfigError, load
 from weirflow.staged import StagedOperations, example_decision, example_service
 from weirflow.wiring import Running
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 FOLDER = "weirflow-bug-report/"
 
@@ -61,11 +60,8 @@ alerts:
 
 
 @pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    log.configure("error")
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from dataplane.envoy import process
+from tests.served import Served, weirflow
 from tests.test_alertmanager import weirflow as shell
-from tests.test_cli import ROOT, Served, weirflow
+from tests.test_cli import ROOT
 from tests.test_runbook import sections
-from weirflow import __version__, log
+from weirflow import __version__
 from weirflow.checkup import machine, ports
 from weirflow.checkup.found import Check, Outcome, first, ok, warning, within
 from weirflow.clock import Clock
@@ -32,6 +32,8 @@ from weirflow.plain import plain
 from weirflow.staged import NOW, StagedOperations, example_decision, example_status
 from weirflow.wiring import Running
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 MESH = """\
 nodes: [{name: front-1}]
 services: [{name: orders, endpoints: ['127.0.0.1:8081']}]
@@ -40,11 +42,8 @@ routes: [{name: all, service: orders}]
 
 
 @pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)  # where there is no mesh.yaml
-    log.configure("error")
-    yield
-    structlog.reset_defaults()
 
 
 def sound() -> StagedOperations:

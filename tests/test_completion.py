@@ -7,36 +7,23 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import click
 import pytest
-import structlog
 import typer
 
-from tests.test_cli import ROOT, Served
-from weirflow import log
+from tests.served import Served
+from tests.test_cli import ROOT
 from weirflow.commands import completion
 from weirflow.recording.part import HEADER
-from weirflow.staged import StagedOperations, example_decision, example_service
+from weirflow.staged import example_decision, example_service
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 COMMAND = [sys.executable, "-c", "import sys; sys.argv[0] = 'weirflow'; from weirflow.cli import main; main()"]
 """As the console script is called: what a completion variable is named by."""
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    log.configure("error")
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def mesh() -> Iterator[Served]:
-    with Served(StagedOperations(example_decision())) as served:
-        yield served
 
 
 def offered(typed: str, *, cwd: Path | None = None, **env: str) -> list[str]:

@@ -149,7 +149,7 @@ def test_history_is_a_column_for_each_figure_and_names_what_is_not_there() -> No
     past = remembered(20.0, 10.0)
     told = past.history(NAME, None, NOW - 60.0, NOW)
     assert told["at"] == [NOW - 20.0, NOW - 10.0]
-    assert told["adaptive.p99_s"] == [DECISION.services[0].adaptive.p99_s] * 2
+    assert told["adaptive_p99_s"] == [DECISION.services[0].adaptive.p99_s] * 2
     address = DECISION.services[0].endpoints[0].address
     assert past.history(NAME, address, NOW - 15.0, NOW)["weight"] == [DECISION.services[0].endpoints[0].weight]
     for service, endpoint, missing in ((NAME, "10.9.9.9:1", "10.9.9.9:1"), ("nobody", None, "nobody")):

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import structlog
 from typer.testing import CliRunner
 
-from tests.test_cli import Served
+from tests.served import Served
 from tests.test_docs import CONSOLE, PAGES, ROOT, commands_of
 from tests.test_replay import record
-from weirflow import log
 from weirflow.cli import app
 from weirflow.staged import StagedOperations, example_decision, example_endpoint, example_service
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 HERE = {
     "validate deploy/mesh.yaml": 0,
@@ -102,13 +102,6 @@ OTHERS = {
     ".": "",  # the shell's own
 }
 """By program: what runs the like of it."""
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    log.configure("error")
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")

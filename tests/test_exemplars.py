@@ -7,22 +7,15 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-import structlog
 
+from tests.served import Served
 from tests.servers import Prometheus, until
-from tests.test_cli import Served
-from weirflow import log
 from weirflow.staged import StagedOperations, example_decision, example_status
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 ROOT = Path(__file__).parent.parent
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-
-
-@pytest.fixture(autouse=True)
-def _quiet():
-    log.configure("error")
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.mark.timeout(180)

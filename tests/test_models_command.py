@@ -10,7 +10,7 @@ import pytest
 from brain.brain import Brain
 from brain.commands import PromoteModel
 from tests.recordings import Lived, lived, scenario
-from tests.test_cli import Served, weirflow
+from tests.served import Served, weirflow
 from weirflow import checkpoint
 from weirflow.lab.scenario import Group
 from weirflow.replay import steps

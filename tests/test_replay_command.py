@@ -19,7 +19,7 @@ from brain.brain import Brain
 from brain.commands import Freeze
 from brain.settings import Settings
 from dataplane.contract import Topology, Verdict
-from tests.test_cli import weirflow
+from tests.served import weirflow
 from tests.test_replay import ADAPTIVE, T0, Recorded, members, record
 from weirflow.recording import Call, Recorder, Start, invented
 from weirflow.replay.told import Told

@@ -21,7 +21,7 @@ from brain.brain import Brain
 from brain.champion import Roster
 from brain.settings import Guard, Settings
 from dataplane.contract import Topology
-from tests.test_cli import weirflow
+from tests.served import weirflow
 from tests.test_replay import ADAPTIVE, DECIDED, T0, Fragile, Told, members, record
 from weirflow.recording import Call, Failure, Recorder, read
 from weirflow.replay.compare import Comparison, largest_change, total_variation

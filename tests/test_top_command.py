@@ -13,16 +13,13 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from rich.cells import cell_len
 
 from brain.decision import Decision
-from tests.test_cli import Served, weirflow
-from weirflow import log
+from tests.served import Served, weirflow
 from weirflow.commands.keys import named
 from weirflow.commands.picture import Picture, picture
 from weirflow.commands.top import turned
@@ -38,20 +35,9 @@ from weirflow.staged import (
     example_status,
 )
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 HOSTILE = "[red]x[/red]\x1b[2J\n\u202e[link=http://evil]"
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    log.configure("error")
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def mesh() -> Iterator[Served]:
-    with Served(StagedOperations(example_decision())) as served:
-        yield served
 
 
 def answer(decision: Decision | None = None, **process: Any) -> dict[str, Any]:

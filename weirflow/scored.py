@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from brain.calibration import Calibration
 from brain.champion import FALLBACK, FIRST, ROSTER, Roster, said_to_decide
 from brain.drift import BOUND, Drift
-from brain.foretold import HORIZONS_S
+from brain.hindsight import HORIZONS_S
 from brain.own import OwnLearners
 from brain.proof import student
 from brain.scores import Scores

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weirflow.commands.failing import FAILED, USAGE
+from weirflow.commands.failing import FAILED
 from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
 from weirflow.commands.progress import progress
-from weirflow.config.units import format_duration, parse_duration
+from weirflow.commands.values import moment, values
+from weirflow.config.units import format_duration
 
 if TYPE_CHECKING:
     from weirflow.counts import Counts
@@ -76,20 +76,10 @@ def _over_recording(folder: Path, output: Form, step: str | None, html: Path | N
 
 def _over_values(file: Path, output: Form, step: str | None, html: Path | None, counter: bool | None) -> None:
     """The detector of surprises. Exits 1 when it found anything."""
-    from weirflow.counts import CountsError, read_counts
     from weirflow.detected import detect as over
     from weirflow.detected_page import page
 
-    try:
-        counts = read_counts(file, counter=counter, negative=True)
-        if step is not None:
-            counts = counts.by(_duration(step))
-    except CountsError as error:
-        complain(str(error))
-        raise typer.Exit(FAILED) from error
-    except ValueError as error:
-        complain(f"--step {step}: {error}", "take a multiple of that")
-        raise typer.Exit(USAGE) from error
+    counts = values(file, step, counter=counter, negative=True)
     with progress("looking for surprises", len(counts.values)) as far:
         detected = over(counts, far.at)
     if html is not None:
@@ -148,20 +138,3 @@ def render(counts: Counts, detected: Detected) -> list[str]:
         expected = "unknown" if math.isnan(row["low"]) else f"{row['low']:.5g} to {row['high']:.5g}"
         lines.append(f"{row['at']:20} {row['value']:>12.6g} {expected:>27} {row['score']:>6.2f}")
     return lines
-
-
-def moment(seconds: float) -> str:
-    """In UTC, to the second."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _duration(given: str) -> float:
-    try:
-        seconds = parse_duration(given)
-    except ValueError as error:
-        complain(f"--step {given}: {error}")
-        raise typer.Exit(USAGE) from error
-    if seconds <= 0:
-        complain(f"--step {given}: must be more than nothing")
-        raise typer.Exit(USAGE)
-    return seconds

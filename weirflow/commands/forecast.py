@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weirflow.commands.failing import FAILED, USAGE
-from weirflow.commands.output import Form, FormOption, complain, print_json, show, text
-from weirflow.config.units import format_duration, parse_duration
+from weirflow.commands.output import Form, FormOption, print_json, show, text
+from weirflow.commands.values import duration, moment, values
+from weirflow.config.units import format_duration
 
 if TYPE_CHECKING:
     from weirflow.counts import Counts
@@ -32,22 +31,10 @@ def forecast(
     With intervals, and with the error on the last fifth of the file beside that of plain ways. Gaps and empty values
     are missing, not 0. A counter that only rises is differenced; its resets are told.
     """
-    from weirflow.counts import CountsError, read_counts
     from weirflow.foretold import foretell
 
-    ahead_s = _duration("--ahead", ahead)
-    step_s = None if step is None else _duration("--step", step)
-    try:
-        counts = read_counts(file, counter=counter)
-    except CountsError as error:
-        complain(str(error))
-        raise typer.Exit(FAILED) from error
-    if step_s is not None:
-        try:
-            counts = counts.by(step_s)
-        except ValueError as error:
-            complain(f"--step {step}: {error}", "take a multiple of that")
-            raise typer.Exit(USAGE) from error
+    ahead_s = duration("--ahead", ahead)
+    counts = values(file, step, counter=counter)
     foretold = foretell(counts, ahead_s)
     if output is Form.JSON:
         from weirflow.plain import plain
@@ -70,7 +57,7 @@ def to_dict(counts: Counts, foretold: Foretold) -> dict[str, Any]:
         "resets": counts.resets,
         "forecast": [
             {
-                "at": _moment(end_s + counts.step_s * (h - 1)),
+                "at": moment(end_s + counts.step_s * (h - 1)),
                 "ahead_s": h * counts.step_s,
                 "value": value,
                 "low": low,
@@ -116,19 +103,3 @@ def render(counts: Counts, foretold: Foretold) -> list[str]:
 
 def _count(value: float) -> str:
     return "unknown" if math.isnan(value) else f"{value:.4g}" if value < 1000 else f"{value:.0f}"
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _duration(option: str, given: str) -> float:
-    try:
-        seconds = parse_duration(given)
-    except ValueError as error:
-        complain(f"{option} {given}: {error}")
-        raise typer.Exit(USAGE) from error
-    if seconds <= 0:
-        complain(f"{option} {given}: must be more than nothing")
-        raise typer.Exit(USAGE)
-    return seconds

@@ -188,7 +188,7 @@ def _of_live(view: Json) -> Json:
 
 
 def _of_demand(view: Json) -> Json:
-    """A `brain.foretold.ForetoldView` in the same words."""
+    """A `brain.hindsight.ForetoldView` in the same words."""
     return {
         "service": view["service"],
         "quantity": f"demand in {view['ahead_s']:g} s",

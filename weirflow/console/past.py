@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from weirflow.console.memory import Kept, Memory
 from weirflow.console.state import state_of
+from weirflow.flat import endpoint_row, service_row
 from weirflow.recording import RecordingError
 from weirflow.recording.closed import ClosedPart, read_part
 
@@ -28,20 +29,20 @@ MOST_POINTS = 1000
 """Of a chart; more are not seen."""
 MOST_NEWS, MOST_MOVED = 200, 2
 
-SERVICE_FIGURES = ("share_percent", "capacity", "limit", "refused_per_s", "shed_percent")
-ARM_FIGURES = ("requests_per_s", "p50_s", "p99_s", "failed_share")
-GAIN_FIGURES = ("value", "low", "high")
-ENDPOINT_FIGURES = (
-    "weight",
-    "share",
-    "capacity",
-    "rate_per_s",
-    "error_share",
-    "latency_s",
-    "p50_s",
-    "p99_s",
-    "in_flight",
+SERVICE_FIGURES = (
+    *("share_percent", "capacity_per_s", "asked_per_s", "limit", "refused_per_s", "shed_percent"),
+    *(
+        f"{arm}_{figure}"
+        for arm in ("static", "adaptive")
+        for figure in ("requests_per_s", "p50_s", "p99_s", "failed_share")
+    ),
+    *("gain", "gain_low", "gain_high"),
 )
+ENDPOINT_FIGURES = (
+    *("weight", "share", "capacity_per_s", "rate_per_s", "error_share"),
+    *("latency_s", "p50_s", "p99_s", "in_flight"),
+)
+"""As `weirflow.flat` names them."""
 
 
 class NothingError(LookupError):
@@ -124,15 +125,14 @@ class Looked:
         return state_of(best)
 
     def history(self, service: str, endpoint: str | None, since: float, until: float) -> Json:
-        """Figures over time as columns: `at` and, of an endpoint, `ENDPOINT_FIGURES`; of a service its own.
+        """Figures over time as columns, about `MOST_POINTS` long: `at`, and `SERVICE_FIGURES` or `ENDPOINT_FIGURES`.
 
-        Those of an arm are called `static.p99_s` and so on, those of the gain `gain.value`. About `MOST_POINTS`.
         NothingError when no decision of that time knows it.
         """
         made: dict[str, list[Any]] = {}
         for decision in self._between(since, until):
             view = next((s for s in decision["services"] if s["name"] == service), None)
-            row = None if view is None else _service_row(view) if endpoint is None else _endpoint_row(view, endpoint)
+            row = None if view is None else _row(view, endpoint)
             for name, value in ({"at": decision["now"]} | row).items() if row is not None else ():
                 made.setdefault(name, []).append(value)
         if not made:
@@ -211,17 +211,13 @@ def _moved(view: Json) -> str:
     return "; ".join(told[:MOST_MOVED]) + more or view["reason"] or "weights moved"
 
 
-def _service_row(view: Json) -> Json:
-    row = {name: view.get(name) for name in SERVICE_FIGURES}
-    for arm in ("static", "adaptive"):
-        row |= {f"{arm}.{name}": view[arm][name] for name in ARM_FIGURES}
-    row |= {f"gain.{name}": view["gain"][name] for name in GAIN_FIGURES}
-    forecast = view.get("forecast")
-    return row | {"demand_per_s": None if forecast is None else forecast["now_per_s"]}
-
-
-def _endpoint_row(view: Json, address: str) -> Json | None:
-    for endpoint in view["endpoints"]:
-        if endpoint["address"] == address:
-            return {name: endpoint.get(name) for name in ENDPOINT_FIGURES}
-    return None
+def _row(view: Json, address: str | None) -> Json | None:
+    """The figures of a service, or of one of its endpoints; None when it has none of that address."""
+    if address is None:
+        whole, wanted = service_row(view), SERVICE_FIGURES
+    else:
+        endpoint = next((e for e in view["endpoints"] if e["address"] == address), None)
+        if endpoint is None:
+            return None
+        whole, wanted = endpoint_row(endpoint), ENDPOINT_FIGURES
+    return {name: whole[name] for name in wanted}

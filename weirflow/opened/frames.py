@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from weirflow.config.problems import mend_of, shown
+from weirflow.flat import Row
 from weirflow.opened import rows
 from weirflow.recording import Recording, RecordingError
 
@@ -259,7 +260,7 @@ class Opened:
             for now, tick, text in zip(*self._cut(table).to_pydict().values(), strict=True):
                 yield now, tick, json.loads(text)
 
-    def _told(self, cut: Callable[[rows.Row, str | None], Iterable[rows.Row]]) -> pd.DataFrame:
+    def _told(self, cut: Callable[[Row, str | None], Iterable[Row]]) -> pd.DataFrame:
         found = [
             {"now": now, "tick": tick} | row
             for now, tick, document in self._documents()

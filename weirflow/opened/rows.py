@@ -7,38 +7,19 @@ yields plain dicts. A decision of an older version may lack a field: that is Non
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-Row = dict[str, Any]
-
-_ENDPOINT = (
-    *("static_weight", "weight", "proposed", "share", "tier"),
-    *("rate_per_s", "error_share", "latency_s", "p50_s", "p99_s", "in_flight", "samples"),
-)
-_SERVICE = (
-    *("mode", "state", "share_percent", "commanded_share_percent", "pushed", "limit", "limited", "latency_goal_s"),
-    *("shed_percent", "refused_per_s"),
-)
-_ARM = ("requests_per_s", "p50_s", "p99_s", "failed_share")
+from weirflow.flat import Row, endpoint_row, service_row
 
 
 def of_services(decision: Row, service: str | None) -> Iterator[Row]:
     """A row a service: how it stands, what both arms felt, and the gain."""
     plan = decision.get("plan")
     for s in _services(decision, service):
-        gain, forecast = s.get("gain") or {}, s.get("forecast") or {}
         yield {
             "service": s["name"],
             "plan": None if plan is None else plan["version"],
             "frozen": decision.get("frozen"),
-            **{name: s.get(name) for name in _SERVICE},
-            **{f"{arm}_{name}": (s.get(arm) or {}).get(name) for arm in ("static", "adaptive") for name in _ARM},
-            "gain": gain.get("value"),
-            "gain_low": gain.get("low"),
-            "gain_high": gain.get("high"),
-            "capacity_per_s": s.get("capacity"),
-            "asked_per_s": forecast.get("now_per_s"),
-            "reason": s.get("reason"),
+            **service_row(s),
         }
 
 
@@ -46,19 +27,7 @@ def of_endpoints(decision: Row, service: str | None) -> Iterator[Row]:
     """A row an endpoint: its weights, what it is believed to bear, what was seen and foretold of it."""
     for s in _services(decision, service):
         for e in s["endpoints"]:
-            told = e.get("quantiles") or {}
-            yield {
-                "service": s["name"],
-                "endpoint": e["address"],
-                "zone": e.get("zone"),
-                **{name: e.get(name) for name in _ENDPOINT},
-                "capacity_per_s": e.get("capacity"),
-                "capacity_low_per_s": e.get("capacity_low"),
-                "capacity_high_per_s": e.get("capacity_high"),
-                **{f"{q}_predicted_s": told[q][1] if q in told else None for q in ("p50", "p95", "p99")},
-                "guard": e.get("guard"),
-                "reason": e.get("reason"),
-            }
+            yield {"service": s["name"], "endpoint": e["address"], **endpoint_row(e)}
 
 
 def of_forecasts(decision: Row, service: str | None) -> Iterator[Row]:

@@ -7,7 +7,7 @@ import { dateAndClock, perSecond, seconds } from "./words.js";
 
 const MOST_S = 3600; // of the past that is drawn
 const EVERY_MS = 30000;
-const FIGURES = ["static.p99_s", "adaptive.p99_s", "static.requests_per_s", "adaptive.requests_per_s"];
+const FIGURES = ["static_p99_s", "adaptive_p99_s", "static_requests_per_s", "adaptive_requests_per_s"];
 
 export class Span {
   // `texts`: {from, to}, inputs of text.

@@ -38,7 +38,7 @@ function block(name, context) {
     plot,
     h("div", { class: "wide" }, h("table", {}, h("thead", {}, h("tr", {}, ["ahead", "middle", "90 % interval", "spare at its top"].map((w, i) => h("th", { class: i ? "num" : null }, w)))), body)),
   );
-  const course = new Course(context, { service: name }, ["demand_per_s", "capacity"]);
+  const course = new Course(context, { service: name }, ["asked_per_s", "capacity_per_s"]);
   let seen = null;
   let drawn = null;
   // Drawn once it stands in the page: before that it has no width.
@@ -64,17 +64,17 @@ function block(name, context) {
       const f = s.forecast;
       link.setAttribute("href", context.href("service", name));
       say(facts, `${perSecond(f.now_per_s)} asked now, ${perSecond(s.capacity)} borne; learned from ${seconds(f.count)}`);
-      course.add(state, (figure) => (figure === "capacity" ? s.capacity : f.now_per_s));
+      course.add(state, (figure) => (figure === "capacity_per_s" ? s.capacity : f.now_per_s));
       const d = course.data;
       const ahead = f.ahead_s.map((a) => state.at + a);
       const gap = (n) => Array(n).fill(null);
       plotted().update([
         [...d.at, ...ahead],
-        [...d.demand_per_s, ...gap(ahead.length)],
+        [...d.asked_per_s, ...gap(ahead.length)],
         [...gap(d.at.length), ...f.value],
         [...gap(d.at.length), ...f.low],
         [...gap(d.at.length), ...f.high],
-        [...d.capacity, ...gap(ahead.length).map(() => s.capacity)].map((c) => near(c, [...d.demand_per_s, ...f.high])),
+        [...d.capacity_per_s, ...gap(ahead.length).map(() => s.capacity)].map((c) => near(c, [...d.asked_per_s, ...f.high])),
       ]);
       while (body.children.length < f.ahead_s.length) body.append(h("tr", {}, h("td"), h("td", { class: "num" }), h("td", { class: "num" }), h("td", { class: "num" })));
       f.ahead_s.forEach((a, i) => {

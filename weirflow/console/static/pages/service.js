@@ -85,7 +85,7 @@ export function mount(root, context) {
     read: perSecond,
     mark,
   });
-  const course = new Course(context, { service: name }, ["static.p99_s", "adaptive.p99_s", "static.requests_per_s", "adaptive.requests_per_s", "capacity"]);
+  const course = new Course(context, { service: name }, ["static_p99_s", "adaptive_p99_s", "static_requests_per_s", "adaptive_requests_per_s", "capacity_per_s"]);
   const rows = new Rows(body, (address) => row(address, select));
   let seen = null;
   let order = { key: "address", down: false };
@@ -146,10 +146,10 @@ export function mount(root, context) {
       replace(limits, capacities(s));
       course.add(state, (figure) => read(s, figure));
       const d = course.data;
-      latencyChart.update([d.at, d["static.p99_s"], d["adaptive.p99_s"]]);
-      const rates = [d["static.requests_per_s"], d["adaptive.requests_per_s"]];
+      latencyChart.update([d.at, d["static_p99_s"], d["adaptive_p99_s"]]);
+      const rates = [d["static_requests_per_s"], d["adaptive_requests_per_s"]];
       const all = rates.flat();
-      rateChart.update([d.at, ...rates, d.capacity.map((c) => near(c, all))]);
+      rateChart.update([d.at, ...rates, d.capacity_per_s.map((c) => near(c, all))]);
       draw();
       drawOne();
     },
@@ -162,8 +162,8 @@ export function mount(root, context) {
 }
 
 function read(s, figure) {
-  const [arm, name] = figure.split(".");
-  return name ? s[arm][name] : s[figure];
+  const [, arm, name] = figure.match(/^(static|adaptive)_(.+)$/) || [];
+  return arm ? s[arm][name] : s.capacity;
 }
 
 function arm(name, view) {
