@@ -11,7 +11,7 @@ import pytest
 from tests.recordings import BAD, Lived, lived, scenario
 from weirflow.clock import Clock
 from weirflow.config import load
-from weirflow.console.memory import MOST_WAITING, Kept, Memory
+from weirflow.console.memory import A_PART, MOST_WAITING, Kept, Memory
 from weirflow.console.past import Looked, NothingError, Past
 from weirflow.console.state import state_of
 from weirflow.lab.scenario import Group
@@ -75,7 +75,8 @@ async def test_the_oldest_goes_when_more_is_packed_than_may_be_kept() -> None:
 
 def test_a_decision_reads_the_same_before_it_is_packed_and_after() -> None:
     odd = replace(DECISION, services=(replace(QUIET.services[0], capacity=float("nan")), *QUIET.services[1:]))
-    for decision in (DECISION, odd, replace(DECISION, services=())):
+    large = replace(QUIET.services[0], endpoints=tuple(example_endpoint(id=i) for i in range(2 * A_PART + 1)))
+    for decision in (DECISION, odd, replace(DECISION, services=()), replace(DECISION, services=(large, large))):
         kept = Kept(decision)
         before = kept.read()
         kept.pack()

@@ -421,6 +421,7 @@ async def test_a_mesh_file_makes_one_known_to_the_brain_that_runs(
         file.write_text(MESH.replace("challenger: mine", "challenger: null"))
         with pytest.raises(ConfigError, match="has changed since you looked at it"):
             await running.reload(seen="something else")
+        assert "restart to apply" in str(running.reload_error), "to look too early is no fault of the file"
         assert [c.key for c in await running.reload(digest(file.read_text()))] == ["adaptive.models.challenger"]
         assert {m.name: m.role for m in running.models()}["mine"] == "comes back", "until the watch is over"
     finally:

@@ -152,12 +152,13 @@ class Running:
         async with self._rereading:
             try:
                 config = await asyncio.to_thread(load, self.path)
-                found = changes(self._config.document, config.document)
-                self._refuse(config, [c.key for c in found if not c.live], seen)
             except ConfigError as error:
-                self.reload_error = str(error)
-                log.error("reload refused; the old configuration stays", problems=[str(p) for p in error.problems])
-                raise
+                raise self._refused(error) from None
+            if seen not in (None, digest(config.text)):  # no fault of the file
+                raise self._wrong("has changed since you looked at it", "look again at what would change")
+            found = changes(self._config.document, config.document)
+            if fixed := [c.key for c in found if not c.live]:
+                raise self._refused(self._wrong(f"{', '.join(fixed)} cannot change while running", "restart to apply"))
             if config.logging != self._config.logging:
                 configure_log(config.logging.level, config.logging.format)
             self._config, self.reload_error = config, None
@@ -168,14 +169,14 @@ class Running:
             log.info("reloaded", services=len(self.mesh.services), nodes=len(self.mesh.nodes), changed=len(found))
             return found
 
-    def _refuse(self, config: Config, fixed: list[str], seen: str | None) -> None:
-        why = ""
-        if seen not in (None, digest(config.text)):
-            why, mend = "has changed since you looked at it", "look again at what would change"
-        elif fixed:
-            why, mend = f"{', '.join(fixed)} cannot change while running", "restart to apply"
-        if why:
-            raise ConfigError([Problem(str(self.path), 0, 0, "", why, mend)])
+    def _wrong(self, what: str, mend: str) -> ConfigError:
+        return ConfigError([Problem(str(self.path), 0, 0, "", what, mend)])
+
+    def _refused(self, error: ConfigError) -> ConfigError:
+        """The same, told to the log, the status and the metrics until a reload is accepted."""
+        self.reload_error = str(error)
+        log.error("reload refused; the old configuration stays", problems=[str(p) for p in error.problems])
+        return error
 
     # What the admin API asks for.
 

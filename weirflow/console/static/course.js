@@ -1,12 +1,12 @@
 // Figures over the last minutes: what the brain remembers, asked for once, and every tick since, as they come.
 
 const WINDOW_S = 600;
-const MOST = 1200;
 
 export class Course {
   // `about`: {service, endpoint}; `figures`: names as in weirflow/console/past.py.
-  constructor(context, about, figures) {
+  constructor(context, about, figures, windowS = WINDOW_S) {
     this.context = context;
+    this.windowS = windowS;
     this.about = about;
     this.figures = figures;
     this.around = undefined; // the moment that was asked around; null: live
@@ -30,11 +30,12 @@ export class Course {
     if (times.length && state.at <= times[times.length - 1]) return;
     times.push(state.at);
     for (const f of this.figures) this.data[f].push(read(f) ?? null);
-    if (times.length > MOST) for (const column of Object.values(this.data)) column.splice(0, times.length - MOST);
+    const most = 2 * this.windowS; // at a tick a second, and some that were asked for
+    if (times.length > most) for (const column of Object.values(this.data)) column.splice(0, times.length - most);
   }
 
   async ask(at, moment) {
-    const window = at === null ? { since: moment - WINDOW_S, until: moment } : { since: moment - WINDOW_S / 2, until: moment + WINDOW_S / 2 };
+    const window = at === null ? { since: moment - this.windowS, until: moment } : { since: moment - this.windowS / 2, until: moment + this.windowS / 2 };
     let told;
     try {
       told = await this.context.get("api/history", { ...this.about, ...window });
@@ -48,4 +49,10 @@ export class Course {
       this.data[name] = [...old.map(([t, i]) => (name === "at" ? t : (told[name] || [])[i] ?? null)), ...this.data[name]];
     }
   }
+}
+
+// A figure of a service in a state document, by the name that the past has for it.
+export function ofService(s, figure) {
+  const [, arm, name] = figure.match(/^(static|adaptive)_(.+)$/) || [];
+  return arm ? s[arm][name] : s.capacity;
 }

@@ -3,10 +3,10 @@
 
 import { h, say } from "./dom.js";
 import { chart } from "./charts.js";
+import { Course, ofService } from "./course.js";
 import { dateAndClock, perSecond, seconds } from "./words.js";
 
-const MOST_S = 3600; // of the past that is drawn
-const EVERY_MS = 30000;
+const WINDOW_S = 3600; // of the past that is drawn
 const FIGURES = ["static_p99_s", "adaptive_p99_s", "static_requests_per_s", "adaptive_requests_per_s"];
 
 export class Span {
@@ -17,38 +17,32 @@ export class Span {
     this.sliders = { from: slider("From", () => this.slid()), to: slider("To", () => this.slid()) };
     this.words = h("p", { class: "quiet", role: "status" });
     this.plots = [h("div", { class: "chart" }), h("div", { class: "chart" })];
-    this.all = h("button", { type: "button", onclick: () => this.choose(null, null) }, "The whole recording");
+    const all = h("button", { type: "button", onclick: () => this.choose(null, null) }, "The whole recording");
     this.element = h(
       "div",
-      { class: "span" },
+      { class: "span", onmousedown: (event) => (this.held = event.target.closest(".u-over") !== null) },
       h("h3", {}, "p99 by rules"), this.plots[0],
       h("h3", {}, "Requests by rules"), this.plots[1],
       h("div", { class: "ends" }, h("label", {}, "From", this.sliders.from), h("label", {}, "To", this.sliders.to)),
-      h("div", { class: "buttons" }, this.all, this.words),
+      h("div", { class: "buttons" }, all, this.words),
     );
     for (const text of Object.values(texts)) text.addEventListener("input", () => this.show());
+    this.held = false; // somebody drags: nothing may move under the hand
+    this.released = () => (this.held = false);
+    window.addEventListener("mouseup", this.released);
     this.charts = null;
-    this.asked = { service: null, when: 0 };
     this.known = null; // {first, last}: what is drawn
   }
 
-  // A state came: the charts are drawn anew now and then, or at once when another service is chosen.
-  async update(service, now) {
-    if (this.asked.service === service && Date.now() - this.asked.when < EVERY_MS) return;
-    this.asked = { service, when: Date.now() };
-    let told;
-    try {
-      const { first } = await this.context.get("api/span");
-      const since = Math.max(first, now - MOST_S);
-      told = await this.context.get("api/history", { service, since, until: now });
-    } catch (error) {
-      return say(this.words, error.message);
-    }
-    if (this.asked.service !== service || !this.element.isConnected) return;
+  // A state document came; `service` of it is the chosen one.
+  update(state, service) {
+    if (!this.course || this.course.about.service !== service.name) this.course = new Course(this.context, { service: service.name }, FIGURES, WINDOW_S);
+    this.course.add(state, (figure) => ofService(service, figure));
+    const { at, ...columns } = this.course.data;
+    if (this.held || at.length < 2) return;
     this.charts ||= this.plots.map((root, i) => rules(root, i ? perSecond : seconds, (from, to) => this.choose(from, to)));
-    const column = (name) => told[name] || told.at.map(() => null);
-    this.charts.forEach((c, i) => c.update([told.at, ...FIGURES.slice(2 * i, 2 * i + 2).map(column)]));
-    this.known = { first: Math.floor(told.at[0]), last: Math.ceil(told.at[told.at.length - 1]) };
+    this.charts.forEach((c, i) => c.update([at, ...FIGURES.slice(2 * i, 2 * i + 2).map((f) => columns[f])]));
+    this.known = { first: Math.floor(at[0]), last: Math.ceil(at[at.length - 1]) };
     for (const s of Object.values(this.sliders)) Object.assign(s, { min: this.known.first, max: this.known.last, disabled: false });
     this.show();
   }
@@ -61,9 +55,10 @@ export class Span {
   }
 
   slid() {
-    const [a, b] = [Number(this.sliders.from.value), Number(this.sliders.to.value)];
-    const whole = Math.min(a, b) <= this.known.first && Math.max(a, b) >= this.known.last;
-    this.choose(whole ? null : Math.min(a, b), whole ? null : Math.max(a, b));
+    const ends = [Number(this.sliders.from.value), Number(this.sliders.to.value)];
+    const [from, to] = [Math.min(...ends), Math.max(...ends)];
+    const whole = from <= this.known.first && to >= this.known.last;
+    this.choose(whole ? null : from, whole ? null : to);
   }
 
   show() {
@@ -81,6 +76,7 @@ export class Span {
   }
 
   destroy() {
+    window.removeEventListener("mouseup", this.released);
     for (const c of this.charts || []) c.destroy();
   }
 }

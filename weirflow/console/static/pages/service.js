@@ -3,7 +3,7 @@
 import { h, replace, Rows, say } from "../dom.js";
 import { chart, near } from "../charts.js";
 import { number, percent, perSecond, seconds, within, UNKNOWN } from "../words.js";
-import { Course } from "../course.js";
+import { Course, ofService } from "../course.js";
 import { failed } from "./mesh.js";
 
 export const title = "Service";
@@ -144,7 +144,7 @@ export function mount(root, context) {
       replace(arms, arm("static", s.static), arm("adaptive", s.adaptive));
       say(gain, told(s));
       replace(limits, capacities(s));
-      course.add(state, (figure) => read(s, figure));
+      course.add(state, (figure) => ofService(s, figure));
       const d = course.data;
       latencyChart.update([d.at, d["static_p99_s"], d["adaptive_p99_s"]]);
       const rates = [d["static_requests_per_s"], d["adaptive_requests_per_s"]];
@@ -159,11 +159,6 @@ export function mount(root, context) {
       if (picked) picked.destroy();
     },
   };
-}
-
-function read(s, figure) {
-  const [, arm, name] = figure.match(/^(static|adaptive)_(.+)$/) || [];
-  return arm ? s[arm][name] : s.capacity;
 }
 
 function arm(name, view) {

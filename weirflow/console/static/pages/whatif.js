@@ -87,7 +87,8 @@ export function mount(root, context) {
         replace(service, names.map((n) => h("option", { value: n }, n)));
         if (names.includes(before)) service.value = before;
       }
-      if (service.value) span.update(service.value, state.at);
+      const chosen = state && state.services.find((s) => s.name === service.value);
+      if (chosen) span.update(state, chosen);
     },
     unmount() {
       span.destroy();
