@@ -15,6 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from bench.console import Mesh, served
 from tests.browser import Browser, browser
 from tests.live_mesh import TOKEN, LiveMesh, live_mesh
 from tests.recordings import lived, scenario
@@ -83,6 +84,43 @@ def test_a_service_shows_its_endpoints_by_any_column_and_one_of_them_alone(page:
     page.says("in force; yours 1;")
     assert "endpoint=" in page.run("return location.hash")
     page.until(lambda: len(page.all(".chart canvas")) == 4)
+
+
+def test_of_very_many_endpoints_those_in_sight_are_written_and_the_others_as_they_come(window: Browser) -> None:
+    text = "return document.querySelector('table.endpoints tbody tr:{}-child').textContent"
+    tick = "return Number(document.querySelector('#standing').textContent.match(/tick (\\d+)/)[1])"
+
+    def ticks(many: int) -> None:
+        began = window.run(tick)
+        window.until(lambda: window.run(tick) >= began + many)
+
+    with served(Mesh((300,))) as url:
+        window.size(1280)
+        window.go("about:blank")
+        window.go(url + "#/service/service-00")
+        window.until(lambda: window.run("return document.querySelectorAll('table.endpoints tbody tr').length") == 300)
+        within_one_tick = False
+        while not within_one_tick:
+            window.run("scrollTo(0, 0)")
+            ticks(1)
+            first, last = window.run(text.format("first")), window.run(text.format("last"))
+            ticks(2)
+            assert window.run(text.format("first")) != first
+            assert window.run(text.format("last")) == last
+            told, within_one_tick = window.driver.execute_async_script(COMES)
+        assert told != last
+
+
+COMES = """
+const done = arguments[0];
+const row = document.querySelector("table.endpoints tbody tr:last-child");
+const tick = () => document.querySelector("#standing").textContent;
+const began = tick();
+row.scrollIntoView();
+let frames = 0;
+const look = () => (++frames < 6 ? requestAnimationFrame(look) : done([row.textContent, tick() === began]));
+requestAnimationFrame(look);
+"""
 
 
 def test_every_page_draws_what_it_is_of(page: Browser) -> None:

@@ -32,7 +32,8 @@ from brain.ranking import ModelView
 from dataplane.contract import Plan, ServicePlan
 from weirflow.clock import Clock
 from weirflow.config import load
-from weirflow.config.build import Alerts, Config
+from weirflow.config.build import Alerts, Config, build
+from weirflow.config.check import check_text
 from weirflow.config.differs import Change, changes
 from weirflow.config.problems import mend_of
 from weirflow.console.feed import Feed
@@ -40,6 +41,12 @@ from weirflow.console.past import Past
 from weirflow.notify import Notifier
 
 NOW = 1_700_000_000.0
+MESH = """
+nodes: [{name: front-1}, {name: front-2}]
+services:
+  - {name: orders, endpoints: [10.0.0.1:8080, 10.0.0.2:8080]}
+  - {name: search, endpoints: ["[::1]:9000"]}
+"""
 
 
 def example_endpoint(**changes: Any) -> EndpointView:
@@ -207,7 +214,7 @@ class StagedOperations:
             self.notifier.told(decision)
         self.process = status if status is not None else example_status()
         self.told: list[tuple[Command, str]] = []
-        self.file = Path("mesh.yaml")  # a test that asks for it writes one
+        self.file = Path("mesh.yaml")
         self._config: Config | None = None
         self.feed, self.past = Feed(), Past()
         if decision is not None:
@@ -215,8 +222,9 @@ class StagedOperations:
             self.past.told(decision)
 
     def config(self) -> Config:
-        """That of its mesh file as it was first asked for, or read again."""
-        self._config = self._config or load(self.file)
+        """That of its mesh file as it was first asked for, or read again; where there is no file, an example's."""
+        if self._config is None:
+            self._config = load(self.file) if self.file.exists() else build(check_text(MESH, self.file))
         return self._config
 
     async def reload(self, seen: str | None = None) -> list[Change]:

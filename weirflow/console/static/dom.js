@@ -42,11 +42,23 @@ export function say(element, text) {
 }
 
 // Keeps one row element by key over many updates, in the order of `keys`. `make(key)` gives {element, update(item)}.
+// With `inSight` a row that nobody can see is not written anew before it comes near: for those of which there are many.
 export class Rows {
-  constructor(parent, make) {
+  constructor(parent, make, { inSight = false } = {}) {
     this.parent = parent;
     this.make = make;
     this.rows = new Map();
+    this.sight = inSight ? new IntersectionObserver((seen) => seen.forEach((s) => this.cameOrWent(s)), { rootMargin: "600px" }) : null;
+    this.waiting = new Map(); // by element: {row, item}, what a row out of sight has not been told
+    this.far = new Set();
+  }
+
+  cameOrWent({ target, isIntersecting }) {
+    if (!isIntersecting) return this.far.add(target);
+    this.far.delete(target);
+    const late = this.waiting.get(target);
+    if (late) late.row.update(late.item);
+    this.waiting.delete(target);
   }
 
   update(items, keyOf) {
@@ -56,8 +68,12 @@ export class Rows {
       const key = keyOf(item);
       seen.add(key);
       let row = this.rows.get(key);
-      if (!row) this.rows.set(key, (row = this.make(key)));
-      row.update(item);
+      if (!row) {
+        this.rows.set(key, (row = this.make(key)));
+        if (this.sight) this.sight.observe(row.element);
+      }
+      if (this.far.has(row.element)) this.waiting.set(row.element, { row, item });
+      else row.update(item);
       if (row.element === at) at = at.nextElementSibling;
       else this.parent.insertBefore(row.element, at);
     }
@@ -65,6 +81,9 @@ export class Rows {
       if (!seen.has(key)) {
         row.element.remove();
         this.rows.delete(key);
+        if (this.sight) this.sight.unobserve(row.element);
+        this.waiting.delete(row.element);
+        this.far.delete(row.element);
       }
     }
   }

@@ -86,7 +86,7 @@ export function mount(root, context) {
     mark,
   });
   const course = new Course(context, { service: name }, ["static_p99_s", "adaptive_p99_s", "static_requests_per_s", "adaptive_requests_per_s", "capacity_per_s"]);
-  const rows = new Rows(body, (address) => row(address, select));
+  const rows = new Rows(body, (address) => row(address, select), { inSight: true });
   let seen = null;
   let order = { key: "address", down: false };
   let picked = null;
