@@ -31,7 +31,7 @@ export class Span {
     this.released = () => (this.held = false);
     window.addEventListener("mouseup", this.released);
     this.charts = null;
-    this.known = null; // {first, last}: what is drawn
+    this.known = null; // {first, last} of what is drawn, in whole seconds, and `edges` as they are
   }
 
   // A state document came; `service` of it is the chosen one.
@@ -42,7 +42,8 @@ export class Span {
     if (this.held || at.length < 2) return;
     this.charts ||= this.plots.map((root, i) => rules(root, i ? perSecond : seconds, (from, to) => this.choose(from, to)));
     this.charts.forEach((c, i) => c.update([at, ...FIGURES.slice(2 * i, 2 * i + 2).map((f) => columns[f])]));
-    this.known = { first: Math.floor(at[0]), last: Math.ceil(at[at.length - 1]) };
+    const edges = [at[0], at[at.length - 1]];
+    this.known = { first: Math.floor(edges[0]), last: Math.ceil(edges[1]), edges };
     for (const s of Object.values(this.sliders)) Object.assign(s, { min: this.known.first, max: this.known.last, disabled: false });
     this.show();
   }
@@ -63,7 +64,7 @@ export class Span {
 
   show() {
     if (!this.known) return;
-    const { first, last } = this.known;
+    const { first, last, edges } = this.known;
     const [from, to] = [moment(this.texts.from.value, first), moment(this.texts.to.value, last)];
     const drawn = from !== null && to !== null && from < to;
     const whole = drawn && from <= first && to >= last;
@@ -71,7 +72,7 @@ export class Span {
       if (document.activeElement !== this.sliders.from) this.sliders.from.value = from;
       if (document.activeElement !== this.sliders.to) this.sliders.to.value = to;
     }
-    for (const c of this.charts) c.select(drawn && !whole ? Math.max(from, first) : null, Math.min(to, last));
+    for (const c of this.charts) c.select(drawn && !whole ? Math.max(from, edges[0]) : null, Math.min(to, edges[1]));
     say(this.words, whole ? "All that was recorded." : drawn ? `${dateAndClock(from)}, for ${seconds(to - from)}` : "As written below.");
   }
 
