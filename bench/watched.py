@@ -43,12 +43,19 @@ class World:
     rate: Rate
     seed: int
     flush_s: float = 0.1
+    callers: tuple[str, ...] = ("",) * NODES  # by node, whose proxy it is
+    shares: tuple[float, ...] = ()  # of the traffic, by node; none: alike
 
     @property
     def topology(self) -> Topology:
         """One service, `shop`, in three zones."""
         members = (Endpoint(i, address(i), zone=f"zone-{i % ZONES}") for i in range(len(self.behaviours)))
-        return Topology(1, (Service(0, "shop", tuple(members)),), tuple(Node(n, f"edge-{n}") for n in range(NODES)))
+        return Topology(1, (Service(0, "shop", tuple(members)),), self.nodes)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The proxies that it is asked through."""
+        return tuple(Node(n, f"edge-{n}", service=caller) for n, caller in enumerate(self.callers))
 
     def trace(self, begin_s: float, end_s: float) -> Trace:
         """What is asked in that time, as of `begin_s`: Poisson in each quantum, gamma distributed work."""
@@ -60,7 +67,7 @@ class World:
         shape = one.variation**-2
         return Trace.of(
             at_s=at,
-            node=rng.integers(NODES, size=many),
+            node=rng.choice(len(self.callers), many, p=self.shares) if self.shares else rng.integers(NODES, size=many),
             klass=np.zeros(many),
             demand_s=rng.gamma(shape, one.service_s / shape, many),
             luck=rng.random(many),

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from features.edges import callers_of
+
 if TYPE_CHECKING:
     from dataplane.contract import Topology
     from models.base import Floats, Ints
@@ -37,11 +39,7 @@ class Crossing:
         for n in topology.nodes:
             if n.zone:
                 self._node_zones[zones[n.zone], n.id] = 1.0
-        names = sorted({n.service for n in topology.nodes})
-        self._callers = names
-        self._calls_for = np.full(self._node_zones.shape[1], -1, dtype=np.int64)
-        for n in topology.nodes:
-            self._calls_for[n.id] = names.index(n.service)
+        self._callers, self._calls_for = callers_of(topology)
         # An endpoint of a zone that has no node is far from all; one of no zone is far from none.
         self._endpoint_zones = {
             s.id: np.array([zones.get(e.zone, len(zones)) if e.zone else -1 for e in s.endpoints], dtype=np.int64)

@@ -26,6 +26,14 @@ class Finding:
     said: str  # for people: what, and against what
     endpoint: str = ""  # address; "": of the service as a whole
     zone: str = ""  # of that endpoint
+    caller: str = ""  # of an edge, who calls; "" there: the proxies that stand beside no service
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words: an endpoint, a zone, a caller and its callee, or a service."""
+        if self.kind.startswith("Edge"):
+            return f"{self.caller or 'plain proxies'} to {self.service}"
+        return self.endpoint or self.zone or self.service
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,17 +60,20 @@ KINDS = {
     "ZoneHangs": Kind(0, "look at the zone's network and what its endpoints wait for; drain the zone if it stays"),
     "ZoneFailing": Kind(2, "look at the zone's network and dependencies; drain the zone if it stays"),
     "ZoneSlow": Kind(5, "look at the zone's network and hosts; drain the zone if it stays"),
+    "EdgeFailing": Kind(7, "look at what the caller sends, its last deploy and its own proxies; the service is well"),
+    "EdgeSlow": Kind(11, "look at the way from the caller to the service, its own proxies and what it asks for"),
     "ServiceShort": Kind(4, "add endpoints, or send less: what is too much is refused, by priority"),
-    "ServiceFailing": Kind(7, "look at what all its endpoints share: the last deploy, a dependency, the requests"),
-    "ServiceSlow": Kind(10, "look at what all its endpoints share: load, the last deploy, a dependency"),
-    "TrafficDrop": Kind(11, "look at those who call it and at the way to it: DNS, the gateway, the last deploy"),
-    "SaturationAhead": Kind(9, "add endpoints before traffic exceeds what they bear"),
-    "RequestSize": Kind(12, "look at who calls, and with what: a client's new version, an upload, an abuse"),
-    "ResponseSize": Kind(13, "look at what it answers with: the last deploy, an empty dependency, a page of an error"),
-    "TrafficSurge": Kind(8, "look at who calls; add endpoints if it stays"),
+    "ServiceFailing": Kind(8, "look at what all its endpoints share: the last deploy, a dependency, the requests"),
+    "ServiceSlow": Kind(12, "look at what all its endpoints share: load, the last deploy, a dependency"),
+    "TrafficDrop": Kind(13, "look at those who call it and at the way to it: DNS, the gateway, the last deploy"),
+    "SaturationAhead": Kind(10, "add endpoints before traffic exceeds what they bear"),
+    "RequestSize": Kind(14, "look at who calls, and with what: a client's new version, an upload, an abuse"),
+    "ResponseSize": Kind(15, "look at what it answers with: the last deploy, an empty dependency, a page of an error"),
+    "TrafficSurge": Kind(9, "look at who calls; add endpoints if it stays"),
 }
 """By how near to the root of a trouble each is. A zone's are made of its endpoints' findings (`brain.incidents`) where
-most of the zone is odd, and go before them. More traffic than is borne goes before the slowness that follows of it."""
+most of the zone is odd, and go before them. An edge is found only where the service is well to others, and goes before
+what shows of it at the service. More traffic than is borne goes before the slowness that follows of it."""
 
 
 def since_of(state: Mapping[str, Any], kinds: Sequence[str], strangers: Ints) -> dict[tuple[str, int], float]:

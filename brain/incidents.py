@@ -4,8 +4,8 @@ Findings of one service are one incident. A service that calls another one which
 own, so what is found about a caller is put to the callee, hop by hop, as long as the callee's trouble was not found
 much later. A caller's symptoms may outlive the cause, or those of the hop between: they stay with their incident, and
 the cause stays first. Within an incident the causes are ranked: what is one endpoint's goes before what is a zone's,
-that before what is the service's; but where most endpoints are odd alike, or most of the failures are others', it is
-not theirs.
+that before what is one caller's, and that before what is the service's; but where most endpoints are odd alike, or most
+of the failures are others', it is not theirs.
 
 An incident keeps the name and the labels it was opened with, whatever is found out later: that goes into its words. It
 is over when nothing was found for `QUIET_S`. Its severity follows from harm, the share of the requests of its service
@@ -34,6 +34,7 @@ MOST = 0.5
 HARMFUL = 0.05
 """Share of a service's requests from which an incident is critical."""
 PARTS_FAIL = ("ZoneFailing", "EndpointFailing")
+WHOLES_FAIL = ("EdgeFailing", "ServiceFailing")
 EVIDENCE = 6
 """Findings that are told of one incident."""
 
@@ -88,7 +89,8 @@ class Incidents:
             incident.causes = ranked(group, zones, root)
             incident.harm = max([incident.harm, *(f.harm for f in group if f.service == root)])
             first = incident.causes[0]
-            if not incident.kind and (first.endpoint or now - incident.since_s >= SETTLES_S):
+            part = first.endpoint or first.kind.startswith("Edge")
+            if not incident.kind and (part or now - incident.since_s >= SETTLES_S):
                 incident.kind, incident.labels = first.kind, _labels(first)
         for root in [r for r, i in self._open.items() if now - i.seen_s > (QUIET_S if i.kind else 0.0)]:
             del self._open[root]
@@ -143,9 +145,9 @@ class Incidents:
         return first
 
 
-def _which(findings: Iterable[Finding]) -> set[tuple[str, str, str]]:
+def _which(findings: Iterable[Finding]) -> set[tuple[str, ...]]:
     """What they are and where: the same from tick to tick, and when they come and go."""
-    return {(f.kind, f.service, f.endpoint) for f in findings}
+    return {(f.kind, f.service, f.endpoint, f.caller) for f in findings}
 
 
 def _opened(incidents: Mapping[str, _Open]) -> list[_Open]:
@@ -198,16 +200,19 @@ def ranked(group: Sequence[Finding], zones: Mapping[str, int], root: str) -> tup
         rank: float = KINDS[f.kind].rank
         if behind and f.kind in PARTS_FAIL:
             rank = KINDS["ServiceFailing"].rank + rank / 10.0
-        return f.service != root, rank, -f.harm * f.times, f.endpoint
+        return f.service != root, rank, -f.harm * f.times, f.endpoint, f.caller
 
     return tuple(sorted(out, key=order))
 
 
 def _few_of_its_failures(findings: Sequence[Finding], root: str) -> bool:
-    """Whether most of what fails at the root fails at endpoints that are not found to fail: chance took these first."""
+    """Whether most of what fails at the root, or of one caller's there, fails at endpoints that are not found to fail.
+
+    Chance took these first.
+    """
     mine = [f for f in findings if f.service == root]
     parts = sum(f.harm for f in mine if f.kind == "EndpointFailing")
-    return any(parts < MOST * f.harm for f in mine if f.kind == "ServiceFailing")
+    return any(parts < MOST * f.harm for f in mine if f.kind in WHOLES_FAIL)
 
 
 def _of_endpoints(mine: list[Finding], zones: Mapping[str, int], kind: str) -> list[Finding]:
@@ -237,6 +242,8 @@ def _labels(f: Finding) -> Labels:
         out.append(("endpoint", f.endpoint))
     elif f.kind.startswith("Zone"):
         out.append(("zone", f.zone))
+    elif f.caller:
+        out.append(("caller", f.caller))
     return tuple(out)
 
 
@@ -249,7 +256,7 @@ def _view(incident: _Open, done: Callable[[Finding], str]) -> IncidentView:
         severity="critical" if incident.harm >= HARMFUL else "warning",
         since_s=incident.since_s,
         summary=first.said,
-        causes=tuple(f"{f.kind} {f.endpoint or f.zone or f.service}" for f in incident.causes),
+        causes=tuple(f"{f.kind} {f.place}" for f in incident.causes),
         evidence=tuple(incident.causes[:EVIDENCE]),
         harm=incident.harm,
         done=done(first),

@@ -1,9 +1,8 @@
 """What is odd about a service as a whole: slow, failing, asked for far less or far more, soon to be asked too much.
 
-All are tests of a change against what is usual of the service (`models.page`, `models.usual`), with an effect size that
-matters in each: twice as slow, failures in fifty, half or twice the traffic. Each tick is looked at by itself, for
-figures that fade are no new evidence, and its scatter is what is usual of such ticks and at least what so few requests
-must have: traffic comes in bursts. What was not in sight is unknown: it is no drop.
+All are tests of a change against what is usual of the service, with an effect size that matters in each: twice as slow,
+failures in fifty (`brain.answers`), half or twice the traffic. Each tick is looked at by itself, against how such ticks
+scatter: traffic comes in bursts. What was not in sight is unknown: it is no drop.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from brain.explain import duration, percent
+from brain.answers import YOUNG_S, Answers, failing_band, said_failing, said_slow, slow_band
+from brain.explain import duration
 from brain.findings import Finding, Stand, since_of
 from models.base import check_state
-from models.failing import Failing, limit
+from models.failing import Failing
 from models.page import Page, other_mean
 from models.usual import Usual
 
@@ -29,13 +29,7 @@ if TYPE_CHECKING:
 
 Bools = NDArray[np.bool_]
 
-SLOWER = float(np.log(2.4))
-"""What is looked for. Less than the square root of it, half as slow again, never adds up."""
 HALF, TWICE = 0.5, 2.0
-LEAST_SPREAD = 0.2
-"""Of the logarithm of a tick's mean latency."""
-YOUNG_S = 30.0
-"""For so long what a service usually does is hardly known, and a change from it may be none."""
 SWAYS, MOST_SWAY = 2.0, 0.35
 """Of what a service is asked: by so many of its deviations the mean over some seconds may lie beside the usual, at most
 by the logarithm of 1.4, and the seconds scatter about that. Traffic that rises and falls by the minute is no news."""
@@ -48,7 +42,7 @@ AHEAD_S = 300.0
 BUSY = 0.6
 """Of its capacity, below which no trend is believed to lead to saturation."""
 HELD_S = 5.0
-_EVIDENCE, _FAILS = 16.0, 14.0
+_EVIDENCE = 16.0
 
 
 FOUND = ("ServiceShort", "ServiceFailing", "ServiceSlow", "TrafficDrop", "SaturationAhead", "TrafficSurge")
@@ -58,10 +52,7 @@ class ServiceWatch:
     """Of all service slots."""
 
     def __init__(self, slots: int) -> None:
-        self._latency = Usual(slots, least_spread=0.1)
-        self._slow = Page(slots, _EVIDENCE, most=7.0)
-        self._failing = Failing(slots, _FAILS)
-        self._lately_fails = np.zeros((2, slots))
+        self._answers = Answers(slots)
         self._rate = Usual(slots, least_spread=0.05)  # of its logarithm, for bursts multiply
         self._sway = Usual(slots, least_spread=0.0)  # of the logarithm of its mean over `FAST_S`
         self._drop, self._surge = Page(slots, _EVIDENCE, most=8.0), Page(slots, _EVIDENCE, most=8.0)
@@ -87,7 +78,8 @@ class ServiceWatch:
         """
         self._resize(topology.service_slots)
         since_s = max(1e-9, now - self._at) if self._at > -np.inf else 1.0
-        latency = self._slower(felt, topology, now)
+        good, good_s = (a.sum(axis=1)[: topology.service_slots] for a in (felt.tick_good, felt.tick_good_s))
+        latency, _, _ = self._answers.slower(good, good_s, now)
         share, usual_share = self._fails(felt, since_s)
         rate, usual_rate = self._traffic(asked_per_s, since_s, now)
         lead_s = self._saturation(asked_per_s, capacity, since_s, now)
@@ -95,8 +87,8 @@ class ServiceWatch:
         self._at = now
         odd = {
             "ServiceShort": self._short,
-            "ServiceFailing": self._failing.odd,
-            "ServiceSlow": self._slow.odd,
+            "ServiceFailing": self._answers.failing.odd,
+            "ServiceSlow": self._answers.slow.odd,
             "TrafficDrop": self._drop.odd,
             "SaturationAhead": now - self._rises_since >= HELD_S,
             "TrafficSurge": self._surge.odd,
@@ -104,7 +96,7 @@ class ServiceWatch:
         figures = {
             "ServiceShort": (asked_per_s, capacity),
             "ServiceFailing": (share, usual_share),
-            "ServiceSlow": (latency, np.exp(self._latency.mean)),
+            "ServiceSlow": (latency, np.exp(self._answers.latency.mean)),
             "TrafficDrop": (rate, usual_rate),
             "SaturationAhead": (lead_s, capacity),
             "TrafficSurge": (rate, usual_rate),
@@ -114,30 +106,13 @@ class ServiceWatch:
         self._since = {key: at for key, at in self._since.items() if odd[key[0]][key[1]]}
         return out
 
-    def _slower(self, felt: ServiceFeatures, topology: Topology, now: float) -> Floats:
-        """Mean latency of what ended well in this tick by service, seconds; NaN where nothing did."""
-        count = felt.tick_good.sum(axis=1)[: topology.service_slots]
-        took = felt.tick_good_s.sum(axis=1)[: topology.service_slots]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            latency = took / count
-            log = np.log(latency)
-            scatter = np.maximum(np.maximum(self._latency.spread, LEAST_SPREAD), count**-0.5)
-        gain = other_mean(log, self._latency.mean, scatter, SLOWER)
-        self._slow.learn_many(np.where(self._latency.known_s(now) >= YOUNG_S, gain, np.nan))
-        lasting = self._latency.learn_many(log, self._slow.odd, now)
-        self._slow.forget(lasting)
-        return np.asarray(latency)
-
     def _fails(self, felt: ServiceFeatures, since_s: float) -> tuple[Floats, Floats]:
         """The share of failures lately, refusals by limits left out, and the usual one."""
         count = felt.tick_count.sum(axis=1)
         refused = felt.tick_refused.sum(axis=1)
         ended = np.stack([count - refused, felt.tick_failed.sum(axis=1) - refused])
-        ended = np.maximum(ended[:, : self._lately_fails.shape[1]], 0.0)
-        usual = self._failing.learn_many(ended[0], ended[1], since_s)
-        self._lately_fails = self._lately_fails * 0.5 ** (since_s / 3.0) + ended
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self._lately_fails[0] > 0, self._lately_fails[1] / self._lately_fails[0], np.nan), usual
+        ended = np.maximum(ended[:, : self._short.size], 0.0)
+        return self._answers.fails(ended[0], ended[1], since_s)
 
     def _traffic(self, asked_per_s: Floats, since_s: float, now: float) -> tuple[Floats, Floats]:
         """What is asked, and what is usual."""
@@ -197,7 +172,7 @@ class ServiceWatch:
         own: State = {f"since_{kind}": np.full(self._short.size, np.inf) for kind in FOUND}
         for (kind, service), at in self._since.items():
             own[f"since_{kind}"][service] = at
-        own |= {"lately_fails": self._lately_fails.T.copy(), "levels": self._levels.T.copy()}
+        own |= {"lately_fails": self._answers.lately.T.copy(), "levels": self._levels.T.copy()}
         own |= {"rises_since": self._rises_since.copy(), "short": self._short.copy()}
         return {name: part.state() for name, part in self._parts().items()} | {"own": own}
 
@@ -211,33 +186,24 @@ class ServiceWatch:
         for name, part in self._parts().items():
             part.restore(state[name], now)
             part.forget(strangers)
-        self._lately_fails, self._levels = own["lately_fails"].T.copy(), own["levels"].T.copy()
-        self._lately_fails[:, strangers], self._levels[:, strangers] = 0.0, np.nan
+        self._answers.lately, self._levels = own["lately_fails"].T.copy(), own["levels"].T.copy()
+        self._answers.lately[:, strangers], self._levels[:, strangers] = 0.0, np.nan
         self._rises_since, self._short = own["rises_since"].copy(), own["short"].astype(np.bool_)
         self._rises_since[strangers], self._short[strangers] = np.inf, False
         self._since = since_of(own, FOUND, strangers)
         self._at = now
 
     def _parts(self) -> dict[str, Usual | Page | Failing]:
-        return {
-            "latency": self._latency,
-            "slow": self._slow,
-            "failing": self._failing,
-            "rate": self._rate,
-            "sway": self._sway,
-            "drop": self._drop,
-            "surge": self._surge,
-        }
+        parts: dict[str, Usual | Page | Failing] = {**self._answers.parts(), "rate": self._rate, "sway": self._sway}
+        return parts | {"drop": self._drop, "surge": self._surge}
 
     def _resize(self, slots: int) -> None:
         more = max(slots - self._rises_since.size, 0)
         if not more:
             return
-        for part in self._parts().values():
+        for part in (self._answers, self._rate, self._sway, self._drop, self._surge):
             part.resize(slots)
-        wide = ((0, 0), (0, more))
-        self._lately_fails = np.pad(self._lately_fails, wide)
-        self._levels = np.pad(self._levels, wide, constant_values=np.nan)
+        self._levels = np.pad(self._levels, ((0, 0), (0, more)), constant_values=np.nan)
         self._rises_since = np.pad(self._rises_since, (0, more), constant_values=np.inf)
         self._short = np.pad(self._short, (0, more))
 
@@ -245,9 +211,9 @@ class ServiceWatch:
 def usual_band(kind: str, usual: Floats) -> tuple[Floats, Floats]:
     """Between what a figure of this kind would be usual; `usual` is what it is held against."""
     if kind == "ServiceFailing":
-        return np.zeros_like(usual), limit(usual)
+        return failing_band(usual)
     if kind == "ServiceSlow":
-        return usual / 1.7, usual * 1.7
+        return slow_band(usual)
     if kind in ("ServiceShort", "SaturationAhead"):
         return np.zeros_like(usual), usual
     return HALF * usual, TWICE * usual
@@ -258,9 +224,9 @@ def _words(kind: str, value: float, usual: float) -> tuple[float, float, float, 
     low, high = map(float, usual_band(kind, np.array(usual)))
     times, harm = 1.0, 0.0
     if kind == "ServiceFailing":
-        said, times, harm = f"fails {percent(value)} of its requests, usually {percent(usual)}", value / usual, value
+        said, times, harm = said_failing(value, usual), value / usual, value
     elif kind == "ServiceSlow":
-        said, harm = f"takes {duration(value)} a request, usually {duration(usual)}", 1.0
+        said, harm = said_slow(value, usual), 1.0
         times = value / usual if usual > 0 else 1.0
     elif kind == "ServiceShort":
         said = f"is asked {value:.0f} times a second and bears {usual:.0f}"

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from brain.edge_watch import EdgeWatch
 from brain.endpoint_watch import EndpointWatch
 from brain.incidents import Incidents
 from brain.service_watch import ServiceWatch
 from brain.size_watch import SizeWatch
+from features.edges import callers_of
 from models.base import put_rows, take_rows
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Watch:
         self._endpoints = EndpointWatch(topology.endpoint_slots)
         self._services = ServiceWatch(topology.service_slots)
         self._sizes = SizeWatch(topology.service_slots)
+        self._edges = EdgeWatch()
         self._incidents = Incidents()
         self._topology = topology
         self.moved(topology)
@@ -47,6 +50,7 @@ class Watch:
         """Other members. Slots are never used twice, so what is known of the others stands."""
         self._topology = topology
         self._zones = {s.name: Counter(e.zone for e in s.endpoints) for s in topology.services}
+        self._callers = frozenset(callers_of(topology)[0])
 
     def look(
         self,
@@ -71,11 +75,12 @@ class Watch:
         found = self._endpoints.look(features.endpoints, topology, now)
         found += self._services.look(features.services, asked_per_s, capacity, limited, topology, now)
         found += self._sizes.look(features.services, topology, now)
+        found += self._edges.look(features.edges, topology, now)
         by_name = {view.name: view for view in services}
         return self._incidents.judge(found, calls(services), self._zones, lambda f: done(f, by_name), now)
 
     def stands(self) -> dict[str, Stand]:
-        """What each kind of finding was judged by at the last look, by slot of its endpoint or its service."""
+        """What each kind of finding, but an edge's, was judged by at the last look, by slot of endpoint or service."""
         return self._endpoints.stands() | self._services.stands() | self._sizes.stands()
 
     def state(self) -> State:
@@ -83,12 +88,15 @@ class Watch:
         topology = self._topology
         members = [e.id for s in topology.services for e in s.endpoints]
         services = [s.id for s in topology.services]
+        edges = [slot for slot, pair in enumerate(self._edges.pairs) if self._here(*pair)]
         return {
             "endpoint_names": [[s.name, e.address] for s in topology.services for e in s.endpoints],
             "service_names": [s.name for s in topology.services],
+            "edge_names": [list(self._edges.pairs[slot]) for slot in edges],
             "endpoints": _rows(self._endpoints.state(), members),
             "services": _rows(self._services.state(), services),
             "sizes": _rows(self._sizes.state(), services),
+            "edges": _rows(self._edges.state(), edges),
             "incidents": self._incidents.state(),
         }
 
@@ -103,7 +111,16 @@ class Watch:
         self._services.restore(*_placed(state["services"], kept, topology.service_slots), now)
         if "sizes" in state:  # a state from before sizes were watched has none
             self._sizes.restore(*_placed(state["sizes"], kept, topology.service_slots), now)
+        if "edges" in state:  # nor of edges
+            pairs = [(str(caller), str(callee)) for caller, callee in state["edge_names"]]
+            rows = [row for row, pair in enumerate(pairs) if self._here(*pair)]
+            self._edges = EdgeWatch([pairs[row] for row in rows])
+            self._edges.restore(_rows(state["edges"], rows), now)
         self._incidents.restore(state["incidents"], names, now)
+
+    def _here(self, caller: str, callee: str) -> bool:
+        """Whether both are in the mesh."""
+        return caller in self._callers and callee in self._zones
 
 
 def _rows(parts: Mapping[str, State], rows: Sequence[int]) -> dict[str, State]:

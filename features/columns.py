@@ -90,6 +90,22 @@ class NodeFeatures:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class EdgeFeatures:
+    """Requests that ended since the last freeze by who called whom: a row for each pair that had any.
+
+    Shape (rows,) each unless said, ordered by caller and service.
+    """
+
+    callers: tuple[str, ...]  # names: services, and "" for the proxies that stand beside none
+    caller: Ints  # index into them
+    service: Ints
+    ended: Floats  # well or badly; what limits refused is left out
+    failed: Floats  # of those, badly
+    good: Floats  # of those, well
+    good_s: Floats  # sum of the seconds that those felt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """All features at one time."""
 
@@ -97,4 +113,5 @@ class Features:
     endpoints: EndpointFeatures
     services: ServiceFeatures
     nodes: NodeFeatures
+    edges: EdgeFeatures
     lanes: Prediction  # requests that an endpoint works on at once, by service slot (`models.lanes`); NaN: unknown

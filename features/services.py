@@ -51,8 +51,8 @@ class ServiceTally:
         self._tick[:, streams] = 0.0
         self._failure_cost_s[services] = np.nan
 
-    def told(self, batch: Requests, now: float) -> None:
-        """Fold in the requests that ended well: those whose last attempt is here and OK."""
+    def told(self, batch: Requests, now: float) -> NDArray[np.bool_]:
+        """Fold in the requests that ended well: those whose last attempt is here and OK. Returns which those are."""
         felt, service = batch.felt_s, batch.service
         again = batch.attempt > 1
         if again.any():
@@ -74,9 +74,13 @@ class ServiceTally:
         for row, some in zip((_IN, _OUT), bodies, strict=True):
             np.add.at(self._tick[row], stream, np.clip(some, 0.0, MOST_BYTES))
         self._sketch.add(stream, cost, now)
+        return np.asarray(good)
 
-    def felt(self, batch: Felt, now: float) -> None:
-        """Fold in the requests that ended badly. An OK among them was counted by its attempt and is passed over."""
+    def felt(self, batch: Felt, now: float) -> NDArray[np.bool_]:
+        """Fold in the requests that ended badly. An OK among them was counted by its attempt and is passed over.
+
+        Returns which rows were counted.
+        """
         duration, service = batch.duration_s, batch.service
         bad = (batch.outcome != Outcome.OK) & (duration >= 0) & (duration < np.inf)
         bad &= (service >= 0) & (2 * service < self._total.size)
@@ -88,6 +92,7 @@ class ServiceTally:
         self._sums.add(_FAILED, stream[fails], 1.0, now)
         np.add.at(self._tick[_BAD], stream[fails], 1.0)
         np.add.at(self._tick[_REFUSED], stream[batch.outcome[bad] == Outcome.REJECTED], 1.0)
+        return np.asarray(bad)
 
     def _ended(self, stream: NDArray[np.integer], cost: Floats, now: float) -> None:
         self._sums.add(_ENDED, stream, 1.0, now)

@@ -1,7 +1,8 @@
 """The store of features: telemetry goes in as it comes, features come out at a tick.
 
-Composed of five tallies that know nothing of each other: attempts by endpoint, latency in all its aspects, what was
-felt by service and arm, what nodes say and may be believed, and what is open. Nothing here predicts or decides.
+Composed of six tallies that know nothing of each other: attempts by endpoint, latency in all its aspects, what was felt
+by service and arm, and by caller, what nodes say and may be believed, and what is open. Nothing here predicts or
+decides.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from dataplane.contract import Dropped, Felt, InFlight, Requests, Telemetry, Topology
 from features.columns import Features
+from features.edges import EdgeTally
 from features.endpoints import EndpointTally
 from features.inflight import OpenRequests
 from features.nodes import NodeTally
@@ -49,6 +51,7 @@ class FeatureStore:
         self._now: float | None = None  # of the latest call
         self._topology = topology
         self._endpoints, self._services = self._empty_tallies()
+        self._edges = EdgeTally(topology)
         self._nodes = NodeTally(_node_slots(topology), topology.service_slots, half_life_s, stale_after_s)
         self._open = OpenRequests(_node_slots(topology), topology.endpoint_slots)
         self._speeds = Speeds(topology, _node_slots(topology))
@@ -60,6 +63,7 @@ class FeatureStore:
         nodes, slots, services = _node_slots(topology), topology.endpoint_slots, topology.service_slots
         self._endpoints.resize(slots)
         self._services.resize(services)
+        self._edges.moved(topology)
         self._nodes.resize(nodes, services)
         self._open.resize(nodes, slots)
         was = np.pad(before.service_of, (0, slots - before.endpoint_slots), constant_values=-1) >= 0
@@ -74,11 +78,11 @@ class FeatureStore:
         self._at(now)
         if isinstance(batch, Requests):
             self._open.finished(self._endpoints.told(batch, now), now)
-            self._services.told(batch, now)
+            self._edges.told(batch, self._services.told(batch, now))
             self._nodes.told(batch, now)
             self._speeds.told(batch, now)
         elif isinstance(batch, Felt):
-            self._services.felt(batch, now)
+            self._edges.felt(batch, self._services.felt(batch, now))
         elif isinstance(batch, InFlight):
             if self._nodes.knows(batch.node_id):
                 returning = not self._nodes.reporting(now)[batch.node_id]
@@ -101,13 +105,14 @@ class FeatureStore:
             endpoints=self._endpoints.freeze(now, live, in_flight, stuck_s, known),
             services=self._services.freeze(now),
             nodes=nodes,
+            edges=self._edges.freeze(),
             lanes=known.known_lanes,
         )
 
     def state(self) -> State:
         """What endpoints and services are known by, under their names: integers mean nothing in the next run.
 
-        Nodes, and what is open, are seen anew within a second and not kept.
+        Nodes, what is open, and the tick's sums by caller are seen anew within a second and not kept.
         """
         topology = self._topology
         endpoint_ids = [e.id for s in topology.services for e in s.endpoints]

@@ -19,6 +19,8 @@ from models.base import Floats, Ints, State, check_state
 from models.page import Page, more_fail
 
 FAILING, TIMES, MORE = 0.02, 3.0, 6.0
+LOOKED_FOR = (1.0, MORE)
+"""A page for each: times the `limit`."""
 LEAST_SHARE, PRIOR = 0.002, 100.0
 FOLLOWS_S = 300.0
 _MOST_USUAL, _MOST_ODD = 0.5, 0.9
@@ -28,53 +30,63 @@ class Failing:
     """Of many streams. One step may bring all of the `evidence` that is asked for."""
 
     def __init__(self, streams: int, evidence: float) -> None:
-        self._pages = tuple(Page(streams, evidence, evidence) for _ in (1.0, MORE))
-        self._sums = np.zeros((2, streams))  # what ended and what failed, fading
+        self.pages = tuple(Page(streams, evidence, evidence) for _ in LOOKED_FOR)
+        self.sums = np.zeros((2, streams))  # what ended and what failed, fading
 
     @property
     def odd(self) -> NDArray[np.bool_]:
         """Of whom more fails than is usual."""
-        return self._pages[0].odd | self._pages[1].odd
+        return self.pages[0].odd | self.pages[1].odd
 
     def learn_many(self, count: Floats, failed: Floats, since_s: float) -> Floats:
         """Take in what ended in the last `since_s`, and what of it failed. Returns the shares that were usual."""
-        total, bad = self._sums
-        usual = np.clip((bad + LEAST_SHARE * PRIOR) / (total + PRIOR), LEAST_SHARE, _MOST_USUAL)
-        less, more = self._pages
+        usual = usual_share(self.sums)
+        less, more = self.pages
         much = more.odd
-        for page, times in ((less, 1.0), (more, MORE)):
-            gain = more_fail(count, failed, usual, np.minimum(times * limit(usual), _MOST_ODD))
-            page.learn_many(np.where(count > 0, gain, np.nan))
+        for page, gain in zip(self.pages, gains(count, failed, usual), strict=True):
+            page.learn_many(gain)
         less.forget(much & ~more.odd)
         keeps = 0.5 ** (since_s / FOLLOWS_S)
-        self._sums = self._sums * keeps + np.where(self.odd, 0.0, np.stack([count, failed]))
+        self.sums = self.sums * keeps + np.where(self.odd, 0.0, np.stack([count, failed]))
         return np.asarray(usual)
 
     def forget(self, streams: Ints | NDArray[np.bool_]) -> None:
         """These are new."""
-        for page in self._pages:
+        for page in self.pages:
             page.forget(streams)
-        self._sums[:, streams] = 0.0
+        self.sums[:, streams] = 0.0
 
     def state(self) -> State:
         """A row per stream."""
-        kept = {f"{name}_{i}": array for i, page in enumerate(self._pages) for name, array in page.state().items()}
-        return kept | {"sums": self._sums.T.copy()}
+        kept = {f"{name}_{i}": array for i, page in enumerate(self.pages) for name, array in page.state().items()}
+        return kept | {"sums": self.sums.T.copy()}
 
     def restore(self, state: Mapping[str, Any], now: float) -> None:
         """Take up a state: the time away fades nothing. ValueError, and unchanged, when it is of another shape."""
-        check_state(state, {"sums": self._sums.T})
-        for i, page in enumerate(self._pages):
+        check_state(state, {"sums": self.sums.T})
+        for i, page in enumerate(self.pages):
             page.restore({name: state[f"{name}_{i}"] for name in ("sum", "odd")}, now)
-        self._sums = np.array(state["sums"], dtype=np.float64).T.copy()
+        self.sums = np.array(state["sums"], dtype=np.float64).T.copy()
 
     def resize(self, streams: int) -> None:
         """Have room for this many."""
-        for page in self._pages:
+        for page in self.pages:
             page.resize(streams)
-        self._sums = np.pad(self._sums, ((0, 0), (0, max(streams - self._sums.shape[1], 0))))
+        self.sums = np.pad(self.sums, ((0, 0), (0, max(streams - self.sums.shape[1], 0))))
 
 
 def limit(usual: Floats) -> Floats:
     """The share that is looked for where this one is usual."""
     return np.asarray(np.maximum(FAILING, TIMES * usual))
+
+
+def usual_share(sums: Floats) -> Floats:
+    """The share that is usual where so many ended and failed of late. `sums` has shape (2, n)."""
+    total, bad = sums
+    return np.asarray(np.clip((bad + LEAST_SHARE * PRIOR) / (total + PRIOR), LEAST_SHARE, _MOST_USUAL))
+
+
+def gains(count: Floats, failed: Floats, usual: Floats) -> list[Floats]:
+    """For each of `LOOKED_FOR`, by how much this speaks for it and against the usual; NaN where nothing ended."""
+    odd = (np.minimum(times * limit(usual), _MOST_ODD) for times in LOOKED_FOR)
+    return [np.where(count > 0, more_fail(count, failed, usual, share), np.nan) for share in odd]

@@ -21,12 +21,13 @@ def found(
     endpoint: str = "",
     *,
     zone: str = "",
+    caller: str = "",
     since: float = 0.0,
     times: float = 3.0,
     harm: float = 0.1,
 ) -> Finding:
     said = f"{endpoint or service} is odd"
-    return Finding(kind, service, since, 1.0, 0.1, 0.5, times, harm, said, endpoint, zone)
+    return Finding(kind, service, since, 1.0, 0.1, 0.5, times, harm, said, endpoint, zone, caller)
 
 
 class Watched:
@@ -183,8 +184,8 @@ def test_no_more_than_a_handful_of_findings_is_told_of_one_incident() -> None:
 
 
 CAUSES = ["ZoneHangs", "EndpointHangs", "ZoneFailing", "EndpointFailing", "ServiceShort", "ZoneSlow", "EndpointSlow",
-          "ServiceFailing", "TrafficSurge", "SaturationAhead", "ServiceSlow", "TrafficDrop", "RequestSize",
-          "ResponseSize"]  # fmt: skip
+          "EdgeFailing", "ServiceFailing", "TrafficSurge", "SaturationAhead", "EdgeSlow", "ServiceSlow", "TrafficDrop",
+          "RequestSize", "ResponseSize"]  # fmt: skip
 
 
 def test_kinds_rank_by_how_near_they_are_to_the_root_of_a_trouble() -> None:
@@ -367,6 +368,45 @@ def test_one_in_twenty_requests_harmed_is_critical() -> None:
     assert HARMFUL == 0.05
 
 
+# One caller's.
+
+
+def test_an_edges_incident_names_the_caller_and_goes_before_what_shows_of_it_at_the_service() -> None:
+    watched = Watched()
+    edge = found("EdgeFailing", caller="web", harm=0.1)
+    (incident,) = watched.of(edge, found("ServiceFailing", harm=0.1), seconds=3)
+    assert (incident.kind, incident.labels) == ("EdgeFailing", {"service": "shop", "caller": "web"})
+    assert incident.causes == ("EdgeFailing web to shop", "ServiceFailing shop")
+
+
+def test_the_proxies_that_stand_beside_no_service_are_a_caller_without_a_label() -> None:
+    (incident,) = Watched().of(found("EdgeSlow"), seconds=3)
+    assert incident.labels == {"service": "shop"}
+    assert incident.causes == ("EdgeSlow plain proxies to shop",)
+
+
+def test_endpoints_that_chance_took_first_of_one_callers_failures_are_not_the_cause_of_them() -> None:
+    one, edge = found("EndpointFailing", endpoint="e", harm=0.02), found("EdgeFailing", caller="web", harm=0.1)
+    (incident,) = Watched().of(one, edge, seconds=3)
+    assert incident.causes == ("EdgeFailing web to shop", "EndpointFailing e")
+    (incident,) = Watched().of(found("EndpointFailing", endpoint="e", harm=0.06), edge, seconds=3)
+    assert incident.causes[0] == "EndpointFailing e", "most of them are its own"
+
+
+def test_a_callers_own_symptoms_belong_to_the_incident_of_its_edge() -> None:
+    (incident,) = Watched({"shop": {"store"}}).of(
+        found("ServiceSlow", "shop"), found("EdgeSlow", "store", caller="shop"), seconds=3
+    )
+    assert incident.labels == {"service": "store", "caller": "shop"}
+    assert incident.causes == ("EdgeSlow shop to store", "ServiceSlow shop")
+
+
+def test_two_edges_of_a_service_are_one_incident_and_each_is_told() -> None:
+    both = [found("EdgeFailing", caller=c, harm=h) for c, h in (("cart", 0.1), ("web", 0.2))]
+    (incident,) = Watched().of(*both, seconds=3)
+    assert incident.causes == ("EdgeFailing web to shop", "EdgeFailing cart to shop")
+
+
 # Over a restart.
 
 
@@ -396,6 +436,8 @@ def test_what_cannot_be_told_any_more_is_not_taken_up() -> None:
     (cause,) = watched.incidents.state()["open"][0]["causes"]
     assert restarted(watched, {"shop"}).of()
     assert restarted(watched, set()).of() == [], "its service is gone"
+    of_before = {name: value for name, value in cause.items() if name != "caller"}
+    assert restarted(watched, {"shop"}, causes=[of_before]).of(), "from before callers were told of"
     assert restarted(watched, {"shop"}, causes=[]).of() == []
     assert restarted(watched, {"shop"}, causes=[cause | {"kind": "OfAnotherWeirflow"}]).of() == []
 

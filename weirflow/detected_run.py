@@ -201,8 +201,11 @@ def _cut(stand: Stand) -> Floats:
 
 
 def _slot(finding: Finding, decision: Decision) -> int | None:
-    """Where the figures of that kind hold its place; None for what is made of others' findings, or is there no more."""
-    if finding.kind.startswith("Zone"):
+    """Where the figures of that kind hold its place; None for what is made of others' findings, or is there no more.
+
+    Nor have edges any there.
+    """
+    if finding.kind.startswith(("Zone", "Edge")):
         return None
     service = next((s for s in decision.services if s.name == finding.service), None)
     if service is None or not finding.endpoint:

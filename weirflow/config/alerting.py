@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
 
 from weirflow.config.fields import Duration, Section, refuse
 
-OWN_LABELS = ("alertname", "severity", "service", "endpoint", "zone", "node", "type", "model")
+OWN_LABELS = ("alertname", "severity", "service", "endpoint", "zone", "caller", "node", "type", "model")
 """What Weirflow labels alerts with by itself."""
 RUNBOOK = "docs/runbook.md"
 """The page that comes with Weirflow. It has no address of its own: serve it, and say where."""

@@ -1,0 +1,198 @@
+"""What is found of one caller's trouble with a service, in virtual time, and what is cried of edges for nothing.
+
+    python -m bench.edges                              # faults and controls, as JSON lines
+    python -m bench.edges --seeds 20 --first-seed 1000
+    python -m bench.edges --fault edge_slow            # those whose name has that in it
+    python -m bench.edges --calm 3                     # hours of `bench.calm` with five callers, for each seed
+
+One service of `ENDPOINTS` endpoints, `RATE_PER_S` requests a second by the proxies of three callers: a third, a half
+and a sixth. After `CALM_S` something goes wrong for `FAULT_S`, and is well again for `AFTER_S`. An edge's fault befalls
+the caller that the seed says, each of the three in turn, between its proxies and the endpoints, so that the mesh feels
+what it would: slow answers are open for longer, bad requests fail at once and take no work. Figures are those of
+`bench.incidents`, and of each trouble
+
+* `cause`: in how many runs the first cause, as the fault ended, was the right kind at the right place; of an edge's
+  fault that is `EdgeSlow` or `EdgeFailing` of that caller, of a control the service or the endpoint;
+* `opened_right`: the same of the kind and labels that the incident was opened with, and keeps;
+* `edges`: runs of a control in which an edge was among what was told at any time. 0 is right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import median
+
+import numpy as np
+
+from bench import calm
+from bench.incidents import HEALTHY, failing, slow
+from bench.result import Figure, Result, say, show
+from bench.watched import SETTINGS, address, live
+from brain.brain import Brain
+from brain.decision import IncidentView
+from dataplane.contract import Endpoint, Node, Service, Topology
+from dataplane.simulated.drive import run
+from dataplane.simulated.endpoint import Fault, Work
+from dataplane.simulated.mesh import Load, SimulatedMesh
+from dataplane.simulated.node import Attempt, SimulatedNode
+
+ENDPOINTS, RATE_PER_S = 9, 150.0
+CALM_S, FAULT_S, AFTER_S = 90.0, 60.0, 60.0
+PROXIES = {"web": 2, "cart": 3, "jobs": 1}
+ZONES = 3
+CALM_CALLERS = {"web": 0.5, "cart": 0.3, "jobs": 0.14, "": 0.05, "cron": 0.01}
+"""Shares of the traffic in hours of calm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One fault of one size: of one caller, or of so many endpoints."""
+
+    name: str
+    kind: str  # right as the first cause
+    edge: Fault | None = None  # times count from the start of the fault
+    endpoints: int = 0
+    fault: Fault | None = None
+
+
+def fault_of(kind: str, size: float) -> Fault:
+    """From the first second of the trouble to its last."""
+    return slow(size)(CALM_S, CALM_S + FAULT_S) if kind == "slow" else failing(size)(CALM_S, CALM_S + FAULT_S)
+
+
+TROUBLES = (
+    *(Trouble(f"edge_slow_{x:g}", "EdgeSlow", edge=fault_of("slow", x)) for x in (2, 5)),
+    *(Trouble(f"edge_fails_{x:g}", "EdgeFailing", edge=fault_of("fails", x)) for x in (0.02, 0.2, 1.0)),
+    *(Trouble(f"all_slow_{x:g}", "ServiceSlow", None, ENDPOINTS, fault_of("slow", x)) for x in (2, 5)),
+    *(Trouble(f"all_fail_{x:g}", "ServiceFailing", None, ENDPOINTS, fault_of("fails", x)) for x in (0.02, 0.2, 1.0)),
+    Trouble("one_slow_3", "EndpointSlow", None, 1, fault_of("slow", 3)),
+    Trouble("one_fails_0.5", "EndpointFailing", None, 1, fault_of("fails", 0.5)),
+)
+
+
+class Edged(SimulatedMesh):
+    """A mesh in which one caller's requests fare worse for a while: `bad` is who, `fault` how."""
+
+    bad, fault = "", Fault("slow", math.inf, math.inf)
+
+    def _try(self, node: SimulatedNode, attempt: Attempt) -> None:
+        mine, fault = node.node.service == self.bad, self.fault
+        if not (mine and fault.start_s <= self.now < fault.end_s):
+            super()._try(node, attempt)
+        elif fault.kind == "error" and self._rng.random() < fault.share:
+            self.schedule.at(self.now + fault.after_s, self._done, node, attempt, fault.status)
+        else:
+            work = Work(partial(self._later, node, attempt), lambda: attempt.over)
+            self._endpoints[attempt.endpoint].submit(work)
+
+    def _later(self, node: SimulatedNode, attempt: Attempt, status: int) -> None:
+        more = self.fault.factor - 1.0 if self.fault.kind == "slow" else 0.0
+        took = self.now - attempt.started_s
+        self.schedule.at(self.now + more * took, self._done, node, attempt, status)
+
+
+def topology() -> Topology:
+    """One service, `shop`, in three zones, and the proxies of those who call it."""
+    members = tuple(Endpoint(i, address(i), zone=f"zone-{i % ZONES}") for i in range(ENDPOINTS))
+    names = [name for name, many in PROXIES.items() for _ in range(many)]
+    nodes = tuple(Node(i, f"{name}-{i}", service=name) for i, name in enumerate(names))
+    return Topology(1, (Service(0, "shop", members),), nodes)
+
+
+def told_of(trouble: Trouble, seed: int) -> tuple[str, list[tuple[float, tuple[IncidentView, ...]]]]:
+    """Where the trouble is, and the incidents at each tick."""
+    mesh_of, bad = topology(), list(PROXIES)[seed % len(PROXIES)]
+    ill = HEALTHY if trouble.fault is None else replace(HEALTHY, faults=(trouble.fault,))
+    behaviours = {address(i): ill if i < trouble.endpoints else HEALTHY for i in range(ENDPOINTS)}
+    mesh = Edged(mesh_of, [Load("shop", RATE_PER_S)], behaviours, np.random.default_rng(seed))
+    place = address(0) if trouble.endpoints == 1 else "shop"
+    if trouble.edge is not None:
+        mesh.bad, mesh.fault, place = bad, trouble.edge, f"{bad} to shop"
+    decisions = run(mesh, Brain(mesh_of, SETTINGS), CALM_S + FAULT_S + AFTER_S)
+    return place, [(decision.now, decision.incidents) for decision in decisions]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of one run."""
+
+    found_s: float | None  # from the fault to the first incident
+    right: bool
+    opened_right: bool
+    incidents: int
+    before: int
+    edges: bool  # whether an edge was among the causes at any time
+
+
+def suffer(trouble: Trouble, seed: int) -> Told:
+    """One run with this trouble in it."""
+    start, end = CALM_S, CALM_S + FAULT_S
+    place, log = told_of(trouble, seed)
+    before = {i.id for now, some in log if now <= start for i in some}
+    meanwhile = [(now, i) for now, some in log if start < now <= end for i in some if i.id not in before]
+    after = {i.id for now, some in log if now > start for i in some} - before
+    edges = any(cause.startswith("Edge") for _, some in log for i in some for cause in i.causes)
+    if not meanwhile:
+        return Told(None, False, False, len(after), len(before), edges)
+    (first_s, first), (_, last) = meanwhile[0], meanwhile[-1]
+    right = last.causes[0] == f"{trouble.kind} {place}"
+    opened_right = first.kind == trouble.kind and first.causes[0] == f"{trouble.kind} {place}"
+    return Told(first_s - start, right, opened_right, len(after), len(before), edges)
+
+
+def figures_of(trouble: Trouble, runs: Sequence[Told]) -> list[Figure]:
+    """Over all runs."""
+    n, many = trouble.name, len(runs)
+    found = [t.found_s for t in runs if t.found_s is not None]
+    out = [
+        Figure(f"{n}_recall", len(found) / many, bar=0.95, at_most=False),
+        Figure(f"{n}_detect_s", median(found) if found else math.nan, "s", bar=3.0),
+        Figure(f"{n}_detect_worst_s", max(found, default=math.nan), "s"),
+        Figure(f"{n}_cause", sum(t.right for t in runs) / many, bar=0.9, at_most=False),
+        Figure(f"{n}_opened_right", sum(t.opened_right for t in runs) / many),
+        Figure(f"{n}_incidents", float(max(t.incidents for t in runs)), bar=1.0),
+        Figure(f"{n}_before", float(sum(t.before for t in runs)), bar=0.0),
+    ]
+    if trouble.edge is None:
+        out.append(Figure(f"{n}_edges", float(sum(t.edges for t in runs)), bar=0.0))
+    return out
+
+
+def cries(seed: int, hours: float) -> int:
+    """How many incidents were told of in hours of calm with several callers, each said on stderr."""
+    world = replace(calm.world(seed, hours), callers=tuple(CALM_CALLERS), shares=tuple(CALM_CALLERS.values()))
+    known: set[str] = set()
+    for decision in live(world, hours * 3600.0):
+        for i in (i for i in decision.incidents if i.id not in known):
+            known.add(i.id)
+            say(f"edges: seed {seed}, {decision.now / 3600.0:.2f} h: {'; '.join(i.causes)}: {i.summary}")
+    return len(known)
+
+
+def main() -> int:
+    """Measure and print. Exit status 0 when it could run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--fault", default="", help="only those whose name has this in it")
+    parser.add_argument("--calm", type=float, default=0.0, help="hours of calm for each seed, and no faults")
+    asked = parser.parse_args()
+    result, seeds = Result("edges"), range(asked.first_seed, asked.first_seed + asked.seeds)
+    for trouble in (t for t in TROUBLES if asked.fault in t.name and not asked.calm):
+        runs = [suffer(trouble, seed) for seed in seeds]
+        say(f"edges: {trouble.name}: {[t.found_s for t in runs]}, right {sum(t.right for t in runs)} of {len(runs)}")
+        result.figures += figures_of(trouble, runs)
+    if asked.calm:
+        result.figures.append(Figure("false", float(sum(cries(seed, asked.calm) for seed in seeds)), bar=0.0))
+        result.figures.append(Figure("hours", asked.calm * asked.seeds))
+    show(result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
