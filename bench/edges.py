@@ -14,7 +14,8 @@ what it would: slow answers are open for longer, bad requests fail at once and t
 * `cause`: in how many runs the first cause, as the fault ended, was the right kind at the right place; of an edge's
   fault that is `EdgeSlow` or `EdgeFailing` of that caller, of a control the service or the endpoint;
 * `opened_right`: the same of the kind and labels that the incident was opened with, and keeps;
-* `edges`: runs of a control in which an edge was among what was told at any time. 0 is right.
+* `edges`: runs of a control in which an edge was among what was told at any time. 0 is right;
+* `doubted`: runs in which `NodeContradicts` was told of a proxy, which is an alert of its own and no incident.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from bench.incidents import HEALTHY, failing, slow
 from bench.result import Figure, Result, say, show
 from bench.watched import SETTINGS, address, live
 from brain.brain import Brain
-from brain.decision import IncidentView
+from brain.decision import Decision
 from dataplane.contract import Endpoint, Node, Service, Topology
 from dataplane.simulated.drive import run
 from dataplane.simulated.endpoint import Fault, Work
@@ -104,8 +105,8 @@ def topology() -> Topology:
     return Topology(1, (Service(0, "shop", members),), nodes)
 
 
-def told_of(trouble: Trouble, seed: int) -> tuple[str, list[tuple[float, tuple[IncidentView, ...]]]]:
-    """Where the trouble is, and the incidents at each tick."""
+def decided(trouble: Trouble, seed: int) -> tuple[str, list[Decision]]:
+    """Where the trouble is, and what was decided at each tick."""
     mesh_of, bad = topology(), list(PROXIES)[seed % len(PROXIES)]
     ill = HEALTHY if trouble.fault is None else replace(HEALTHY, faults=(trouble.fault,))
     behaviours = {address(i): ill if i < trouble.endpoints else HEALTHY for i in range(ENDPOINTS)}
@@ -113,8 +114,7 @@ def told_of(trouble: Trouble, seed: int) -> tuple[str, list[tuple[float, tuple[I
     place = address(0) if trouble.endpoints == 1 else "shop"
     if trouble.edge is not None:
         mesh.bad, mesh.fault, place = bad, trouble.edge, f"{bad} to shop"
-    decisions = run(mesh, Brain(mesh_of, SETTINGS), CALM_S + FAULT_S + AFTER_S)
-    return place, [(decision.now, decision.incidents) for decision in decisions]
+    return place, list(run(mesh, Brain(mesh_of, SETTINGS), CALM_S + FAULT_S + AFTER_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +127,25 @@ class Told:
     incidents: int
     before: int
     edges: bool  # whether an edge was among the causes at any time
+    doubted: bool
 
 
 def suffer(trouble: Trouble, seed: int) -> Told:
     """One run with this trouble in it."""
     start, end = CALM_S, CALM_S + FAULT_S
-    place, log = told_of(trouble, seed)
+    place, decisions = decided(trouble, seed)
+    log = [(decision.now, decision.incidents) for decision in decisions]
+    doubted = any(alert.kind == "NodeContradicts" for decision in decisions for alert in decision.alerts)
     before = {i.id for now, some in log if now <= start for i in some}
     meanwhile = [(now, i) for now, some in log if start < now <= end for i in some if i.id not in before]
     after = {i.id for now, some in log if now > start for i in some} - before
     edges = any(cause.startswith("Edge") for _, some in log for i in some for cause in i.causes)
     if not meanwhile:
-        return Told(None, False, False, len(after), len(before), edges)
+        return Told(None, False, False, len(after), len(before), edges, doubted)
     (first_s, first), (_, last) = meanwhile[0], meanwhile[-1]
     right = last.causes[0] == f"{trouble.kind} {place}"
     opened_right = first.kind == trouble.kind and first.causes[0] == f"{trouble.kind} {place}"
-    return Told(first_s - start, right, opened_right, len(after), len(before), edges)
+    return Told(first_s - start, right, opened_right, len(after), len(before), edges, doubted)
 
 
 def figures_of(trouble: Trouble, runs: Sequence[Told]) -> list[Figure]:
@@ -157,6 +160,7 @@ def figures_of(trouble: Trouble, runs: Sequence[Told]) -> list[Figure]:
         Figure(f"{n}_opened_right", sum(t.opened_right for t in runs) / many),
         Figure(f"{n}_incidents", float(max(t.incidents for t in runs)), bar=1.0),
         Figure(f"{n}_before", float(sum(t.before for t in runs)), bar=0.0),
+        Figure(f"{n}_doubted", float(sum(t.doubted for t in runs))),
     ]
     if trouble.edge is None:
         out.append(Figure(f"{n}_edges", float(sum(t.edges for t in runs)), bar=0.0))

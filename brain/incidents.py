@@ -2,10 +2,11 @@
 
 Findings of one service are one incident. A service that calls another one which is in trouble shows that trouble as its
 own, so what is found about a caller is put to the callee, hop by hop, as long as the callee's trouble was not found
-much later. A caller's symptoms may outlive the cause, or those of the hop between: they stay with their incident, and
-the cause stays first. Within an incident the causes are ranked: what is one endpoint's goes before what is a zone's,
-that before what is one caller's, and that before what is the service's; but where most endpoints are odd alike, or most
-of the failures are others', it is not theirs.
+much later. A caller that is in trouble with several services, each of them well to others, is one trouble. A caller's
+symptoms may outlive the cause, or those of the hop between: they stay with their incident, and the cause stays first.
+Within an incident the causes are ranked: what is one endpoint's goes before what is a zone's, that before what is one
+caller's, and that before what is the service's; but where most endpoints are odd alike, or most of what is odd is
+others', it is not theirs.
 
 An incident keeps the name and the labels it was opened with, whatever is found out later: that goes into its words. It
 is over when nothing was found for `QUIET_S`. Its severity follows from harm, the share of the requests of its service
@@ -33,8 +34,8 @@ MOST = 0.5
 """Of a service's endpoints odd alike, above which it is the service; of a zone's, above which it is the zone."""
 HARMFUL = 0.05
 """Share of a service's requests from which an incident is critical."""
-PARTS_FAIL = ("ZoneFailing", "EndpointFailing")
-WHOLES_FAIL = ("EdgeFailing", "ServiceFailing")
+WHOLES = {"Failing": ("EdgeFailing", "ServiceFailing"), "Slow": ("EdgeSlow",)}
+"""What endpoints that are odd may show a part of only, by how they are odd; the last is what they come behind then."""
 EVIDENCE = 6
 """Findings that are told of one incident."""
 
@@ -161,6 +162,9 @@ def _grouped(findings: Sequence[Finding], calls: Mapping[str, Iterable[str]]) ->
         by_service[f.service].append(f)
     began = {s: min(f.since_s for f in some) for s, some in by_service.items()}
     below = {s: {c for c in calls.get(s, ()) if c in began and began[c] <= began[s] + FOLLOWS_S} for s in began}
+    for whom in _edges(findings).values():
+        for s in whom:
+            below[s] |= whom - {s}  # as if they called each other: what they share is the caller
     reached = {s: _reached(s, below) for s in began}
 
     def likely(service: str) -> tuple[int, float, str]:
@@ -179,6 +183,15 @@ def _grouped(findings: Sequence[Finding], calls: Mapping[str, Iterable[str]]) ->
     return out
 
 
+def _edges(findings: Iterable[Finding]) -> Mapping[str, set[str]]:
+    """By caller, the services with which it alone is in trouble."""
+    out: dict[str, set[str]] = defaultdict(set)
+    for f in findings:
+        if f.kind.startswith("Edge"):
+            out[f.caller].add(f.service)
+    return out
+
+
 def _reached(service: str, below: Mapping[str, Iterable[str]]) -> set[str]:
     """This service and all that it calls, hop by hop."""
     out, ahead = {service}, [service]
@@ -194,25 +207,33 @@ def ranked(group: Sequence[Finding], zones: Mapping[str, int], root: str) -> tup
     for kind in ("EndpointHangs", "EndpointFailing", "EndpointSlow"):
         mine = [f for f in group if f.endpoint and f.service == root and f.kind == kind]
         out += _of_endpoints(mine, zones, kind)
-    behind = _few_of_its_failures(out, root)
+    behind = _only_parts(out, root)
 
     def order(f: Finding) -> tuple[Any, ...]:
         rank: float = KINDS[f.kind].rank
-        if behind and f.kind in PARTS_FAIL:
-            rank = KINDS["ServiceFailing"].rank + rank / 10.0
+        if f.kind in behind:
+            rank = behind[f.kind] + rank / 10.0
         return f.service != root, rank, -f.harm * f.times, f.endpoint, f.caller
 
     return tuple(sorted(out, key=order))
 
 
-def _few_of_its_failures(findings: Sequence[Finding], root: str) -> bool:
-    """Whether most of what fails at the root, or of one caller's there, fails at endpoints that are not found to fail.
+def _only_parts(findings: Sequence[Finding], root: str) -> dict[str, float]:
+    """Kinds of which little of what is odd of the root, or of one caller's there, is at endpoints found to be odd.
 
-    Chance took these first.
+    Chance took these first. By the rank of what they come behind.
     """
-    mine = [f for f in findings if f.service == root]
-    parts = sum(f.harm for f in mine if f.kind == "EndpointFailing")
-    return any(parts < MOST * f.harm for f in mine if f.kind in WHOLES_FAIL)
+    mine, out = [f for f in findings if f.service == root], dict[str, float]()
+    for what, wholes in WHOLES.items():
+        parts = sum(_excess(f) for f in mine if f.kind == f"Endpoint{what}")
+        if any(parts < MOST * _excess(f) for f in mine if f.kind in wholes):
+            out |= {f"{place}{what}": KINDS[wholes[-1]].rank for place in ("Zone", "Endpoint")}
+    return out
+
+
+def _excess(f: Finding) -> float:
+    """What it adds to the failures or, by the usual latency, to the time of the mean request of the service."""
+    return f.harm * (f.times - 1.0) if f.kind.endswith("Slow") else f.harm
 
 
 def _of_endpoints(mine: list[Finding], zones: Mapping[str, int], kind: str) -> list[Finding]:

@@ -393,12 +393,30 @@ def test_endpoints_that_chance_took_first_of_one_callers_failures_are_not_the_ca
     assert incident.causes[0] == "EndpointFailing e", "most of them are its own"
 
 
+def test_an_endpoint_that_chance_took_first_of_one_callers_slow_requests_is_not_the_cause_of_them() -> None:
+    """By what each adds to the mean request: a sixth of them five times slower, a ninth twice."""
+    edge = found("EdgeSlow", caller="web", times=5.0, harm=1 / 6)
+    (incident,) = Watched().of(found("EndpointSlow", endpoint="e", times=2.0, harm=1 / 9), edge, seconds=3)
+    assert incident.causes == ("EdgeSlow web to shop", "EndpointSlow e")
+    (incident,) = Watched().of(found("EndpointSlow", endpoint="e", times=5.0, harm=1 / 9), edge, seconds=3)
+    assert incident.causes[0] == "EndpointSlow e", "most of it is its own"
+
+
 def test_a_callers_own_symptoms_belong_to_the_incident_of_its_edge() -> None:
     (incident,) = Watched({"shop": {"store"}}).of(
         found("ServiceSlow", "shop"), found("EdgeSlow", "store", caller="shop"), seconds=3
     )
     assert incident.labels == {"service": "store", "caller": "shop"}
     assert incident.causes == ("EdgeSlow shop to store", "ServiceSlow shop")
+
+
+def test_a_caller_in_trouble_with_several_services_is_one_incident_and_two_callers_are_two() -> None:
+    slow = [found("EdgeSlow", service, caller="web") for service in ("cart", "store")]
+    (incident,) = Watched({"web": ("cart", "store")}).of(*slow, found("ServiceSlow", "web"), seconds=3)
+    assert incident.labels == {"service": "cart", "caller": "web"}
+    assert incident.causes[:2] == ("EdgeSlow web to cart", "EdgeSlow web to store")
+    both = Watched().of(slow[0], found("EdgeSlow", "store", caller="jobs"), seconds=3)
+    assert {(i.labels["service"], i.labels["caller"]) for i in both} == {("cart", "web"), ("store", "jobs")}
 
 
 def test_two_edges_of_a_service_are_one_incident_and_each_is_told() -> None:
