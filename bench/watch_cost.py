@@ -1,6 +1,7 @@
 """What watching costs: `python -m bench.watch_cost`. CPU of one thread, microseconds a stream and tick.
 
-10,000 streams with a season of a day, fed noise until all that is remembered is full, then timed. The bar is 20 us.
+10,000 streams with a season of a day, fed noise until all that is remembered is full, then timed; and as many edges, a
+hundred callers of a hundred services, each of which is heard at each tick (`brain.edge_watch`). The bar is 20 us.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import time
 import numpy as np
 
 from bench.result import Figure, Result, middle, show
+from brain.edge_watch import EdgeWatch
+from dataplane.contract import Node, Service, Topology
+from features.columns import EdgeFeatures
 from models.surprise import Surprise
 
 STREAMS, WARM_UP, TICKS = 10_000, 300, 30
@@ -37,6 +41,26 @@ def cost(streams: int = STREAMS, warm_up: int = WARM_UP, ticks: int = TICKS) -> 
     return result
 
 
+def edges(side: int = 100, warm_up: int = 40, ticks: int = TICKS) -> Figure:
+    """Time the ticks of a watch over `side` callers of as many services."""
+    rng, names = np.random.default_rng(4), tuple(f"service-{i}" for i in range(side))
+    nodes = tuple(Node(i, f"node-{i}", service=name) for i, name in enumerate(names))
+    topology = Topology(1, tuple(Service(i, name, ()) for i, name in enumerate(names)), nodes)
+    caller, service = (index.ravel() for index in np.indices((side, side)))
+    watch, took = EdgeWatch(), []
+    for tick in range(warm_up + ticks):
+        good, failed = rng.poisson(20.0, side * side) + 1.0, rng.poisson(0.02, side * side) * 1.0
+        spent = rng.gamma(good, 0.05)
+        before = time.thread_time()
+        watch.look(EdgeFeatures(names, caller, service, good + failed, failed, good, spent), topology, float(tick))
+        if tick >= warm_up:
+            took.append((time.thread_time() - before) / side**2 * 1e6)
+    value, low, high = middle(took)
+    return Figure("us_an_edge_a_tick", value, "us", bar=BAR_US, low=low, high=high)
+
+
 if __name__ == "__main__":
-    show(cost())
+    measured = cost()
+    measured.figures.append(edges())
+    show(measured)
     sys.exit(0)

@@ -50,6 +50,7 @@ class EdgeWatch:
         self._answers = Answers(many)
         self._slow = Alone(many)
         self._failing = tuple(Alone(many) for _ in self._answers.failing.pages)
+        self._others_fail = Page(many, SURELY, SURELY)
         self._heard_at = np.full(many, -np.inf)
         self._since: dict[tuple[str, int], float] = {}
         self._at = -np.inf
@@ -111,11 +112,12 @@ class EdgeWatch:
             others(np.stack([ended, failed]), service),
         )
         share, usual = self._answers.fails(ended, failed, since_s)
-        odd = np.zeros(len(self.pairs), dtype=np.bool_)
         mine, theirs = gains(ended, failed, usual), gains(count, bad, usual_of_others)
-        for alone, page, gain, other in zip(self._failing, own.pages, mine, theirs, strict=True):
-            odd |= alone.learn_many(page.odd, gain, other)
-        return share, usual, odd
+        alone = zip(self._failing, own.pages, mine, theirs, strict=True)
+        less, more = (test.learn_many(page.odd, gain, other) for test, page, gain, other in alone)
+        # That others do not fail by many more is no proof of their being well; in a burst one seems to fail by many.
+        others_fail = self._others_fail.learn_many(theirs[0])
+        return share, usual, (less | more) & ~others_fail
 
     def _found(
         self, odd: Mapping[str, Bools], figures: Mapping[str, tuple[Floats, Floats]], part: Floats, now: float
@@ -129,7 +131,7 @@ class EdgeWatch:
                 low, high = map(float, (failing_band if fails else slow_band)(np.array(usual)))
                 harm, times = float(part[slot]) * (value if fails else 1.0), value / usual if usual > 0 else 1.0
                 said = (said_failing if fails else said_slow)(value, usual)
-                said = f"asked by {caller or 'plain proxies'}, {callee} {said}; others are served as ever"
+                said = f"asked by {caller or 'clients'}, {callee} {said}; others are served as ever"
                 yield Finding(kind, callee, since, value, low, high, max(times, 1.0), harm, said, caller=caller)
 
     def state(self) -> dict[str, State]:
@@ -153,10 +155,12 @@ class EdgeWatch:
 
     def _parts(self) -> dict[str, Usual | Page | Failing | Alone]:
         less, more = self._failing
-        return {**self._answers.parts(), "slow_alone": self._slow, "fails_alone": less, "fails_more_alone": more}
+        alone = {"slow_alone": self._slow, "fails_alone": less, "fails_more_alone": more}
+        return {**self._answers.parts(), **alone, "others_fail": self._others_fail}
 
     def _resize(self, slots: int) -> None:
         self._answers.resize(slots)
         for alone in (self._slow, *self._failing):
             alone.resize(slots)
+        self._others_fail.resize(slots)
         self._heard_at = np.pad(self._heard_at, (0, slots - self._heard_at.size), constant_values=-np.inf)

@@ -32,7 +32,7 @@ class Finding:
     def place(self) -> str:
         """Where it is, in words: an endpoint, a zone, a caller and its callee, or a service."""
         if self.kind.startswith("Edge"):
-            return f"{self.caller or 'plain proxies'} to {self.service}"
+            return f"{self.caller or 'clients'} to {self.service}"
         return self.endpoint or self.zone or self.service
 
 

@@ -31,11 +31,14 @@ QUIET_S = 15.0
 FOLLOWS_S = 15.0
 """A callee's trouble found up to this much later than its caller's is still taken for the cause."""
 MOST = 0.5
-"""Of a service's endpoints odd alike, above which it is the service; of a zone's, above which it is the zone."""
+"""Of a service's endpoints odd alike, above which it is the service; of a zone's, above which it is the zone; of what
+is odd, below which it is only a part."""
 HARMFUL = 0.05
 """Share of a service's requests from which an incident is critical."""
-WHOLES = {"Failing": ("EdgeFailing", "ServiceFailing"), "Slow": ("EdgeSlow",)}
-"""What endpoints that are odd may show a part of only, by how they are odd; the last is what they come behind then."""
+PARTS_FAIL = ("ZoneFailing", "EndpointFailing")
+SHOWN_BY = {f"{place}{what}": f"Edge{what}" for place in ("Zone", "Endpoint") for what in ("Failing", "Slow")}
+"""One caller's trouble shows at all endpoints alike, at some by chance first: those that are odd by less than twice
+what it makes of each come behind it."""
 EVIDENCE = 6
 """Findings that are told of one incident."""
 
@@ -207,32 +210,34 @@ def ranked(group: Sequence[Finding], zones: Mapping[str, int], root: str) -> tup
     for kind in ("EndpointHangs", "EndpointFailing", "EndpointSlow"):
         mine = [f for f in group if f.endpoint and f.service == root and f.kind == kind]
         out += _of_endpoints(mine, zones, kind)
-    behind = _only_parts(out, root)
+    mine = [f for f in out if f.service == root]
+    few = _few_of_its_failures(mine)
+    edges = {kind: max((_adds(f) for f in mine if f.kind == kind), default=0.0) for kind in SHOWN_BY.values()}
 
     def order(f: Finding) -> tuple[Any, ...]:
         rank: float = KINDS[f.kind].rank
-        if f.kind in behind:
-            rank = behind[f.kind] + rank / 10.0
+        if few and f.kind in PARTS_FAIL:
+            rank = KINDS["ServiceFailing"].rank + rank / 10.0
+        elif f.kind in SHOWN_BY and MOST * _own(f) < edges[SHOWN_BY[f.kind]]:
+            rank = KINDS[SHOWN_BY[f.kind]].rank + rank / 10.0
         return f.service != root, rank, -f.harm * f.times, f.endpoint, f.caller
 
     return tuple(sorted(out, key=order))
 
 
-def _only_parts(findings: Sequence[Finding], root: str) -> dict[str, float]:
-    """Kinds of which little of what is odd of the root, or of one caller's there, is at endpoints found to be odd.
-
-    Chance took these first. By the rank of what they come behind.
-    """
-    mine, out = [f for f in findings if f.service == root], dict[str, float]()
-    for what, wholes in WHOLES.items():
-        parts = sum(_excess(f) for f in mine if f.kind == f"Endpoint{what}")
-        if any(parts < MOST * _excess(f) for f in mine if f.kind in wholes):
-            out |= {f"{place}{what}": KINDS[wholes[-1]].rank for place in ("Zone", "Endpoint")}
-    return out
+def _few_of_its_failures(mine: Sequence[Finding]) -> bool:
+    """Whether most of what fails at the root fails at endpoints that are not found to fail: chance took these first."""
+    parts = sum(f.harm for f in mine if f.kind == "EndpointFailing")
+    return any(parts < MOST * f.harm for f in mine if f.kind == "ServiceFailing")
 
 
-def _excess(f: Finding) -> float:
-    """What it adds to the failures or, by the usual latency, to the time of the mean request of the service."""
+def _own(f: Finding) -> float:
+    """How odd it is by itself: the share that fails, or the part of the usual latency by which it takes longer."""
+    return f.times - 1.0 if f.kind.endswith("Slow") else f.value
+
+
+def _adds(f: Finding) -> float:
+    """What it makes of that at each endpoint of the service."""
     return f.harm * (f.times - 1.0) if f.kind.endswith("Slow") else f.harm
 
 
