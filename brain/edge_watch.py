@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain.answers import LEAST_SPREAD, SLOWER, Answers, failing_band, said_failing, said_slow, slow_band
+from brain.answers import SLOWER, Answers, failing_band, said_failing, said_slow, slow_band
 from brain.findings import Finding, since_of
 from models.alone import SURELY, Alone, others
 from models.base import check_state
@@ -100,7 +100,7 @@ class EdgeWatch:
         count, apart, scatter = (np.where(known, a, 0.0) for a in (good, apart, scatter))
         total, lies, varies = others(np.stack([count, count * apart, np.square(count * scatter)]), service)
         with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.maximum(np.sqrt(np.maximum(varies, 0.0)) / total, LEAST_SPREAD)
+            spread = np.sqrt(np.maximum(varies, 0.0)) / total
             rest = other_mean(lies / total, np.zeros_like(total), spread, SLOWER)
         return latency, self._slow.learn_many(self._answers.slow.odd, own, np.clip(rest, -MOST, MOST))
 

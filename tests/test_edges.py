@@ -12,6 +12,7 @@ from brain.watch import Watch
 from dataplane.contract import Endpoint, Node, Outcome, Service, Topology
 from features.columns import EdgeFeatures
 from features.dialogue import Told
+from models.alone import Alone
 from weirflow import checkpoint
 
 SHOP, STORE = Service(0, "shop", (Endpoint(0, "10.0.0.1:80"),)), Service(1, "store", (Endpoint(1, "10.0.1.1:80"),))
@@ -64,14 +65,14 @@ def test_rows_of_nodes_and_services_that_nobody_knows_are_passed_over() -> None:
 def test_a_changed_membership_keeps_the_sums_of_who_stayed() -> None:
     told = Told(MESH)
     told.attempts(1.0, S, n=2, node=1)
-    cart = Service(2, "cart", (Endpoint(2, "10.0.2.1:80"),))
-    told.moved(1.5, Topology(2, (SHOP, STORE, cart), (*SIDECARS[1:], Node(4, "cart-1", service="cart"))))
+    till = Service(2, "till", (Endpoint(2, "10.0.2.1:80"),))
+    told.moved(1.5, Topology(2, (SHOP, STORE, till), (*SIDECARS[1:], Node(4, "till-1", service="till"))))
     told.attempts(1.6, S, n=1, node=3)
     told.attempts(1.6, 2, n=4, node=1)
     told.attempts(1.6, S, n=3, node=4)
     told.attempts(1.6, S, n=9, node=0)  # it left
     rows = {pair: figures[0] for pair, figures in spoke(told.freeze(2.0).edges).items()}
-    assert rows == {("shop", 1): 3, ("shop", 2): 4, ("cart", 1): 3}
+    assert rows == {("shop", 1): 3, ("shop", 2): 4, ("till", 1): 3}
 
 
 # What is odd.
@@ -131,18 +132,19 @@ def test_what_all_callers_suffer_is_no_edges_however_unlike_their_traffic_is(
     assert not any(told.seconds(60, *((n, share, took) for n in asked)))
 
 
-def test_it_is_no_edges_when_chance_lets_one_caller_suffer_first_but_once_in_fifty() -> None:
+def test_it_is_no_edges_when_chance_lets_one_caller_suffer_first_or_last_but_once_in_fifty() -> None:
     """Exponential work and failures by the dice, a hundred services at once, of which one caller asks most.
 
-    All fail a fifth for ten seconds, are well for as long or no longer than it takes, and then are slow.
+    All fail a fifth for ten seconds, later are slow for fifteen, and then fail two in a hundred for forty.
     """
     rng, many, found = np.random.default_rng(5), 100, set[str]()
     services = tuple(Service(i, f"s{i}", ()) for i in range(many))
     topology, watch = Topology(1, services, CALLED.nodes), EdgeWatch()
     caller, service = (a.ravel() for a in np.meshgrid(np.arange(3), np.arange(many), indexing="ij"))
     mean = np.array([60.0, 12.0, 3.0])[caller]
-    for second in range(125):
-        slow, fails = (2.2, 0.0) if second >= 105 else (1.0, 0.2) if 90 <= second < 100 else (1.0, 0.002)
+    for second in range(200):
+        slow = 2.2 if 120 <= second < 135 else 1.0
+        fails = 0.2 if 90 <= second < 100 else 0.02 if second >= 160 else 0.002
         ended = rng.poisson(mean).astype(np.float64)
         failed = rng.binomial(ended.astype(np.int64), fails).astype(np.float64)
         good = ended - failed
@@ -165,6 +167,44 @@ def test_who_calls_alone_has_no_edge_and_others_that_fell_silent_say_nothing() -
     told.seconds(60, WELL)
     assert not any(told.seconds(60, (50.0, 1.0, WORK_S)))
     assert not any(calm().seconds(60, (50.0, 1.0, WORK_S), None, None))
+
+
+def test_others_are_held_against_the_failures_that_are_usual_of_them() -> None:
+    told = Calls()
+    for part in range(1, 16):  # so slowly that it is no burst
+        told.seconds(120, (50.0, part / 1000, WORK_S), WELL, (5.0, 0.0, WORK_S))
+    rest = (50.0, 0.015, WORK_S), (5.0, 0.0, WORK_S)
+    assert told.seconds(6, rest[0], (50.0, 0.2, WORK_S), rest[1])[-1] == ["EdgeFailing cart to shop"]
+
+
+def test_one_tick_in_which_the_others_were_quick_does_not_settle_that_they_are_well() -> None:
+    told, slow = calm(), (50.0, 0.0, 2.4 * WORK_S)
+    assert not told.second(slow, WELL, WELL)
+    assert not any(told.seconds(20, slow, None, None))
+
+
+# Alone, or with all the others.
+
+
+def alone(*steps: tuple[bool, float, float]) -> list[bool]:
+    """What is said after each: whether it is odd by itself, and the evidence that it is, and that the others are."""
+    test = Alone(1)
+    return [bool(test.learn_many(np.array([o]), np.array([own]), np.array([rest]))[0]) for o, own, rest in steps]
+
+
+def test_who_is_found_to_be_alone_is_so_until_it_is_proven_wrong_and_the_other_way_round() -> None:
+    assert alone((True, 9.0, -5.0), (True, 9.0, 9.0), (True, 9.0, 2.0)) == [True, True, False]
+    assert alone((True, 9.0, 5.0), (True, 9.0, -9.0), (True, 9.0, -2.0)) == [False, False, True]
+    assert alone((True, 9.0, -5.0), (False, 0.0, 0.0), (True, 9.0, np.nan))[1] is False
+
+
+def test_where_both_are_likely_enough_it_is_none_that_is_odd_alone() -> None:
+    assert alone((False, 4.0, -8.0), (False, 4.0, -8.0), (True, 4.0, 4.0)) == [False, False, False]
+
+
+def test_a_long_trouble_leaves_no_more_evidence_than_a_short_one() -> None:
+    long, over = [(True, 9.0, -5.0)] * 100, [(False, -1.0, -5.0)] * 12
+    assert alone(*long, *over, (True, 9.0, np.nan))[-1] is False
 
 
 def test_an_edge_is_well_again_when_its_requests_are() -> None:
@@ -227,6 +267,9 @@ def test_a_restart_keeps_pairs_by_name_and_leaves_out_who_is_gone() -> None:
     watch._edges = told.watch
     kept = checkpoint.decode(checkpoint.encode(watch.state()))
     assert kept["edge_names"] == [["web", "shop"], ["cart", "shop"], ["jobs", "shop"]]
+
+    watch.moved(Topology(2, CALLED.services, CALLED.nodes[:2]))
+    assert watch.state()["edge_names"] == [["web", "shop"], ["cart", "shop"]], "jobs has left"
 
     moved = (Node(0, "a", service="cart"), Node(1, "b", service="jobs"))
     other = Topology(1, (Service(0, "till", ()), Service(1, "shop", ())), moved)

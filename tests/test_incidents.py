@@ -427,6 +427,22 @@ def test_two_edges_of_a_service_are_one_incident_and_each_is_told() -> None:
     both = [found("EdgeFailing", caller=c, harm=h) for c, h in (("cart", 0.1), ("web", 0.2))]
     (incident,) = Watched().of(*both, seconds=3)
     assert incident.causes == ("EdgeFailing web to shop", "EdgeFailing cart to shop")
+    alike = [found("EdgeFailing", caller=c) for c in ("web", "cart")]
+    assert Watched().of(*alike, seconds=3)[0].causes == ("EdgeFailing cart to shop", "EdgeFailing web to shop")
+
+
+def test_an_edges_incident_does_not_wait_for_a_better_cause() -> None:
+    assert Watched().of(found("EdgeSlow", caller="web", since=1.0))
+    assert not Watched().of(found("ServiceSlow", since=1.0))
+
+
+def test_another_caller_is_another_finding_also_among_symptoms_that_outlive_their_cause() -> None:
+    watched = Watched({"shop": {"store"}})
+    watched.of(found("EdgeSlow", caller="web"), found("EndpointFailing", "store", "e"), seconds=3)
+    (left,) = watched.of(found("EdgeSlow", caller="web"), seconds=3)
+    assert left.causes[0] == "EndpointFailing e"
+    (again,) = watched.of(found("EdgeSlow", caller="jobs", since=7.0), found("EdgeSlow", caller="web"), seconds=3)
+    assert again.causes == ("EdgeSlow jobs to shop", "EdgeSlow web to shop")
 
 
 # Over a restart.
