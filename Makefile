@@ -9,7 +9,7 @@ help:        ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 # What a user runs: dependencies pinned by hash, then this tree itself (no isolation: the build tool is pinned as well).
-$(VENV)/.run: requirements.lock pyproject.toml dataplane/als/build.py $(wildcard dataplane/als/*.[ch])
+$(VENV)/.run: requirements.lock pyproject.toml dataplane/build.py $(wildcard dataplane/*/*.[ch])
 	$(PYTHON) -c 'import sys; sys.exit("Weirflow needs Python 3.11 or newer; set PYTHON=/path/to/it" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --require-hashes -r requirements.lock

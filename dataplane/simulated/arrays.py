@@ -150,6 +150,11 @@ CLUSTER = np.dtype(
         ("turn", "i8"),  # of the plain round robin
         ("stamps", "i8"),
         ("pooled", "?"),  # connections are counted
+        ("lanes", "f8"),  # requests of this node that an endpoint works on at once (`leased_pick`), and so on
+        ("clock", "f8"),  # of the turn taken last
+        ("busy", "f8"),  # open requests a member, smoothed over picks
+        ("turns", "?"),  # were dealt out at the last pick
+        ("picks", "i8"),
     ]
 )
 BREAKER = np.dtype(  # of a cluster and priority: what is, at hosts that Envoy has forgotten as well, and what may be
@@ -187,6 +192,8 @@ LANE = np.dtype(
         ("since_s", "f8"),  # when Envoy took it for a new host: what was open then is counted no more
         ("deadline", "f8"),
         ("stamp", "i8"),  # equal deadlines go in the order they were set
+        ("pace", "f8"),  # the weight by which its deadline was set (`leased_pick`); 0: it is new
+        ("last", "i8"),  # of its cluster's picks that it got
     ]
 )
 NOTE = np.dtype(
@@ -327,7 +334,7 @@ def nodes(count: int, endpoints: int, ways: Sequence[int], rng: np.random.Genera
     cluster["way"] = ways
     cluster["skip"], cluster["turn"] = rng.integers(SKIPS, size=(2, count, 2))
     lane = np.zeros((count, 2, endpoints), LANE)
-    lane["weight"], cluster["tiers"] = 1.0, 1
+    lane["weight"], cluster["tiers"], cluster["lanes"] = 1.0, 1, 1.0
     up, tier = np.zeros((count, endpoints), np.int64), np.zeros((count, 2, endpoints), TIER)
     breaker, pool = np.zeros((count, 2, 2), BREAKER), np.zeros((count, 2, endpoints, 2), POOL_OF_HOST)
     pool["first"] = pool["last"] = -1

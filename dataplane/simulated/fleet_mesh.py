@@ -37,6 +37,7 @@ WAYS: Mapping[str, int] = {
     "least_request_outliers": picking.OUTLIERS,
     "peak_ewma": picking.PEAK_EWMA,
     "prequal": picking.PREQUAL,
+    "module": picking.LEASED,
     "jsed_local": picking.JSED_LOCAL,
     "jsed": picking.JSED,
     "clairvoyant": picking.CLAIRVOYANT,
@@ -82,10 +83,11 @@ class FleetMesh:
 
     `rules` are the operator's static rules; without any, `policy` is the static cluster's way to pick, one of `WAYS`,
     `rhythm.timeout_s` a request's time, `limit` the `max_requests` of each node and cluster, and nothing is tried
-    again. The adaptive cluster picks by the full scan. `weights` replaces the operator's static weights, by row.
-    `good_body` says that an answer without a body is an error to the proxies' log, `same_luck` that a second try meets
-    an endpoint's share of errors with the luck of the first. `demand_s`: the mean demand, for oracles; None: that of
-    the (first) trace. ValueError: no such way, or not one service, or a topology that is larger than the fleet.
+    again. `adaptive` is the adaptive cluster's way: the full scan, or our module's. `weights` replaces the operator's
+    static weights, by row. `good_body` says that an answer without a body is an error to the proxies' log, `same_luck`
+    that a second try meets an endpoint's share of errors with the luck of the first. `demand_s`: the mean demand, for
+    oracles; None: that of the (first) trace. ValueError: no such way, or not one service, or a topology larger than the
+    fleet.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class FleetMesh:
         *,
         rules: Rules | None = None,
         policy: str = "least_request",
+        adaptive: str = "full_scan",
         weights: Floats | None = None,
         wire: Wire | None = None,
         rhythm: Rhythm | None = None,
@@ -124,7 +127,7 @@ class FleetMesh:
         way, count = WAYS[self.rules.policy], len(topology.nodes)
         self._servers = arrays.servers(fleet, reports=way == picking.REPORTED, probed=way == picking.PREQUAL)
         self._book = arrays.book(self.rules, same_luck=same_luck)
-        self._nodes = arrays.nodes(count, len(fleet), [way, picking.FULL_SCAN], self._rng)
+        self._nodes = arrays.nodes(count, len(fleet), [way, WAYS[adaptive]], self._rng)
         self._nodes.cluster["pooled"] = self.rules.max_connections < NO_LIMIT
         for high in (0, 1):
             limits.static(self._nodes.breaker[:, :, high], self.rules, high=bool(high))
@@ -287,6 +290,8 @@ class FleetMesh:
         for node in self._topology.nodes:
             v, known = node.id, bool(n.node["plan"][node.id] == plan.version)
             before, self._plans[v] = self._plans[v], told
+            if told is not None:
+                n.cluster["lanes"][v, Arm.ADAPTIVE] = max(told.lanes, 1.0)
             if told is not None and (before is None or (before.weights, before.tiers) != (told.weights, told.tiers)):
                 self._weigh(v)
                 restart(n, v, int(Arm.ADAPTIVE))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dataplane.simulated import arrays, due, learning, picking, serving, sharing, trying
+from dataplane.simulated import arrays, due, learning, leased_pick, picking, serving, sharing, trying
 from dataplane.simulated import prequal as prequals
 from dataplane.simulated.arrays import OVER, Book, Nodes, Notes, Servers
 from dataplane.simulated.compiled import compiled, inlined, kept, mark_of
@@ -178,6 +178,8 @@ def _kept(mark: int) -> tuple[Callable[..., bool], Callable[..., None], Callable
     return advance, line_all_up, restart
 
 
-advance, line_all_up, restart = _kept(mark_of(arrays, due, learning, picking, prequals, serving, sharing, trying))
+advance, line_all_up, restart = _kept(
+    mark_of(arrays, due, leased_pick, learning, picking, prequals, serving, sharing, trying)
+)
 """`advance`: live until a time; the mean demand is what the oracles know. False: it stopped earlier, for want of room.
 `line_all_up`: take up the members at every node. `restart`: build one cluster's schedule anew."""

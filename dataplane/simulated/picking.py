@@ -21,12 +21,14 @@ import numpy as np
 
 from dataplane.simulated.arrays import Nodes, Notes, Servers
 from dataplane.simulated.compiled import compiled, inlined
+from dataplane.simulated.leased_pick import leased_pick, stretch
 from dataplane.simulated.serving import answer_s, piece_at
 
 RANDOM, ROUND_ROBIN, LEAST_REQUEST, FULL_SCAN, REPORTED, OUTLIERS, PEAK_EWMA, PREQUAL, JSED_LOCAL, JSED, CLAIRVOYANT = (
     range(11)
 )
-"""Ways to pick, as numbers."""
+LEASED = 11
+"""Ways to pick, as numbers; the last is our own module's (`leased_pick`)."""
 NOBODY = 1 << 62
 """More open requests than any endpoint has."""
 EVEN_ENOUGH = 1e-13
@@ -88,6 +90,9 @@ def turn(n: Nodes, v: int, arm: int) -> int:
 def rebuild(n: Nodes, v: int, arm: int) -> None:
     """New schedules over those that are up: in each tier, and of the tiers where there are several."""
     cluster = n.cluster[v, arm]
+    if cluster.way == LEASED:
+        stretch(n, v, arm)
+        return
     cluster.total, cluster.stamps = 0.0, n.node[v].ups
     for t in range(cluster.tiers):
         fill(n, v, arm, t)
@@ -237,6 +242,8 @@ def stock(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
     cluster, ups = n.cluster[v, arm], n.node[v].ups
     if cluster.way == RANDOM:
         return int(n.up[v, int(rng.random() * ups)])
+    if cluster.way == LEASED:
+        return leased_pick(n, v, arm, rng)
     tier = turn(n, v, arm) if cluster.tiers > 1 else 0
     if not n.tier[v, arm, tier].even:
         return earliest(n, v, arm, tier)

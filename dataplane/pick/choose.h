@@ -1,0 +1,161 @@
+/* The pick itself, with no word of Envoy in it: which member of a crew gets the next request.
+ *
+ * A member has a capacity, learned and leased; `open` asks what it has open from this proxy, fresh at every pick. Where
+ * that says something (TELLING open requests a member in the mean), all members are compared by
+ *
+ *     max(open + 1, lanes) / capacity
+ *
+ * the time to this request's answer, were the queue ours alone: a member works on `lanes` of our requests at once, and up
+ * to so many nobody waits and only its speed counts. Of those that come out equal the one with less open is taken, which
+ * the small second part of `cost` is for; of equals in all each is as likely. In a large crew only the DRAWN next in turn
+ * are compared. Who was cut would then never be asked again, and nobody would see it recover: so a member that has gone
+ * without for very long, as its part of all capacity has it, is taken. `HEARD` is the part of its fair share that
+ * everybody gets in any case.
+ *
+ * Where a proxy has hardly anything open anywhere, its own zeros would send every request of every proxy to the strongest.
+ * There turns are dealt out by capacity: each is due 1 / capacity after the last. New capacities stretch what is left to
+ * each turn and begin nothing anew; who is new, or enters when turns begin, gets a random part of its first wait, so that
+ * proxies are not in step. One passed over stays next in line and saves up nothing.
+ *
+ * Nothing here allocates, and nothing is undefined for a crew of one, for capacities of 1 to 2^32 - 1, or for bars that
+ * leave nobody: then who is barred is picked after all. dataplane/simulated/leased_pick.py is the same in Python.
+ */
+#ifndef WEIRFLOW_CHOOSE_H
+#define WEIRFLOW_CHOOSE_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { SCANNED = 64, DRAWN = 8, BARS = 8 };
+#define TELLING 0.25
+#define SMOOTHING (1.0 / 64)
+#define HEARD 0.05
+
+typedef struct {
+  uint64_t id;     /* of its address: who it was before a rebuild */
+  double capacity; /* at least 1 */
+  double lanes;    /* at least 1 */
+  double due;      /* of its next turn */
+  uint64_t last;   /* pick that it got */
+  uint32_t at;     /* among all hosts of the priority */
+  uint32_t ahead;  /* picks that Envoy has not sent there yet, and the rest of what `open` needs to know of them */
+  uint64_t sent;
+  uint64_t ahead_ms;
+} member;
+
+typedef struct {
+  member *members;
+  uint32_t count;
+  bool turns;   /* dealt out at the last pick */
+  uint64_t picks;
+  double capacity; /* of all */
+  double clock; /* of the turn taken last */
+  double open;  /* requests from this proxy a member, smoothed over picks */
+  double until; /* of all requests the part that goes to this priority or one before */
+} crew;
+
+typedef struct {
+  uint64_t (*open)(void *of, member *m);
+  double (*draw)(void *of); /* uniform on [0, 1) */
+  void *of;
+} eyes;
+
+typedef struct {
+  uint32_t member[BARS];
+  uint32_t count;
+} bars;
+
+static inline bool is_barred(const bars *b, uint32_t i) {
+  for (uint32_t k = 0; k < b->count; k++)
+    if (b->member[k] == i) return true;
+  return false;
+}
+
+/* A random part of the first wait. */
+static inline void enters(crew *c, uint32_t i, const eyes *see) {
+  c->members[i].due = c->clock + see->draw(see->of) / c->members[i].capacity;
+}
+
+/* Whether it has gone without for longer than it should. */
+static inline bool overlooked(const crew *c, uint32_t i) {
+  return (double)(c->picks - c->members[i].last) * c->members[i].capacity * HEARD > c->capacity;
+}
+
+static inline double cost(const member *m, double open) {
+  return (fmax(open + 1.0, m->lanes) + (open + 1.0) / 64) / m->capacity;
+}
+
+static inline void look(crew *c, double open) { c->open += (open - c->open) * SMOOTHING; }
+
+/* Of the `most` next in turn the least busy. Those before it stay next, as of its own turn; it waits for the one after. */
+static inline uint32_t by_turn(crew *c, uint32_t most, const bars *not, const eyes *see) {
+  uint32_t next[DRAWN], n = 0;
+  for (uint32_t i = 0; i < c->count; i++) {
+    if (is_barred(not, i)) continue;
+    double due = c->members[i].due;
+    if (n == most && due >= c->members[next[n - 1]].due) continue;
+    uint32_t k = n < most ? n++ : n - 1;
+    for (; k > 0 && due < c->members[next[k - 1]].due; k--) next[k] = next[k - 1];
+    next[k] = i;
+  }
+  if (n == 0) return 0;
+  double least = INFINITY, all = 0.0;
+  uint32_t best = 0;
+  for (uint32_t k = 0; k < n; k++) {
+    double open = (double)see->open(see->of, &c->members[next[k]]);
+    double costs = overlooked(c, next[k]) ? -1.0 : cost(&c->members[next[k]], open);
+    all += open;
+    if (costs < least) least = costs, best = k;
+  }
+  if (c->count > SCANNED) look(c, all / n);
+  member *taken = &c->members[next[best]];
+  for (uint32_t k = 0; k < best; k++) c->members[next[k]].due = taken->due;
+  c->clock = taken->due;
+  taken->due += 1.0 / taken->capacity;
+  return next[best];
+}
+
+/* Of all members the least busy. */
+static inline uint32_t by_scan(const crew *c, const uint32_t *open, const bars *not, const eyes *see) {
+  double least = INFINITY;
+  uint32_t best = 0, ties = 0;
+  for (uint32_t i = 0; i < c->count; i++) {
+    if (is_barred(not, i)) continue;
+    if (overlooked(c, i)) return i;
+    double costs = cost(&c->members[i], open[i]);
+    if (costs < least) {
+      least = costs, best = i, ties = 1;
+    } else if (costs == least && see->draw(see->of) * ++ties < 1.0) {
+      best = i;
+    }
+  }
+  return best;
+}
+
+static inline uint32_t least_busy(crew *c, const bars *not, const eyes *see) {
+  if (c->count > SCANNED) return by_turn(c, c->open < TELLING ? 1 : DRAWN, not, see);
+  uint32_t open[SCANNED];
+  double all = 0.0;
+  for (uint32_t i = 0; i < c->count; i++) {
+    uint64_t n = see->open(see->of, &c->members[i]);
+    open[i] = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+    all += open[i];
+  }
+  look(c, all / c->count);
+  bool turns = c->open < TELLING;
+  if (turns && !c->turns)
+    for (uint32_t i = 0; i < c->count; i++) enters(c, i, see);
+  c->turns = turns;
+  return turns ? by_turn(c, 1, not, see) : by_scan(c, open, not, see);
+}
+
+/* Who gets the next request; `c->count` is at least 1. */
+static inline uint32_t choose(crew *c, const bars *not, const eyes *see) {
+  static const bars nobody = {{0}, 0};
+  uint32_t i = least_busy(c, not->count < c->count ? not : &nobody, see);
+  c->members[i].last = ++c->picks;
+  return i;
+}
+
+#endif

@@ -1,0 +1,247 @@
+/* The pick as Envoy 1.40 loads it. One balancer a worker and cluster; no thread but the worker's ever touches it.
+ *
+ * A balancer keeps a crew for each priority: its healthy hosts with their EDS weights. Envoy tells of every change of
+ * hosts, weights or health on the worker itself, between picks; then the crews are made anew, and only then is memory
+ * asked for. A pick reads counters and writes a few doubles.
+ *
+ * An index that Envoy gets back is checked by it against its healthy hosts, and ours is checked against the same count
+ * before: should a change ever not have been told, the crew is made anew first.
+ *
+ * Only healthy hosts can be picked through this interface. So there is no panic and nobody degraded is used: the
+ * assignment of the cluster must see to it that somebody is healthy (`dataplane.xds.resources`). Hosts that a request
+ * must have (override hosts) Envoy picks itself, before it asks us.
+ */
+#include "abi.h"
+#include "choose.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct {
+  crew *crews;
+  uint32_t count;
+  uint64_t random;
+  void *envoy;
+  uint32_t reading; /* the priority whose hosts are read */
+} balancer;
+
+enum { WAITS_MS = 1000 };
+static const int configured = 1;
+static const buffer LANES_NAMESPACE = {"weirflow", 8}, LANES_KEY = {"lanes", 5};
+
+static void complain(const char *text) {
+  if (envoy_dynamic_module_callback_log) envoy_dynamic_module_callback_log(LOG_ERROR, (buffer){text, strlen(text)});
+}
+
+const char *envoy_dynamic_module_on_program_init(void) { return ABI_VERSION; }
+
+/* `config` is the minor version of the Envoy that this cluster is meant for, as its control plane heard it say. */
+const void *envoy_dynamic_module_on_lb_config_new(void *envoy_config, buffer name, buffer config) {
+  (void)envoy_config, (void)name;
+  if (config.length != strlen(ENVOY_VERSION) || memcmp(config.ptr, ENVOY_VERSION, config.length) != 0) {
+    complain("weirflow: this module was built for Envoy " ENVOY_VERSION ", and its configuration names another");
+    return NULL;
+  }
+  if (!envoy_dynamic_module_callback_lb_get_priority_set_size || !envoy_dynamic_module_callback_lb_get_hosts_count ||
+      !envoy_dynamic_module_callback_lb_get_healthy_hosts_count ||
+      !envoy_dynamic_module_callback_lb_get_host_address ||
+      !envoy_dynamic_module_callback_lb_get_healthy_host_address ||
+      !envoy_dynamic_module_callback_lb_get_host_metadata_number ||
+      !envoy_dynamic_module_callback_lb_get_healthy_host_weight || !envoy_dynamic_module_callback_lb_get_host_stat ||
+      !envoy_dynamic_module_callback_lb_context_get_host_selection_retry_count ||
+      !envoy_dynamic_module_callback_lb_context_should_select_another_host) {
+    complain("weirflow: this Envoy lacks a function that the module needs; it was built for " ENVOY_VERSION);
+    return NULL;
+  }
+  return &configured;
+}
+
+void envoy_dynamic_module_on_lb_config_destroy(const void *config) { (void)config; }
+
+/* xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016). */
+static double draw(void *of) {
+  uint64_t *x = &((balancer *)of)->random;
+  *x ^= *x >> 12, *x ^= *x << 25, *x ^= *x >> 27;
+  return (double)((*x * 0x2545F4914F6CDD1DULL) >> 11) * 0x1p-53;
+}
+
+static uint64_t now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* What is sent there and not answered, and what was picked and waits for its connection: Envoy counts a request from when
+ * it is sent, and a host that is slow to connect would look idle and be given all the more. A pick that never was sent
+ * (a limit said no) is believed for no longer than WAITS_MS after the last one. */
+static uint64_t open_at(void *of, member *m) {
+  const balancer *b = of;
+  uint64_t active = envoy_dynamic_module_callback_lb_get_host_stat(b->envoy, b->reading, m->at, STAT_RQ_ACTIVE);
+  if (!m->ahead) return active;
+  uint64_t sent = envoy_dynamic_module_callback_lb_get_host_stat(b->envoy, b->reading, m->at, STAT_RQ_TOTAL);
+  m->ahead -= (uint32_t)(sent - m->sent < m->ahead ? sent - m->sent : m->ahead);
+  m->sent = sent;
+  if (m->ahead && now_ms() - m->ahead_ms > WAITS_MS) m->ahead = 0;
+  return active + m->ahead;
+}
+
+/* Note that it was picked: from here on until it is seen to have been sent. */
+static void expect(balancer *b, member *m) {
+  if (!m->ahead)
+    m->sent = envoy_dynamic_module_callback_lb_get_host_stat(b->envoy, b->reading, m->at, STAT_RQ_TOTAL);
+  m->ahead++;
+  m->ahead_ms = now_ms();
+}
+
+/* FNV-1a. */
+static uint64_t id_of(buffer address) {
+  uint64_t h = 0xCBF29CE484222325ULL;
+  for (size_t i = 0; i < address.length; i++) h = (h ^ (unsigned char)address.ptr[i]) * 0x100000001B3ULL;
+  return h;
+}
+
+/* Where in the old crew the one of this id was: looked for onwards from where the last was found, not for ever. */
+static const member *known(const crew *old, uint64_t id, uint32_t *from) {
+  for (uint32_t k = 0; k < SCANNED && k < old->count; k++) {
+    uint32_t i = (*from + k) % old->count;
+    if (old->members[i].id == id) {
+      *from = i + 1;
+      return &old->members[i];
+    }
+  }
+  return NULL;
+}
+
+/* The healthy hosts of a priority, in Envoy's order; what is left to a turn is kept, stretched to the new capacity. */
+static void line_up(balancer *b, uint32_t priority) {
+  crew *c = &b->crews[priority];
+  crew old = *c;
+  eyes see = {open_at, draw, b};
+  size_t all = envoy_dynamic_module_callback_lb_get_hosts_count(b->envoy, priority);
+  size_t healthy = envoy_dynamic_module_callback_lb_get_healthy_hosts_count(b->envoy, priority);
+  c->count = 0;
+  c->clock = c->capacity = 0.0;
+  c->members = healthy && healthy <= UINT32_MAX ? calloc(healthy, sizeof *c->members) : NULL;
+  uint32_t from = 0;
+  size_t at = 0;
+  for (size_t h = 0; c->members && h < healthy; h++) {
+    buffer want = {NULL, 0}, found = {NULL, 0};
+    if (!envoy_dynamic_module_callback_lb_get_healthy_host_address(b->envoy, priority, h, &want)) break;
+    size_t looked = 0;
+    for (; looked < all; looked++, at = at + 1 < all ? at + 1 : 0) { /* both are in one order, so the next will mostly do */
+      envoy_dynamic_module_callback_lb_get_host_address(b->envoy, priority, at, &found);
+      if (found.ptr == want.ptr) break; /* one host's address is one piece of memory */
+    }
+    uint32_t weight = envoy_dynamic_module_callback_lb_get_healthy_host_weight(b->envoy, priority, h);
+    double lanes = 0.0;
+    envoy_dynamic_module_callback_lb_get_host_metadata_number(b->envoy, priority, at, LANES_NAMESPACE, LANES_KEY, &lanes);
+    member *m = &c->members[c->count];
+    *m = (member){.id = id_of(want),
+                  .capacity = weight ? weight : 1,
+                  .lanes = lanes > 1.0 && lanes < 1e9 ? lanes : 1.0,
+                  .last = c->picks,
+                  .at = (uint32_t)at};
+    const member *was = known(&old, m->id, &from);
+    if (was) {
+      m->due = (was->due - old.clock) * was->capacity / m->capacity;
+      m->last = was->last, m->ahead = was->ahead, m->sent = was->sent, m->ahead_ms = was->ahead_ms;
+    } else {
+      enters(c, c->count, &see);
+    }
+    c->capacity += m->capacity;
+    c->count++;
+  }
+  free(old.members);
+}
+
+/* Of which priority a request is: by health, as Envoy has it (`arch_overview/upstream/load_balancing/priority`), with
+ * its overprovisioning of 1.4; all of it to the first while that has five healthy of seven. */
+static void share_out(balancer *b) {
+  double able = 0.0, until = 0.0;
+  for (int pass = 0; pass < 2; pass++)
+    for (uint32_t p = 0; p < b->count; p++) {
+      size_t all = envoy_dynamic_module_callback_lb_get_hosts_count(b->envoy, p);
+      double health = all ? fmin(1.0, 1.4 * b->crews[p].count / (double)all) : 0.0;
+      if (pass == 0)
+        able += health;
+      else
+        b->crews[p].until = until = able > 0.0 ? fmin(1.0, until + health / fmin(able, 1.0)) : 0.0;
+    }
+}
+
+/* Drawn anew for each request; of those that have somebody. */
+static uint32_t priority_of(balancer *b) {
+  if (b->count == 1) return 0;
+  double u = draw(b);
+  uint32_t last = 0;
+  for (uint32_t p = 0; p < b->count; p++) {
+    if (!b->crews[p].count) continue;
+    last = p;
+    if (u < b->crews[p].until) break;
+  }
+  return last;
+}
+
+static void remake(balancer *b) {
+  size_t count = envoy_dynamic_module_callback_lb_get_priority_set_size(b->envoy);
+  if (count > b->count && count <= UINT32_MAX) { /* priorities are never taken away */
+    crew *more = realloc(b->crews, count * sizeof *more);
+    if (more) {
+      memset(more + b->count, 0, (count - b->count) * sizeof *more);
+      b->crews = more, b->count = (uint32_t)count;
+    }
+  }
+  for (uint32_t p = 0; p < b->count; p++) line_up(b, p);
+  share_out(b);
+}
+
+void *envoy_dynamic_module_on_lb_new(const void *config, void *envoy) {
+  (void)config;
+  balancer *b = calloc(1, sizeof *b);
+  if (!b) return NULL;
+  b->envoy = envoy;
+  b->random = ((uint64_t)(uintptr_t)b ^ ((uint64_t)(uintptr_t)envoy << 17)) | 1; /* address randomisation will do */
+  remake(b);
+  return b;
+}
+
+void envoy_dynamic_module_on_lb_on_host_membership_update(void *envoy, void *balancer_, size_t added, size_t removed) {
+  (void)added, (void)removed;
+  ((balancer *)balancer_)->envoy = envoy;
+  remake(balancer_);
+}
+
+bool envoy_dynamic_module_on_lb_choose_host(void *envoy, void *balancer_, void *context, uint32_t *priority,
+                                            uint32_t *healthy) {
+  balancer *b = balancer_;
+  b->envoy = envoy;
+  uint32_t p = priority_of(b);
+  if (p >= b->count || envoy_dynamic_module_callback_lb_get_healthy_hosts_count(envoy, p) != b->crews[p].count) {
+    remake(b);
+    p = priority_of(b);
+  }
+  if (p >= b->count || !b->crews[p].count) return false;
+  eyes see = {open_at, draw, b};
+  b->reading = p;
+  bars not = {{0}, 0};
+  uint32_t more = context ? envoy_dynamic_module_callback_lb_context_get_host_selection_retry_count(context) : 0;
+  for (;;) { /* a retry that wants another host asks as often as its route allows, and then takes what it gets */
+    uint32_t i = choose(&b->crews[p], &not, &see);
+    if (more-- == 0 || not.count == BARS ||
+        !envoy_dynamic_module_callback_lb_context_should_select_another_host(envoy, context, p,
+                                                                             b->crews[p].members[i].at)) {
+      expect(b, &b->crews[p].members[i]);
+      *priority = p, *healthy = i;
+      return true;
+    }
+    not.member[not.count++] = i;
+  }
+}
+
+void envoy_dynamic_module_on_lb_destroy(void *balancer_) {
+  balancer *b = balancer_;
+  for (uint32_t p = 0; p < b->count; p++) free(b->crews[p].members);
+  free(b->crews);
+  free(b);
+}

@@ -1,0 +1,132 @@
+"""The pick of `dataplane/pick/choose.h` in Python: what the simulated mesh picks by, and what the tests hold C against.
+
+Members are compared by max(open + 1, lanes) / capacity where the proxy's own open requests say something, and take
+turns by capacity where they do not; the reasons stand there. Numbers and their order are the same, down to the draws of
+luck, so that on the same state and luck both pick the same member and leave the same state.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+
+from dataplane.simulated.arrays import Nodes, Records
+from dataplane.simulated.compiled import compiled, inlined
+
+SCANNED, DRAWN = 64, 8
+"""A crew up to so many is scanned; of a larger one so many next in turn are."""
+TELLING = 0.25
+"""Open requests a member from which on they are compared."""
+SMOOTHING = 1.0 / 64
+HEARD = 0.05
+"""The part of its fair share that everybody gets in any case."""
+
+
+@compiled
+def leased_pick(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
+    """Who gets the next request: an endpoint's row. Somebody is up."""
+    e = least_busy(n, v, arm, rng)
+    n.cluster[v, arm].picks += 1
+    n.lane[v, arm, e].last = n.cluster[v, arm].picks
+    return e
+
+
+@compiled
+def overlooked(n: Nodes, v: int, arm: int, e: int) -> bool:
+    """Whether it has gone without for longer than it should."""
+    lane, cluster = n.lane[v, arm, e], n.cluster[v, arm]
+    return bool((cluster.picks - lane.last) * lane.pace * HEARD > cluster.total)
+
+
+@inlined
+def cost(lane: Records, lanes: float) -> float:
+    """The time to an answer, and a little for what is open."""
+    return float((max(lane.open + 1.0, lanes) + (lane.open + 1.0) / 64) / lane.pace)
+
+
+@compiled
+def least_busy(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
+    """The endpoint, by a scan or by turns."""
+    cluster, ups = n.cluster[v, arm], n.node[v].ups
+    if ups > SCANNED:
+        return by_turn(n, v, arm, 1 if cluster.busy < TELLING else DRAWN)
+    total = 0.0
+    for j in range(ups):
+        total += n.lane[v, arm, n.up[v, j]].open
+    cluster.busy += (total / ups - cluster.busy) * SMOOTHING
+    turns = cluster.busy < TELLING
+    if turns and not cluster.turns:
+        for j in range(ups):
+            lane = n.lane[v, arm, n.up[v, j]]
+            lane.deadline = cluster.clock + rng.random() / lane.pace
+    cluster.turns = turns
+    return by_turn(n, v, arm, 1) if turns else by_scan(n, v, arm, rng)
+
+
+@compiled
+def by_scan(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
+    """Of all that are up the least busy."""
+    least, best, ties = inf, 0, 0
+    for j in range(n.node[v].ups):
+        e = n.up[v, j]
+        lane = n.lane[v, arm, e]
+        if overlooked(n, v, arm, e):
+            return int(e)
+        costs = cost(lane, n.cluster[v, arm].lanes)
+        if costs < least:
+            least, best, ties = costs, e, 1
+        elif costs == least:
+            ties += 1
+            if rng.random() * ties < 1.0:
+                best = e
+    return int(best)
+
+
+@compiled
+def by_turn(n: Nodes, v: int, arm: int, most: int) -> int:
+    """Of the `most` next in turn the least busy. Those before it stay next; it waits for the turn after."""
+    cluster, ups = n.cluster[v, arm], n.node[v].ups
+    last, last_due, best, best_due, least, total, looked = -1, -inf, -1, inf, inf, 0.0, 0
+    for _ in range(min(most, ups)):
+        at, due = -1, inf
+        for j in range(ups):  # the next after the last one, equal ones in their order
+            d = n.lane[v, arm, n.up[v, j]].deadline
+            if (d > last_due or (d == last_due and j > last)) and d < due:
+                at, due = j, d
+        lane = n.lane[v, arm, n.up[v, at]]
+        costs = -1.0 if overlooked(n, v, arm, n.up[v, at]) else cost(lane, cluster.lanes)
+        total += lane.open
+        looked += 1
+        if costs < least:
+            least, best, best_due = costs, at, due
+        last, last_due = at, due
+    if ups > SCANNED:
+        cluster.busy += (total / looked - cluster.busy) * SMOOTHING
+    for j in range(ups):
+        lane = n.lane[v, arm, n.up[v, j]]
+        if lane.deadline < best_due or (lane.deadline == best_due and j < best):
+            lane.deadline = best_due
+    taken = n.lane[v, arm, n.up[v, best]]
+    cluster.clock = best_due
+    taken.deadline = best_due + 1.0 / taken.pace
+    return int(n.up[v, best])
+
+
+@compiled
+def stretch(n: Nodes, v: int, arm: int) -> None:
+    """Take up new members and weights: what is left to a turn is stretched, and nothing begins anew."""
+    cluster = n.cluster[v, arm]
+    cluster.total = 0.0
+    for j in range(n.node[v].ups):
+        e = n.up[v, j]
+        lane = n.lane[v, arm, e]
+        if lane.pace > 0.0:
+            lane.deadline = max(lane.deadline - cluster.clock, 0.0) * lane.pace / lane.weight
+        else:  # who is new waits a part of its first turn, another one at each node
+            phase = (v + 1) * 0.6180339887498949 + e * 0.7548776662466927
+            lane.deadline = (phase - np.floor(phase)) / lane.weight
+            lane.last = cluster.picks
+        lane.pace = lane.weight
+        cluster.total += lane.weight
+    cluster.clock = 0.0

@@ -1,0 +1,226 @@
+"""The pick in C and the pick in Python are one: on the same state and luck both take the same member, step by step."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataplane.build import PICK, compiler
+from dataplane.simulated import arrays
+from dataplane.simulated.leased_pick import DRAWN, SCANNED, TELLING, leased_pick, stretch
+from dataplane.simulated.picking import LEASED
+
+HERE = Path(__file__).parent
+
+
+class Member(ctypes.Structure):
+    _fields_ = (
+        ("id", ctypes.c_uint64),
+        ("capacity", ctypes.c_double),
+        ("lanes", ctypes.c_double),
+        ("due", ctypes.c_double),
+        ("last", ctypes.c_uint64),
+        ("at", ctypes.c_uint32),
+        ("ahead", ctypes.c_uint32),
+        ("sent", ctypes.c_uint64),
+        ("ahead_ms", ctypes.c_uint64),
+    )
+
+
+class Crew(ctypes.Structure):
+    _fields_ = (
+        ("members", ctypes.POINTER(Member)),
+        ("count", ctypes.c_uint32),
+        ("turns", ctypes.c_bool),
+        ("picks", ctypes.c_uint64),
+        ("capacity", ctypes.c_double),
+        ("clock", ctypes.c_double),
+        ("open", ctypes.c_double),
+        ("until", ctypes.c_double),
+    )
+
+
+class Bars(ctypes.Structure):
+    _fields_ = (("member", ctypes.c_uint32 * 8), ("count", ctypes.c_uint32))
+
+
+OPEN = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p, ctypes.POINTER(Member))
+DRAW = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_void_p)
+
+
+class Eyes(ctypes.Structure):
+    _fields_ = (("open", OPEN), ("draw", DRAW), ("of", ctypes.c_void_p))
+
+
+@pytest.fixture(scope="module")
+def pick_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int]:
+    """`choose` of choose.h."""
+    assert not PICK.missing(), PICK.missing()
+    library = tmp_path_factory.mktemp("pick") / "choose.so"
+    flags = [*PICK.flags, "-fvisibility=default", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    subprocess.run([*compiler(), *flags, HERE / "pick_choose.c", "-o", library, "-lm"], check=True)
+    found = ctypes.CDLL(str(library)).pick_of
+    found.restype = ctypes.c_uint32
+    return found  # type: ignore[no-any-return]
+
+
+class Both:
+    """One crew in either language, and what it has open."""
+
+    def __init__(self, pick_of: Callable[..., int], capacities: Sequence[int], seed: int, lanes: float = 1.0) -> None:
+        n, self.lanes = len(capacities), lanes
+        self._pick, self.open = pick_of, [0] * n
+        self.rng_c, self.rng_python = np.random.default_rng(seed), np.random.default_rng(seed)
+        self.nodes = arrays.nodes(1, n, [LEASED, LEASED], np.random.default_rng(0))
+        self.nodes.members[:] = True
+        self.nodes.up[0, :n], self.nodes.node["ups"][0] = range(n), n
+        self.members = (Member * n)()
+        self.crew = Crew(self.members, n)
+        self.eyes = Eyes(OPEN(lambda _, m: self.open[m.contents.at]), DRAW(lambda _: float(self.rng_c.random())), None)
+        self.nodes.cluster["lanes"] = lanes
+        self.weigh(capacities)
+
+    def weigh(self, capacities: Sequence[int]) -> None:
+        """New capacities: Python's arithmetic for both, as module.c does its own with Envoy's lists."""
+        lanes = self.nodes.lane[0, 0]
+        lanes["weight"] = capacities
+        stretch(self.nodes, 0, 0)
+        for at, member in enumerate(self.members):
+            member.at, member.capacity, member.due = at, float(lanes["pace"][at]), float(lanes["deadline"][at])
+            member.last, member.lanes = int(lanes["last"][at]), self.lanes
+        self.crew.capacity, self.crew.clock = float(self.nodes.cluster["total"][0, 0]), 0.0
+
+    def pick(self) -> tuple[int, int]:
+        """By C, and by Python."""
+        self.nodes.lane["open"][0, 0] = self.open
+        c = self._pick(ctypes.byref(self.crew), ctypes.byref(Bars()), ctypes.byref(self.eyes))
+        return c, leased_pick(self.nodes, 0, 0, self.rng_python)
+
+    def states(self) -> tuple[list[float], list[float]]:
+        """All that either remembers."""
+        cluster, lanes = self.nodes.cluster[0, 0], self.nodes.lane[0, 0]
+        crew = self.crew
+        return (
+            [crew.picks, crew.clock, crew.open, crew.turns, *(x for m in self.members for x in (m.due, m.last))],
+            [
+                *(cluster[name].item() for name in ("picks", "clock", "busy", "turns")),
+                *(x.item() for lane in lanes for x in (lane["deadline"], lane["last"])),
+            ],
+        )
+
+
+capacity = st.one_of(st.integers(1, 1000), st.sampled_from([1, 100, 2**32 - 1]))
+
+
+@given(
+    capacities=st.one_of(
+        st.lists(capacity, min_size=1, max_size=12), st.lists(capacity, min_size=SCANNED - 1, max_size=SCANNED + 12)
+    ),
+    seed=st.integers(0, 2**32),
+    lanes=st.sampled_from([1.0, 1.7, 4.0]),
+    busy=st.sampled_from([0, 0, 1, 4]),
+    steps=st.integers(1, 120),
+)
+@settings(max_examples=80, deadline=None)
+def test_c_and_python_pick_the_same_and_come_to_the_same_state(
+    pick_of: Callable[..., int], capacities: list[int], seed: int, lanes: float, busy: int, steps: int
+) -> None:
+    both, rng = Both(pick_of, capacities, seed, lanes), np.random.default_rng(seed + 1)
+    for step in range(steps):
+        c, python = both.pick()
+        assert c == python, f"pick {step}"
+        assert 0 <= c < len(capacities)
+        mine, theirs = both.states()
+        assert mine == theirs, f"after pick {step}"
+        both.open[c] += 1
+        both.open = [max(0, n - int(rng.random() < 1.0 / (busy + 1))) for n in both.open]
+        if step % 40 == 39:
+            both.weigh([int(w) for w in rng.integers(1, 1000, size=len(capacities))])
+
+
+def shares(both: Both, picks: int, open_of: Callable[[int], int]) -> list[int]:
+    """How often each was picked, with that many open at each."""
+    counts = [0] * len(both.open)
+    for _ in range(picks):
+        both.open = [open_of(i) for i in range(len(counts))]
+        c, python = both.pick()
+        assert c == python
+        counts[c] += 1
+    return counts
+
+
+def test_with_nothing_open_turns_are_dealt_out_by_capacity(pick_of: Callable[..., int]) -> None:
+    counts = shares(Both(pick_of, [100, 200, 400], 1), 700, lambda _: 0)
+    assert counts == pytest.approx([100, 200, 400], abs=2)
+
+
+def test_a_push_of_new_capacities_restarts_nothing_so_the_weak_are_reached_however_often_one_comes(
+    pick_of: Callable[..., int],
+) -> None:
+    both, counts = Both(pick_of, [10, 500, 490], 2), [0, 0, 0]
+    for push in range(500):
+        both.weigh([10, 500 + push % 2, 490 - push % 2])
+        for _ in range(4):  # a schedule that began anew would never come to the first one's turn
+            c, _ = both.pick()
+            counts[c] += 1
+    assert counts == pytest.approx([20, 1001, 979], abs=6)
+
+
+def test_where_queues_tell_something_the_least_open_for_its_capacity_is_picked(pick_of: Callable[..., int]) -> None:
+    both = Both(pick_of, [100, 400], 3)
+    both.open = [1, 6]
+    for _ in range(200):  # until it is seen that there is something open
+        both.pick()
+    both.crew.members[0].last = both.crew.picks  # neither has been passed over for long
+    both.nodes.lane["last"][0, 0] = both.nodes.cluster["picks"][0, 0]
+    assert both.pick() == (1, 1), "(6 + 1) / 400 is less than (1 + 1) / 100"
+    both.open = [0, 6]
+    assert both.pick() == (0, 0), "(0 + 1) / 100 is less than (6 + 1) / 400"
+
+
+def test_up_to_the_lanes_nobody_waits_so_speed_alone_counts_and_then_who_has_less_open(
+    pick_of: Callable[..., int],
+) -> None:
+    both = Both(pick_of, [100, 300, 300], 3, lanes=4.0)
+    both.open = [0, 3, 3]
+    for _ in range(200):
+        both.pick()
+    for open_, best in (([0, 3, 2], 2), ([0, 2, 3], 1), ([0, 12, 12], 0)):
+        both.open = open_
+        assert both.pick() == (best, best), open_
+
+
+def test_one_that_was_cut_is_asked_now_and_then_so_that_its_recovery_can_be_seen(pick_of: Callable[..., int]) -> None:
+    counts = shares(Both(pick_of, [1, 100, 100, 100], 4), 12_000, lambda i: 0 if i == 0 else 1)
+    assert counts[0] == pytest.approx(12_000 * 0.05 / 301, abs=1), "a twentieth of its share by capacity"
+
+
+def test_a_large_crew_is_not_scanned_but_the_eight_next_in_turn_are(pick_of: Callable[..., int]) -> None:
+    both = Both(pick_of, [1] * (SCANNED + 36), 5)
+    asked: list[int] = []
+    both.open = [3] * len(both.open)
+    both.eyes.open = OPEN(lambda _, m: asked.append(m.contents.at) or 3)  # type: ignore[func-returns-value]
+    for _ in range(64):
+        both.pick()
+    asked.clear()
+    both.pick()
+    assert both.crew.open > TELLING
+    assert len(asked) == DRAWN
+
+
+def test_who_is_barred_is_picked_only_when_nobody_else_is_there(pick_of: Callable[..., int]) -> None:
+    both = Both(pick_of, [5, 5, 5], 6)
+    all_but_one, everybody = Bars((ctypes.c_uint32 * 8)(0, 2), 2), Bars((ctypes.c_uint32 * 8)(0, 1, 2), 3)
+    for open_ in (0, 9):
+        both.open = [0, open_, 0]
+        for _ in range(50):
+            assert pick_of(ctypes.byref(both.crew), ctypes.byref(all_but_one), ctypes.byref(both.eyes)) == 1
+        got = {pick_of(ctypes.byref(both.crew), ctypes.byref(everybody), ctypes.byref(both.eyes)) for _ in range(50)}
+        assert len(got) > 1, "then the bars are nothing"
