@@ -337,6 +337,8 @@ class ServicePlan:
     so no more than `share_percent` can be.
     `tiers` by endpoint id: tiers take turns by the sums of their weights; within one, who has least open
     requests is picked while weights are equal, else in proportion to weight / (open requests + 1). Empty is one tier.
+    `lanes`, for our module's pick: how many requests of one node an endpoint works on at once before others wait; 0 is
+    unknown.
     `reason` and `reasons` (by endpoint id) say why, in an operator's words.
     """
 
@@ -348,6 +350,7 @@ class ServicePlan:
     tiers: Mapping[int, int] = field(default_factory=dict)
     node_limits: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     shed_percent: float = 0.0
+    lanes: float = 0.0
 
     def limits_at(self, node: int) -> Mapping[str, int]:
         """The limits in force at that node."""

@@ -110,6 +110,7 @@ class ServiceSpec:
     min_body_bytes: int = 0  # an answer of success with less is an error; 0: none is
     full_scan: bool = False  # LEAST_REQUEST of the static cluster compares all endpoints, not two
     also_known_as: tuple[str, ...] = ()  # clusters that nodes with a configuration of their own have it in
+    module: bool = False  # the adaptive cluster picks by our module (`dataplane.pick`), at nodes that have it
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from dataplane.contract import (
 )
 from dataplane.ledger import Ledger
 from dataplane.mesh import Mesh, other_names
+from dataplane.pick.policy import has_module
 from dataplane.xds import tracing
 from dataplane.xds.kinds import Kind
 from dataplane.xds.snapshot import InconsistentError, Snapshot
@@ -215,9 +216,8 @@ class Server:
         return not self._snapshot.leased and all(peer.stream.settled(Kind.RTDS) for _, peer in self._peers())
 
     def status(self) -> dict[str, Any]:
-        """By node: connected, what it says it is, versions by kind, refusals, clock offset, what decodes its log,
-        entries whose clock was far off, entries dropped; faults of peers; and the newest sampled trace of each arm.
-        """
+        """By node: what it says it is, versions by kind, refusals, clock offset, what reads its log, has it our module,
+        what of its log was far off or dropped; beside that, faults of peers and the newest trace of each arm."""
         return {
             "nodes": {
                 name: {
@@ -227,6 +227,8 @@ class Server:
                     "nacks": node.nacks,
                     "clock_offset_s": node.decoder.offset_s,
                     "decoder": "compiled" if node.decoder.compiled else "plain",
+                    "module": node.peer is not None and node.peer.stream.has_module,
+                    "module_refused": node.peer.stream.module_refused if node.peer is not None else "",
                     "skewed": node.decoder.skewed,
                     "dropped": dict(node.dropped),
                 }
@@ -281,7 +283,8 @@ class Server:
         node = self._node(request.node.id)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  (gRPC runs each handler in a task)
-        peer = _Peer(Stream(node.id, node.name, self._snapshot, ttl_s=self._ttl_s), task)
+        ours = has_module(request.node)
+        peer = _Peer(Stream(node.id, node.name, self._snapshot, ttl_s=self._ttl_s, has_module=ours), task)
         if node.peer is not None:
             # A node has one ADS stream. The older is half gone, or its node was started anew.
             node.peer.end("the node has opened a newer stream")

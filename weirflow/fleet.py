@@ -16,6 +16,7 @@ import structlog
 from dataplane.envoy.bootstrap import bootstrap
 from dataplane.envoy.process import EnvoyError, EnvoyProcess
 from dataplane.mesh import NodeSpec
+from dataplane.pick import policy
 
 log = structlog.get_logger("weirflow.fleet")
 
@@ -78,7 +79,7 @@ class Fleet:
         await post.envoy.stop(drain_s=DRAIN_S)
 
     def _envoy(self, spec: NodeSpec) -> EnvoyProcess:
-        file = bootstrap(spec, self._xds_address, admin_port=spec.admin_port)
+        file = bootstrap(spec, self._xds_address, admin_port=spec.admin_port, has_module=policy.built())
         return EnvoyProcess(file, concurrency=spec.concurrency, log_level=spec.log_level)
 
     async def _keep(self, name: str) -> None:

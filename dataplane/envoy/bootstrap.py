@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dataplane.mesh import NodeSpec
+from dataplane.pick import policy
 from dataplane.xds.resources import ADS, LAYER, XDS_CLUSTER, address_type, duration, split_address
 
 CLUSTER = "weirflow"
@@ -21,13 +22,16 @@ brain that is merely busy is not."""
 MAX_DOWNSTREAM_CONNECTIONS = 50_000
 
 
-def bootstrap(node: NodeSpec, xds_address: str, *, admin_port: int = 0) -> dict[str, Any]:
+def bootstrap(node: NodeSpec, xds_address: str, *, admin_port: int = 0, has_module: bool = False) -> dict[str, Any]:
     """Envoy's bootstrap for a node that takes its configuration from `xds_address` (`host:port`).
 
-    Envoy is ready (admin `/ready`) once it has had all of it. Admin listens on loopback. ValueError as `split_address`.
+    Envoy is ready (admin `/ready`) once it has had all of it. Admin listens on loopback. `has_module`: the node says
+    that it has our module (`dataplane.pick`) in its search path. ValueError as `split_address`.
     """
     return {
-        "node": {"id": node.name, "cluster": CLUSTER} | ({"locality": {"zone": node.zone}} if node.zone else {}),
+        "node": {"id": node.name, "cluster": CLUSTER}
+        | ({"locality": {"zone": node.zone}} if node.zone else {})
+        | ({"metadata": policy.metadata()} if has_module else {}),
         "admin": {"address": _socket("127.0.0.1", admin_port)},
         "dynamic_resources": {
             "ads_config": _grpc() | {"set_node_on_first_message_only": True},

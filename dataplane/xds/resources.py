@@ -6,6 +6,9 @@ compares all endpoints while their weights are equal, else it deals out turns by
 seldom rendered is written as the dicts that an operator knows from Envoy's own YAML; what is rendered at every push
 (assignments, the layer) is built directly.
 
+A service that picks by our module (`dataplane.pick`) has its adaptive cluster a second time, for the nodes that have
+the module: weights are capacities there, and there are no tiers.
+
 On the static cluster zones become localities, for the load reports and the logs; locality-weighted and zone-aware
 routing are both off, so Envoy puts the endpoints of all zones in one schedule by their own weights and a zone never
 changes the split. On the adaptive cluster the learned tiers are the localities.
@@ -29,6 +32,7 @@ from google.protobuf import json_format
 
 from dataplane.contract import Arm, Ints, Plan, Service, Topology
 from dataplane.mesh import BreakerSpec, OutlierSpec, RouteSpec, ServiceSpec, cluster_name
+from dataplane.pick.policy import LANES, MOST_EJECTED_PERCENT, policy
 
 XDS_CLUSTER = "weirflow_xds"
 LAYER = "weirflow"
@@ -83,10 +87,29 @@ def limit_key(service: str, limit: str) -> str:
 
 def clusters(spec: ServiceSpec, routes: Sequence[RouteSpec]) -> tuple[Rendered, Rendered]:
     """The static and the adaptive cluster of a service. `routes` lead to it: their retries set the budget."""
-    return _cluster(spec, routes, Arm.STATIC), _cluster(spec, routes, Arm.ADAPTIVE)
+    return _rendered(_cluster(spec, routes, Arm.STATIC)), _rendered(_cluster(spec, routes, Arm.ADAPTIVE))
 
 
-def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Rendered:
+def with_module(spec: ServiceSpec, routes: Sequence[RouteSpec]) -> Rendered:
+    """The adaptive cluster as it is at nodes that have the module."""
+    cluster = _cluster(spec, routes, Arm.ADAPTIVE)
+    ours = cluster_pb2.Cluster()
+    ours.load_balancing_policy.policies.add().typed_extension_config.CopyFrom(policy())
+    # Envoy takes the first policy whose kind it knows.
+    ours.load_balancing_policy.policies.extend(cluster.load_balancing_policy.policies)
+    cluster.load_balancing_policy.CopyFrom(ours.load_balancing_policy)
+    if spec.outliers is not None:
+        cluster.outlier_detection.max_ejection_percent.value = min(
+            spec.outliers.max_ejection_percent, MOST_EJECTED_PERCENT
+        )
+    return _rendered(cluster)
+
+
+def _rendered(cluster: Any) -> Rendered:
+    return rendered(cluster.name, cluster, [cluster.name])
+
+
+def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Any:
     name = cluster_name(spec.name, arm)
     body: dict[str, Any] = {
         "name": name,
@@ -117,7 +140,7 @@ def _cluster(spec: ServiceSpec, routes: Sequence[RouteSpec], arm: Arm) -> Render
                 "explicit_http_config": {"http2_protocol_options": {}},
             }
         }
-    return rendered(name, json_format.ParseDict(body, cluster_pb2.Cluster()), [name])
+    return json_format.ParseDict(body, cluster_pb2.Cluster())
 
 
 def _full_scan(localities: dict[str, Any]) -> dict[str, Any]:
@@ -158,10 +181,13 @@ def _outliers(spec: OutlierSpec) -> dict[str, Any]:
     }
 
 
-def assignment(service: Service, arm: Arm, weights: Ints, tiers: Sequence[int] | None = None) -> Rendered:
+def assignment(
+    service: Service, arm: Arm, weights: Ints, tiers: Sequence[int] | None = None, lanes: float = 0.0
+) -> Rendered:
     """A service's endpoints with `weights` in the topology's order. ValueError as `split_address`.
 
     Grouped by zone; or, on the adaptive arm, by tier: a locality for each, that takes turns by the sum of its weights.
+    `lanes` are told to our module in each endpoint's metadata; 0: not known.
     """
     name = cluster_name(service.name, arm)
     out = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
@@ -182,6 +208,8 @@ def assignment(service: Service, arm: Arm, weights: Ints, tiers: Sequence[int] |
         member.load_balancing_weight.value = given
         if arm is Arm.ADAPTIVE:
             place.load_balancing_weight.value += given
+            if lanes > 0:
+                member.metadata.filter_metadata[LANES[0]].update({LANES[1]: lanes})
     return rendered(name, out, (e.address for e in service.endpoints))
 
 

@@ -15,13 +15,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from dataplane.contract import NO_PLAN, Arm, Plan, Topology
+from dataplane.contract import NO_PLAN, Arm, Plan, ServicePlan, Topology
 from dataplane.mesh import BreakerSpec, Mesh, cluster_name
 from dataplane.xds import listeners, resources, tracing, weights
 from dataplane.xds.kinds import Kind
 from dataplane.xds.resources import Rendered
 
 Resources = Mapping[str, Rendered]
+WITH_MODULE = "+module"
+"""In the version of clusters that are meant for nodes that have our module."""
 
 
 class InconsistentError(ValueError):
@@ -54,6 +56,7 @@ class Snapshot:
     `layers` has the runtime layer, by name, of each node whose limits are its own; `parts` has that of all others.
     `leased` names the adaptive clusters that a layer turns traffic to. `bare` is the layer without a key:
     what a node is told while nothing is leased to it. `accepts` has the listeners of each node by its name.
+    `with_module` has the clusters of nodes that have our module; where no service picks by it, they are those of all.
     """
 
     epoch: str
@@ -65,6 +68,7 @@ class Snapshot:
     leased: frozenset[str]
     accepts: Mapping[str, frozenset[str]]
     layers: Mapping[str, Part] = field(default_factory=dict)
+    with_module: Part = field(default_factory=lambda: Part("", {}))
 
     @classmethod
     def first(cls, epoch: str, mesh: Mesh, topology: Topology, plan: Plan | None = None) -> Self:
@@ -72,7 +76,8 @@ class Snapshot:
         none = Part(f"{epoch}.0", {})
         bare = Part(f"{epoch}.0", {resources.LAYER: resources.runtime({})})
         parts = dict.fromkeys(Kind, none) | {Kind.RTDS: bare}
-        empty = cls(epoch, Mesh((), (), (), ()), topology, None, parts, bare, frozenset(), {})
+        ours = Part(f"{epoch}{WITH_MODULE}.0", {})
+        empty = cls(epoch, Mesh((), (), (), ()), topology, None, parts, bare, frozenset(), {}, with_module=ours)
         return empty.then(mesh=mesh, topology=topology, plan=plan)
 
     @property
@@ -87,21 +92,36 @@ class Snapshot:
         cluster without a single endpoint is more likely its failure than its word, and would be an outage.
         """
         mesh, topology, plan = mesh or self.mesh, topology or self.topology, plan or self.plan
-        parts = dict(self.parts)
+        parts, ours = dict(self.parts), self.with_module
         if mesh is not self.mesh:
             parts |= self._static(mesh)
+            ours = self._with_module(mesh, parts[Kind.CDS])
         parts[Kind.EDS] = self.parts[Kind.EDS].then(self.epoch, self._assignments(mesh, topology, plan))
         breakers = {s.name: s.breakers for s in mesh.services}
         runtime, leased = resources.layer(topology, plan, breakers)
         parts[Kind.RTDS] = self.parts[Kind.RTDS].then(self.epoch, [runtime])
         layers = self._layers(topology, plan, breakers)
-        out = type(self)(self.epoch, mesh, topology, plan, parts, self.bare, leased, _accepts(mesh), layers)
+        out = type(self)(self.epoch, mesh, topology, plan, parts, self.bare, leased, _accepts(mesh), layers, ours)
         out.check()
         return out
 
     def layer_of(self, node: str) -> Part:
         """The runtime layer that the node of that name should hold while it is leased."""
         return self.layers.get(node, self.parts[Kind.RTDS])
+
+    def clusters_of(self, *, has_module: bool) -> Part:
+        """The clusters that a node should hold."""
+        return self.with_module if has_module and any(s.module for s in self.mesh.services) else self.parts[Kind.CDS]
+
+    def _with_module(self, mesh: Mesh, stock: Part) -> Part:
+        """The clusters of nodes that have the module: those of all, but for services that pick by it."""
+        ours = {
+            r.name: r
+            for s in mesh.services
+            if s.module
+            for r in [resources.with_module(s, [o for o in mesh.routes if o.service == s.name])]
+        }
+        return self.with_module.then(self.epoch + WITH_MODULE, {**stock.resources, **ours}.values())
 
     def _layers(self, topology: Topology, plan: Plan | None, breakers: Mapping[str, BreakerSpec]) -> dict[str, Part]:
         """Of each node with limits of its own. A node that has none any more takes up the shared one at its version."""
@@ -150,7 +170,8 @@ class Snapshot:
                     yield resources.assignment(service, arm, weights.static(service))
                     continue
                 learned, tiers = weights.in_force(service, decided), weights.tiers(service, decided)
-                yield resources.assignment(service, arm, learned, tiers)
+                lanes = decided.lanes if decided is not None else 0.0
+                yield resources.assignment(service, arm, learned, tiers, lanes)
 
     def _touched(self, service: int, arm: Arm, topology: Topology, plan: Plan | None) -> bool:
         if topology is not self.topology:
@@ -159,7 +180,7 @@ class Snapshot:
             return False
         before = self.plan.services.get(service) if self.plan is not None else None
         after = plan.services.get(service) if plan is not None else None
-        return (before and (before.weights, before.tiers)) != (after and (after.weights, after.tiers))
+        return _picks(before) != _picks(after)
 
     def check(self) -> None:
         """Every name that a resource points at is there, and no assignment is empty; else InconsistentError."""
@@ -176,6 +197,11 @@ class Snapshot:
         ]
         if problems:
             raise InconsistentError(problems)
+
+
+def _picks(plan: ServicePlan | None) -> object:
+    """What of a plan is in its assignment."""
+    return plan and (plan.weights, plan.tiers, plan.lanes)
 
 
 def _accepts(mesh: Mesh) -> dict[str, frozenset[str]]:

@@ -9,6 +9,7 @@
   while the node holds the endpoints of every cluster that its keys turn traffic to. A new stream is first told that
   nothing is leased.
 * A NACK parks that version of that kind here until the snapshot has another. Other nodes have streams of their own.
+* A node that says it has our module gets clusters that pick by it; one that then refuses them is served as one without.
 
 The titles in brackets are sections of the "xDS REST and gRPC protocol" page of Envoy's documentation. No I/O, no clock:
 `now` is any clock whose seconds are real ones.
@@ -26,7 +27,7 @@ from dataplane.contract import NO_PLAN, Verdict
 from dataplane.xds.channel import LEAVING, Channel, Sent
 from dataplane.xds.kinds import KIND_OF, ORDER, TYPE_URL, Kind
 from dataplane.xds.resources import LAYER, Rendered
-from dataplane.xds.snapshot import Part, Snapshot
+from dataplane.xds.snapshot import WITH_MODULE, Part, Snapshot
 
 NEVER = float("-inf")
 Output = Any  # a DiscoveryResponse to send, or a Verdict to tell
@@ -35,10 +36,12 @@ Output = Any  # a DiscoveryResponse to send, or a Verdict to tell
 class Stream:
     """One node's stream, from its first request to its end. `node` is its integer, `name` its id on the wire."""
 
-    def __init__(self, node: int, name: str, snapshot: Snapshot, *, ttl_s: float) -> None:
+    def __init__(self, node: int, name: str, snapshot: Snapshot, *, ttl_s: float, has_module: bool = False) -> None:
         self.node = node
         self.name = name
         self.ttl_s = ttl_s
+        self.has_module = has_module
+        self.module_refused = ""  # the node's words, when it could not load it after all
         self.ignored = 0  # requests for types that we do not serve
         self._snapshot = snapshot
         self._channels = {kind: Channel(kind) for kind in ORDER}
@@ -66,6 +69,8 @@ class Stream:
         verdicts = []
         if answer is not None and answer.news:
             version, plan = answer.sent.version, answer.sent.plan
+            if kind is Kind.CDS and not answer.accepted and WITH_MODULE in version:
+                self.has_module, self.module_refused = False, answer.detail
             verdicts = [Verdict(self.node, kind.value, version, answer.accepted, plan, answer.detail)]
         return verdicts + self._advance(now)
 
@@ -151,6 +156,8 @@ class Stream:
         return None
 
     def _part(self, kind: Kind) -> Part:
+        if kind is Kind.CDS:
+            return self._snapshot.clusters_of(has_module=self.has_module)
         return self._snapshot.layer_of(self.name) if kind is Kind.RTDS else self._snapshot.parts[kind]
 
     def _mine(self, kind: Kind) -> Mapping[str, Rendered]:

@@ -76,6 +76,9 @@ def bootstrap(
     xds: Annotated[
         str | None, typer.Option("--xds", metavar="HOST:PORT", help="Where that Envoy reaches the brain.")
     ] = None,
+    module: Annotated[
+        bool, typer.Option("--module", help="That Envoy finds our module in ENVOY_DYNAMIC_MODULES_SEARCH_PATH.")
+    ] = False,
     output: FormOption = Form.TEXT,
 ) -> None:
     """Print the bootstrap file for your own Envoy.
@@ -98,7 +101,7 @@ def bootstrap(
         split(address)
     except ValueError as error:
         raise typer.BadParameter(f"{address!r} {error}") from error
-    made = make(specs[node], address, admin_port=specs[node].admin_port)
+    made = make(specs[node], address, admin_port=specs[node].admin_port, has_module=module)
     if output is Form.JSON:
         print_json(made)
         return

@@ -23,6 +23,7 @@ from dataplane.envoy.bootstrap import bootstrap
 from dataplane.envoy.process import EnvoyProcess
 from dataplane.envoy.tether import tethered
 from dataplane.mesh import NodeSpec
+from dataplane.pick import policy
 from weirflow.demo import mesh
 
 START_DEADLINE_S = 20.0
@@ -212,7 +213,8 @@ async def running_on(
         await brain.start()
         envoys, ports = {}, {}
         for name, threads in nodes.items():
-            envoy = EnvoyProcess(bootstrap(NodeSpec(name), f"127.0.0.1:{xds_port}"), concurrency=threads)
+            told = bootstrap(NodeSpec(name), f"127.0.0.1:{xds_port}", has_module=policy.built())
+            envoy = EnvoyProcess(told, concurrency=threads)
             down.push_async_callback(envoy.stop)
             await envoy.start()
             await envoy.ready()
