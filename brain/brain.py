@@ -334,7 +334,9 @@ class Brain:
                     callers=self._crossing.callers(i),
                 )
             )
-            new = ServicePlan(course.share, weights, limits, "", {}, tiers, node_limits, course.shed_percent)
+            new = ServicePlan(
+                course.share, weights, limits, "", {}, tiers, node_limits, course.shed_percent, course.lanes
+            )
             if old is not None and same_numbers(old, new):
                 plans[i] = old
                 continue

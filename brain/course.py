@@ -54,6 +54,11 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+SAME_LANES = 0.15
+"""Lanes that differ by less are told no other."""
+UNSEEN = 0.15
+"""By how much of itself a node's part of the lanes is told larger, of what others carry: what those have open it cannot
+see, so who seems idle is on average a little less so."""
 DISPUTED = "its nodes contradict each other, and no majority tells who is right: weights held"
 
 
@@ -71,6 +76,7 @@ class Course:
         self.gaining: tuple[str, ...] = ()  # addresses of those that gain without a known reason
         self.step = StepBack()
         self.pairs = Pairs()
+        self.lanes = 0.0  # requests of one node that an endpoint works on at once, for our module's pick
         self.limiter = Limiter()
         self.limit: Limit | None = None  # leased with the weights
         self.budget = Budget()
@@ -238,9 +244,17 @@ class Course:
         before = self.in_force
         holdout = 1.0 - (self.share or self.commanded) / 100.0
         self.lasting.told(by_latency(view), view.latency_s, view.good, settings.learning.half_life_s, now)
+        by_module = settings.by_module(self.service.name)
         want = propose(
-            view, settings.learning.prior_samples, settings.cost, in_effect(picks), holdout, self.lasting.trust
+            view,
+            settings.learning.prior_samples,
+            settings.cost,
+            in_effect(picks),
+            holdout,
+            self.lasting.trust,
+            by_module,
         )
+        self.lanes = steady(self.lanes, lanes_of_a_node(view.lanes, in_effect(picks))) if by_module else 0.0
         attracts = self.attraction.unexplained(view.members, view.capacity, view.capacity_low, view.prior, now)
         self.gaining = tuple(e.address for e, who in zip(self.service.endpoints, attracts.tolist(), strict=True) if who)
         wanted = held_back(want.wanted, before, attracts)
@@ -299,7 +313,17 @@ class Course:
             return guarded.trouble
         if self._out_of_sight > DOUBT_SHARE:
             return f"{self._out_of_sight:.0%} of the traffic is out of sight"
-        return self.gate.held(guarded.weights, guarded.goal, self.in_force, spared, picks, workers, now, settings.guard)
+        return self.gate.held(
+            guarded.weights,
+            guarded.goal,
+            self.in_force,
+            spared,
+            picks,
+            workers,
+            now,
+            settings.guard,
+            restarts=not settings.by_module(self.service.name),
+        )
 
     def _in_sight(self, was: str, now: float, settings: Settings) -> bool:
         """Seen without a break for as long as it takes to call a node silent; at the start there was no break."""
@@ -321,6 +345,18 @@ def least_share(view: View, guard: Guard, holdout: float = 0.0) -> float:
     mean_rate = known_sum(view.rate_per_s) / max(len(view.prior), 1)
     missing = guard.explore_per_s / max(mean_rate, 1e-9) - holdout * float(view.prior.min(initial=1.0))
     return min(guard.explore_share_of_mean, max(missing, 0.0))
+
+
+def lanes_of_a_node(lanes: float, nodes: float) -> float:
+    """How many requests of one node an endpoint works on at once, where so many nodes share the load."""
+    return lanes / nodes * (1.0 + UNSEEN * (1.0 - 1.0 / nodes))
+
+
+def steady(lanes: float, found: float) -> float:
+    """The lanes to tell: those told already while what is found is near; 0 while nothing is."""
+    if not np.isfinite(found) or found <= 0.0:
+        return lanes
+    return round(found, 2) if abs(found - lanes) > SAME_LANES * lanes else lanes
 
 
 def in_effect(picks: Ints) -> float:

@@ -201,6 +201,7 @@ class Decision:
                         "reason": p.reason,
                         "reasons": {str(e): r for e, r in p.reasons.items()},
                     }
+                    | ({"lanes": p.lanes} if p.lanes else {})
                     for k, p in self.plan.services.items()
                 },
             }

@@ -17,7 +17,8 @@ recover (measured: at 2 requests/s and a push a second, two of four endpoints go
 
 An emergency, a cut that leads to a share smaller by `drain_factor` or more, need not wait for 3, but only once per
 `drain_interval_s`. Where it leads counts, and not its first step: what is taken from one is held back by how fast the
-others may rise. Picks per node come from its load reports and are taken as spread evenly over its workers.
+others may rise. Picks per node come from its load reports and are taken as spread evenly over its workers. Our module's
+pick (`dataplane.pick`) has no schedule to restart: there 3 does not hold.
 """
 
 from __future__ import annotations
@@ -62,16 +63,20 @@ class Gate:
         workers: Ints,
         now: float,
         g: Guard,
+        *,
+        restarts: bool = True,
     ) -> str:
         """Why these weights may not go out now, "" when they may. Weights: shape (n,), picks and workers (nodes,).
 
-        `spared`: who does not starve, however short the walks. Shape (n,).
+        `spared`: who does not starve, however short the walks. Shape (n,). `restarts`: a push restarts schedules.
         """
         moved = np.abs(goal - in_force)
         if not (moved > np.maximum(g.deadband * in_force, 1)).any() or (weights == in_force).all():
             return "within the deadband"
         if now - self.pushed_at < g.push_interval_s:
             return f"the last push was {now - self.pushed_at:.1f} s ago"
+        if not restarts:
+            return ""
         drains = (goal * g.drain_factor <= in_force) & (weights < in_force)
         if drains.any() and now - self.drained_at >= g.drain_interval_s:
             return ""

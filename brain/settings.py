@@ -17,6 +17,13 @@ class Mode(StrEnum):
     ADAPTIVE = "adaptive"
 
 
+class Pick(StrEnum):
+    """Who picks on the adaptive arm: what Envoy ships, by weights and tiers, or our module in it, by capacities."""
+
+    ENVOY = "envoy"
+    MODULE = "module"
+
+
 @dataclass(frozen=True, slots=True)
 class Learning:
     """How telemetry becomes estimates."""
@@ -159,6 +166,9 @@ class Settings:
     shares: dict[str, float] = field(default_factory=dict)
     switchbacks: dict[str, Switchback | None] = field(default_factory=dict)
     """By service, instead of `proof.switchback`."""
+    pick: Pick = Pick.ENVOY
+    picks: dict[str, Pick] = field(default_factory=dict)
+    """By service, instead of `pick`."""
     tick_s: float = 1.0
     lease_ttl_s: float = 5.0
     """The lease's length, as the data plane serves it. After a longer gap between its ticks the brain starts anew."""
@@ -178,6 +188,10 @@ class Settings:
     """Routes whose requests are refused first."""
     proof: Proof = field(default_factory=Proof)
     models: Models = field(default_factory=Models)
+
+    def by_module(self, service: str) -> bool:
+        """Whether that service's adaptive cluster picks by our module."""
+        return self.picks.get(service, self.pick) is Pick.MODULE
 
     def switchback(self, service: str) -> Switchback | None:
         """How that service's whole gain is measured; None when it is not."""

@@ -39,9 +39,9 @@ BUSY = 0.9
 """Who takes over for one that is lost is planned to be no busier, so that their queues stay short."""
 
 
-def telling(open_requests: float, endpoints: int, nodes: float) -> bool:
-    """Do nodes see enough of the queues to pick by them."""
-    return open_requests >= TELLING * endpoints * max(nodes, 1.0)
+def telling(open_requests: float, endpoints: int, nodes: float, least: float = TELLING) -> bool:
+    """Do nodes see enough of the queues to pick by them: `least` open requests a node and endpoint."""
+    return open_requests >= least * endpoints * max(nodes, 1.0)
 
 
 def alike(log_capacity: Floats, error: Floats) -> Ints:

@@ -19,6 +19,10 @@ What is done about it. Endpoints alike are put into one tier (`brain.tiers`), an
 by the cost that is predicted of each (`brain.split`), with a price on what a tier could not bear if it lost one. How
 many requests an endpoint works on at once must have been learned for that; until then the load is split by strength
 alone. Who has a long queue to work off gets less until it has (`brain.drain`).
+
+Where our module picks (`dataplane.pick`), it weighs each queue by capacity itself, so capacities are what it is told:
+what each endpoint could bear of such requests as it is now asked for, its price included, in one tier. Where nodes see
+too little of the queues it deals out turns, and is told the split.
 """
 
 from __future__ import annotations
@@ -49,6 +53,8 @@ FARTHEST = 20.0
 """A log ratio beyond this (five hundred million to one) is past every rail; the cut keeps the arithmetic finite."""
 NOTHING = 1e-9
 """Attempts a second below which an endpoint bears nothing. That is knowledge, and the worst of it; unknown is NaN."""
+MODULE_TELLING = 0.25
+"""Open requests a node and endpoint from which on our module compares queues: as `dataplane/pick/choose.h` has it."""
 LAME = 0.2
 """Below this part of its peers' strength an endpoint is not sound: no reserve is planned for it."""
 
@@ -70,11 +76,13 @@ def propose(
     nodes: float = 1.0,
     holdout: float = 0.0,
     lasting: float = 1.0,
+    by_module: bool = False,
 ) -> Proposal:
     """What each endpoint's share and tier should be; shares are positive.
 
     `nodes`: how many share the load, in effect; `holdout`: the part of it that the static rules split, as by the
-    operator's weights; `lasting`: what part of a difference is there still when it can be acted on.
+    operator's weights; `lasting`: what part of a difference is there still when it can be acted on; `by_module`: our
+    module picks.
 
     The operator's weights in one tier when the service is not ready; an endpoint whose capacity is unknown gets the
     operator's weight as well, so it is treated as an average peer. Never raises, never NaN for finite or NaN input.
@@ -94,12 +102,19 @@ def propose(
     sound = believed > np.log(LAME)
     alike = tiers.alike(log_c, np.where(known, unsure, 0.0))
     joined, log_c = tiers.joined(alike, log_c, sound), tiers.middles(log_c, alike)
-    late, scans = overdue(view), tiers.telling(open_requests(view), n, nodes)
+    least = MODULE_TELLING if by_module else tiers.TELLING
+    late, scans = overdue(view), tiers.telling(open_requests(view), n, nodes, least)
     # Where nodes see no queues, nobody takes over by itself for who is lost.
     safe = tiers.without_one(joined, log_c) if scans else np.ones(n)
+    if by_module and scans:
+        log_c = np.log(view.prior) + believed
+        return Proposal(
+            drained(borne(view, log_c, level, cost), view, late), np.exp(believed), np.zeros_like(joined), late
+        )
     whole = drained(shares(view, log_c, level, sound, cost, safe), view, late)
+    tiered = scans and not by_module
     return Proposal(
-        beside(whole, view.prior, holdout), np.exp(believed), joined if scans else np.zeros_like(joined), late
+        beside(whole, view.prior, holdout), np.exp(believed), joined if tiered else np.zeros_like(joined), late
     )
 
 
@@ -125,12 +140,24 @@ def shares(view: View, log_c: Floats, level: float, sound: Bools, cost: Cost, sa
     load = known_sum(view.rate_per_s)
     if not np.isfinite(view.lanes) or view.lanes < 1.0 or load <= 0.0:
         return np.asarray(by_capacity)
-    capacity = np.exp(np.clip(log_c + level, -FARTHEST, FARTHEST))
-    failing = np.where(np.isfinite(view.error_share), view.error_share, 0.0)
-    price = cost.error_price_s * failing + view.crossing_share * cost.zone_crossing_s
-    service_s = view.lanes / capacity
+    price, service_s = price_s(view, cost), view.lanes / np.exp(np.clip(log_c + level, -FARTHEST, FARTHEST))
     best = best_split(service_s, view.lanes, load, cost.quantile, price, safe, cost.overhang_price_s)
     return np.asarray(np.maximum(best, np.where(sound, cost.reserve * by_capacity, 0.0)))
+
+
+def price_s(view: View, cost: Cost) -> Floats:
+    """What is added to each request at an endpoint, beside what it takes. Shape (n,)."""
+    failing = np.where(np.isfinite(view.error_share), view.error_share, 0.0)
+    return np.asarray(cost.error_price_s * failing + view.crossing_share * cost.zone_crossing_s)
+
+
+def borne(view: View, log_c: Floats, level: float, cost: Cost) -> Floats:
+    """Capacities, each as if a request took its price longer there. Shape (n,), the largest about 1."""
+    capacity = np.exp(log_c - log_c.max())
+    if not np.isfinite(view.lanes) or view.lanes < 1.0:
+        return np.asarray(capacity)
+    service_s = view.lanes / np.exp(np.clip(log_c + level, -FARTHEST, FARTHEST))
+    return np.asarray(capacity * service_s / (service_s + price_s(view, cost)))
 
 
 def beside(whole: Floats, prior: Floats, holdout: float) -> Floats:

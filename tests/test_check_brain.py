@@ -85,6 +85,14 @@ def test_another_version_of_weirflow_is_a_warning() -> None:
         ({"agent": "envoy 1.4.0"}, {}, "versions", Outcome.WARNING, "front-1 is Envoy 1.4.0"),
         ({"agent": "gRPC Go 1.80"}, {}, "versions", Outcome.OK, "gRPC Go 1.80"),
         ({"agent": ""}, {}, "versions", Outcome.OK, "no node tells"),
+        ({"module": True}, {}, "pick module", Outcome.OK, "nodes have it"),
+        (
+            {"module_refused": "no such file"},
+            {},
+            "pick module",
+            Outcome.WARNING,
+            "front-1 said that it has it, and refused",
+        ),
         ({}, {"contradicts": 3}, "agreement", Outcome.WARNING, "front-1 contradicts the others about 3 endpoints"),
     ],
 )

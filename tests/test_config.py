@@ -96,8 +96,9 @@ xds: {ttl: 20s}
 adaptive:
   mode: adaptive
   share: 80
+  pick: module
   tick: 2s
-  services: {orders: {mode: static, share: 7, switchback: {enabled: false}, latency_goal: 2s}}
+  services: {orders: {mode: static, share: 7, pick: module, switchback: {enabled: false}, latency_goal: 2s}}
   learning: {half_life: 4s, min_samples: 31, min_time: 6s, prior_samples: 11, error_exponent: 3, stale_after: 4s}
   cost: {quantile: 0.9, error_price: 2s, zone_crossing: 5ms, overhang_price: 40ms, reserve: 0.3}
   guard: {floor_share_of_mean: 0.06, explore_per_s: 0.5, explore_share_of_mean: 0.08,

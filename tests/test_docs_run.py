@@ -26,6 +26,7 @@ HERE = {
     "validate deploy/tutorial.yaml": 0,
     "validate mesh.yaml": 0,
     "bootstrap front-1 --mesh mesh.yaml -o json": 0,
+    "bootstrap front-1 --mesh mesh.yaml --module": 0,
     "status": 0,
     "explain shop 127.0.0.1:8083": 0,
     "mode orders adaptive --share 10": 0,
@@ -98,6 +99,8 @@ OTHERS = {
     "python": A_MESH,  # it starts backends by the same module
     "curl": "test_backend.py::test_control_refuses_nonsense_and_says_what_is_wrong",
     "ssh": "",  # a way to the console
+    "cp": "",  # the module, to where an Envoy looks for it
+    "export": "",
     "wrk": "",  # a client like any other
     ".": "",  # the shell's own
 }

@@ -126,6 +126,7 @@ def proxies(answer: Json, minor: str) -> Iterator[Check]:
         (_refused, nodes, ok("refusals", "no node refuses what it was last sent")),
         (_clock, there, ok("clocks", f"{_offsets(there)}")),
         (_version, there, ok("versions", _versions(there))),
+        (_module, there, ok("pick module", _modules(there))),
         (_contradicts, there, ok("agreement", "no node contradicts the others")),
     ):
         looked: Callable[[str, Json, Json, str], Check | None] = judge
@@ -191,6 +192,19 @@ def _version(name: str, wire: Json, view: Json, minor: str) -> Check | None:
 def _versions(nodes: list[tuple[str, Json, Json]]) -> str:
     agents = sorted({str(w["agent"]) for _, w, _ in nodes if w.get("agent")})
     return ", ".join(agents[:10]) if agents else "no node tells"
+
+
+def _module(name: str, wire: Json, view: Json, _: str) -> Check | None:
+    said = wire.get("module_refused")
+    if not said:
+        return None
+    words = f"{name} said that it has it, and refused it: {said}; Envoy's own policies pick there"
+    hint = "put libweirflow_pick.so of this version of Weirflow where that Envoy looks for it, and start it again"
+    return warning("pick module", words, hint, "how-to.md#pick-by-capacity-and-queue")
+
+
+def _modules(nodes: list[tuple[str, Json, Json]]) -> str:
+    return f"{sum(bool(w.get('module')) for _, w, _ in nodes)} of {len(nodes)} nodes have it"
 
 
 def _contradicts(name: str, wire: Json, view: Json, _: str) -> Check | None:

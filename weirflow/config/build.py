@@ -125,15 +125,16 @@ class Config:
 def build(checked: Checked) -> Config:
     """Translate. Nothing can be wrong any more: what `check` lets through is complete and in range."""
     document, folder = checked.document, checked.file.parent
+    settings = _settings(document.adaptive, document.xds)
     token, recording, checkpoint = (
         folder / name if name is not None else None
         for name in (document.admin.token_file, document.recording.folder, document.checkpoint.file)
     )
     return Config(
         file=checked.file,
-        mesh=_mesh(document),
+        mesh=_mesh(document, settings),
         settings=replace(
-            _settings(document.adaptive, document.xds),
+            settings,
             patience_s=_patience_s(document.routes),
             retry_budgets=_retry_budgets(document.routes),
             critical=tuple(sorted({route.service for route in document.routes if route.priority == "critical"})),
@@ -171,7 +172,7 @@ def _alerts(section: AlertsSection, folder: Path) -> Alerts:
     )
 
 
-def _mesh(document: Document) -> Mesh:
+def _mesh(document: Document, settings: Settings) -> Mesh:
     return Mesh(
         nodes=tuple(
             NodeSpec(n.name, n.spawn, n.concurrency, n.admin_port, n.log_level, n.zone, n.service)
@@ -179,7 +180,7 @@ def _mesh(document: Document) -> Mesh:
         ),
         listeners=tuple(ListenerSpec(x.name, x.address, x.port, tuple(x.nodes)) for x in document.listeners),
         routes=tuple(_route(r) for r in document.routes),
-        services=tuple(_service(s) for s in document.services),
+        services=tuple(replace(_service(s), module=settings.by_module(s.name)) for s in document.services),
         tracing=None if document.tracing is None else TracingSpec(**document.tracing.model_dump()),
     )
 
@@ -262,6 +263,8 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
         share_percent=adaptive.share,
         modes={name: o.mode for name, o in adaptive.services.items() if o.mode is not None},
         shares={name: o.share for name, o in adaptive.services.items() if o.share is not None},
+        pick=adaptive.pick,
+        picks={name: o.pick for name, o in adaptive.services.items() if o.pick is not None},
         switchbacks={
             name: _switchback(o.switchback) for name, o in adaptive.services.items() if o.switchback is not None
         },

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from brain.settings import Cost, Guard, Learning, Limits, Mode, Models, Proof, Settings, Switchback
+from brain.settings import Cost, Guard, Learning, Limits, Mode, Models, Pick, Proof, Settings, Switchback
 from weirflow.config.fields import Duration, Percent, Section
 
 _SETTINGS = Settings()
@@ -23,6 +23,7 @@ _SWITCHBACK = Switchback()
 _MODELS = Models()
 
 ModeName = Annotated[Mode, Field(strict=False)]  # text in the file, an enum here
+PickName = Annotated[Pick, Field(strict=False)]
 
 
 class LearningSection(Section):
@@ -161,6 +162,8 @@ class OverrideSection(Section):
     """Instead of `adaptive.mode`."""
     share: Percent | None = None
     """Instead of `adaptive.share`."""
+    pick: PickName | None = None
+    """Instead of `adaptive.pick`."""
     switchback: SwitchbackSection | None = None
     """Instead of `adaptive.proof.switchback`, whole."""
     latency_goal: Annotated[float, Duration("1ms", "1h")] | None = None
@@ -174,6 +177,9 @@ class AdaptiveSection(Section):
     """`static`: nothing; `shadow`: decide, explain and score; `adaptive`: apply as well."""
     share: Percent = _SETTINGS.share_percent
     """Percent of a service's traffic on the adaptive arm in adaptive mode; the rest is the holdout."""
+    pick: PickName = _SETTINGS.pick
+    """Who picks on the adaptive arm. `envoy`: its own least request, by weights and tiers; `module`: our module in it,
+    by capacity and queue, at each node that has the module; the others go on with least request."""
     tick: Annotated[float, Duration("100ms", "1m")] = _SETTINGS.tick_s
     """Between decisions. Each renews the lease."""
     services: dict[str, OverrideSection] = Field(default={})

@@ -14,7 +14,7 @@ from brain.settings import Settings
 from dataplane.simulated.rules import NO_LIMIT, RouteRules, Rules
 from weirflow.lab.draw import end_s
 from weirflow.lab.peers import SERVICE, World, true_limit
-from weirflow.lab.run import LIMITING, TOLD
+from weirflow.lab.run import LIMITING
 
 if TYPE_CHECKING:
     from dataplane.simulated.fleet import Fleet, Trace
@@ -38,7 +38,7 @@ def rules_of(scenario: Scenario, policy: str, fleet: Fleet, trace: Trace, nodes:
         )
         for c in scenario.classes
     )
-    pick = "full_scan" if policy in LIMITING else policy.removesuffix("_true") if policy in TOLD else policy
+    pick = "full_scan" if policy in LIMITING else policy.removesuffix("_true")
     rules = Rules(pick, routes, budget_percent=BUDGET_PERCENT, min_retry_concurrency=LEAST_RETRIES)
     if policy == "breakers_default":  # no budget: no more than three at once
         rules = replace(rules, budget_percent=0.0, min_retry_concurrency=ENVOYS_RETRIES)

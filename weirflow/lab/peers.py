@@ -23,9 +23,10 @@ from typing import Any, Protocol
 from brain.limits import TAIL
 from dataplane.envoy.process import EnvoyProcess
 from dataplane.mesh import Priority
+from dataplane.pick.policy import written
 from dataplane.simulated.fleet import Fleet, Floats
 from dataplane.xds.resources import duration, split_address
-from weirflow.lab.run import LIMITING
+from weirflow.lab.run import LIMITING, MODULE_TOLD
 from weirflow.lab.scenario import Retries
 
 SERVICE = "lab"
@@ -190,7 +191,7 @@ def bootstraps(policy: str, world: World, members: Path) -> list[dict[str, Any]]
 
 def cluster(policy: str, members: Path) -> dict[str, Any]:
     """The service under a policy. KeyError for one that is not stock."""
-    pick = {"name": "pick", "typed_config": _PICKS[policy]}
+    pick = written() if policy in MODULE_TOLD else {"name": "pick", "typed_config": _PICKS[policy]}
     return {
         "name": SERVICE,
         "type": "EDS",

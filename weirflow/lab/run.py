@@ -41,7 +41,10 @@ SIMULATED = {
     "jsed_local": "join the shortest expected delay by the node's own queue and the true speed",
 }
 """What does not run in stock Envoy: in the simulated mesh only."""
-WEIRFLOW = {"weirflow": "Weirflow, adaptive"}
+MODULE = "weirflow_module"
+WEIRFLOW = {"weirflow": "Weirflow, adaptive", MODULE: "Weirflow, adaptive, its module picking inside Envoy"}
+MODULE_TOLD = {"module_true": "Weirflow's module, weights set by hand to the true mean capacity"}
+"""Our pick without the brain, told what only an oracle knows."""
 SHARE_PERCENT = 99.0
 """Of the traffic on Weirflow's adaptive arm. The static rules send the rest as ever: at 95, one bad endpoint of five
 would get 1 % of all requests from them alone, and that would be the p99."""
@@ -52,9 +55,9 @@ IN_A_MESH_FILE = {
     "random": ("RANDOM", False),
 }
 """The stock policies that a mesh file can say: `policy` and `full_scan` of its service."""
-PICKS = STOCK | TOLD | WEIRFLOW
+PICKS = STOCK | TOLD | {"weirflow": WEIRFLOW["weirflow"]}
 """What runs on real Envoy unless somebody asks for others."""
-POLICIES = STOCK | TOLD | LIMITING | WEIRFLOW
+POLICIES = STOCK | TOLD | LIMITING | WEIRFLOW | MODULE_TOLD
 """What can run on real Envoy."""
 BOUNDS = {
     "central_queue": "one queue for all, fastest free worker first",

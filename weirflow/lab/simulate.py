@@ -10,13 +10,14 @@ bring and publishing what it decides. `settings` and `make_brain` put another br
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from brain.brain import Brain
-from brain.settings import Mode, Settings
+from brain.settings import Mode, Pick, Settings
 from dataplane.contract import Arm, Topology
 from dataplane.simulated import drive
 from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
@@ -25,15 +26,27 @@ from weirflow.lab import bounds
 from weirflow.lab.bounds import topology_at
 from weirflow.lab.draw import end_s
 from weirflow.lab.obeyed import rules_of, thinking
-from weirflow.lab.peers import true_weights
-from weirflow.lab.run import BOUNDS, BREAKERS, SHARE_PERCENT, SIMULATED, STOCK, TOLD, WEIRFLOW, Run, Weights
+from weirflow.lab.peers import SERVICE, true_weights
+from weirflow.lab.run import (
+    BOUNDS,
+    BREAKERS,
+    MODULE,
+    MODULE_TOLD,
+    SHARE_PERCENT,
+    SIMULATED,
+    STOCK,
+    TOLD,
+    WEIRFLOW,
+    Run,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from dataplane.contract import Event, Telemetry
     from dataplane.simulated.fleet import Fate, Fleet, Trace
     from weirflow.lab.scenario import Scenario, TelemetryFault
 
-POLICIES = STOCK | TOLD | SIMULATED | BREAKERS | WEIRFLOW | BOUNDS
+POLICIES = STOCK | TOLD | MODULE_TOLD | SIMULATED | BREAKERS | WEIRFLOW | BOUNDS
 """What can be simulated; a bound is run as if it were a policy."""
 
 
@@ -80,6 +93,7 @@ def simulate(
         fate: Fate = getattr(bounds, policy)(fleet, trace, scenario.timeout_s)
     elif policy in WEIRFLOW:
         told = thinking(scenario, settings or Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT))
+        told = replace(told, pick=Pick.MODULE) if policy == MODULE else told
         fate, weights = _with_brain(scenario, fleet, trace, random, nodes, told, make_brain)
     else:
         fate = _stock(scenario, policy, fleet, trace, random, nodes)
@@ -96,7 +110,7 @@ def wire_of(fault: TelemetryFault, nodes: int) -> Wire:
 def _stock(
     scenario: Scenario, policy: str, fleet: Fleet, trace: Trace, random: np.random.Generator, nodes: int
 ) -> Fate:
-    told = policy in TOLD
+    told = policy.endswith("_true")
     mesh = FleetMesh(
         topology_at(fleet, 0.0, nodes),
         fleet,
@@ -132,6 +146,7 @@ def _with_brain(
         random,
         wire=wire_of(scenario.telemetry, nodes),
         rules=rules_of(scenario, "least_request", fleet, trace, nodes),
+        adaptive="module" if settings.by_module(SERVICE) else "full_scan",
         rhythm=Rhythm(ttl_s=settings.lease_ttl_s),
         same_luck=True,
         good_body=scenario.good_body,
