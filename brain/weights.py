@@ -107,7 +107,8 @@ def propose(
     # Where nodes see no queues, nobody takes over by itself for who is lost.
     safe = tiers.without_one(joined, log_c) if scans else np.ones(n)
     if by_module and scans:
-        log_c = np.log(view.prior) + believed
+        own = np.log(view.prior) + believed
+        log_c = tiers.middles(own, tiers.alike(own, np.zeros(n)))
         return Proposal(
             drained(borne(view, log_c, level, cost), view, late), np.exp(believed), np.zeros_like(joined), late
         )
