@@ -29,7 +29,6 @@ from statistics import median
 import numpy as np
 
 from bench.result import CannotRunError, Figure, Result, say, show
-from dataplane.simulated.fleet import Fate, Floats
 from weirflow.lab import files, kept
 from weirflow.lab.kept import Kept
 from weirflow.lab.peers import SERVICE
@@ -38,7 +37,10 @@ from weirflow.lab.runner import jobs, run_all
 from weirflow.recording import read
 from weirflow.whatif.calibrate import calibrate
 from weirflow.whatif.calibrate_read import felt
-from weirflow.whatif.fidelity import BARS, Fidelity, compared, rerun, seen_of
+from weirflow.whatif.carry import carry
+from weirflow.whatif.change import Span
+from weirflow.whatif.fidelity import BARS, Fidelity, compared
+from weirflow.whatif.spread import seen_of
 from weirflow.whatif.world import Seen, World
 
 PAIRS = (
@@ -153,22 +155,21 @@ def _was(run: Kept) -> Seen:
     """What the run's own proxies logged after the warm-up."""
     recording = read(run.recording)
     at_s, waited_s, good = felt(recording, recording.parts[0].topology.service(SERVICE).id)
-    inside = _inside(at_s, run)
+    span = _judged(float(at_s.min()), run)
+    inside = (at_s >= span.start_s) & (at_s < span.end_s)
     return seen_of(waited_s[inside], good[inside])
 
 
 def _simulated(world: World, run: Kept, draw: int) -> Seen:
-    settings = read(run.recording).parts[0].settings
-    trace, fate = rerun(world, run.policy, seed=draw, settings=settings)
-    inside = _inside(trace.at_s, run)
-    told: Fate = fate.take(inside)
-    return seen_of(told.latency_s, told.ok)
+    thinking = replace(world, settings=read(run.recording).parts[0].settings)
+    first_s = min(float(chunk.at_s[0]) for chunk in world.chunks() if len(chunk))
+    return carry(thinking, run.policy, _judged(first_s, run), draw).seen
 
 
-def _inside(at_s: Floats, run: Kept) -> np.ndarray:
-    """Requests after the warm-up. A recording begins before the first of them is sent."""
-    first = float(at_s.min()) - float(run.trace.at_s[0])
-    return (at_s >= first + run.warmup_s) & (at_s < first + run.end_s)
+def _judged(first_s: float, run: Kept) -> Span:
+    """From the warm-up's end on, where the first request came at `first_s`: a recording begins before it is sent."""
+    since_s = first_s - float(run.trace.at_s[0])
+    return Span(since_s + run.warmup_s, since_s + run.end_s)
 
 
 def _asked(argv: Sequence[str]) -> argparse.Namespace:

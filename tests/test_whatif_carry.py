@@ -20,13 +20,13 @@ from tests.whatif_worlds import InPieces, plain_world, record, world
 from weirflow.recording import Recording
 from weirflow.whatif.carry import _Work, carry, settings_of
 from weirflow.whatif.change import Question, Span, changed
+from weirflow.whatif.spread import quantiles_s
 from weirflow.whatif.tally import (
     Interval,
     Tally,
     draws,
     figures,
     interval,
-    quantiles_s,
     windows,
 )
 from weirflow.whatif.world import World

@@ -20,7 +20,7 @@ from dataplane.simulated.logs import Wire
 from dataplane.simulated.rules import RouteRules, Rules
 from tests.fleets import fleet, trace
 from weirflow.recording import Recorder, Recording, read
-from weirflow.whatif.fidelity import seen_of
+from weirflow.whatif.spread import seen_of
 from weirflow.whatif.world import Seen, Trust, World
 
 T0 = 1_700_000_000.0  # 22:13:20 UTC

@@ -27,7 +27,8 @@ from weirflow.whatif.parallel import Workers
 from weirflow.whatif.policies import BOUNDS, RECORDED, WEIRFLOW, in_force
 from weirflow.whatif.question import Frame
 from weirflow.whatif.resample import held
-from weirflow.whatif.tally import SHARES, Interval, Tally, against, draws, figures, interval, quantiles_s
+from weirflow.whatif.spread import quantiles_s
+from weirflow.whatif.tally import SHARES, Interval, Tally, against, draws, figures, interval
 from weirflow.whatif.trust import Check, Doubt
 from weirflow.whatif.world import World
 

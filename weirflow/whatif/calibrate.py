@@ -30,7 +30,7 @@ from weirflow.whatif.calibrate_fleet import fleet_of, members_of
 from weirflow.whatif.calibrate_read import BLOCK_ROWS, Rows, Survey, blocks, survey
 from weirflow.whatif.calibrate_rules import UNKNOWN_ROUTE, rules_of
 from weirflow.whatif.calibrate_trace import Known, every, traced
-from weirflow.whatif.fidelity import Spread
+from weirflow.whatif.spread import Spread
 from weirflow.whatif.world import Trust, World
 
 MOST_HELD = 2_000_000

@@ -26,7 +26,7 @@ from weirflow.whatif.report import (
     spread,
     why,
 )
-from weirflow.whatif.tally import middles_s
+from weirflow.whatif.spread import middles_s
 
 POINTS = 200
 """Of a distribution's line."""

@@ -1,9 +1,8 @@
 """What became of the requests of one run, counted window by window, so that memory does not grow with the recording.
 
-Latencies are counted in bins whose edges grow by half a percent: a quantile read from them is within a quarter of one.
-The windows are the blocks of the bootstrap: requests within one share their luck, so windows are drawn again, and not
-requests (the block bootstrap: Kuensch 1989), together with the seeds. All runs of a question have the same windows, so
-two policies are compared over the same draws.
+Latencies are counted in bins (`weirflow.whatif.spread`). The windows are the blocks of the bootstrap: requests within
+one share their luck, so windows are drawn again, and not requests (the block bootstrap: Kuensch 1989), together with
+the seeds. All runs of a question have the same windows, so two policies are compared over the same draws.
 
 A latency is what the user felt, to the last byte or to giving up. In an answer a request that failed counts with the
 timeout, in every quantile and mean, as in the lab: a policy cannot look fast by failing. Held against a recording it
@@ -22,11 +21,9 @@ from dataplane.contract import Arm, Outcome
 from dataplane.simulated.fleet import Bools, Fleet, Floats, Ints
 from dataplane.simulated.tried import Tried
 from weirflow.whatif.change import Span
+from weirflow.whatif.spread import BINS, bin_of, quantiles_s, seen_in
+from weirflow.whatif.world import Seen
 
-STEP = 1.005
-LEAST_S = 1e-6
-BINS = 4_200
-"""From a microsecond to twenty minutes."""
 MOST_MET = 257
 """Who finds more at an endpoint counts as finding so many: no number of workers above that is told apart."""
 MOST_WINDOWS = 120
@@ -101,7 +98,7 @@ class Tally:
         self.requests[:] += np.bincount(window, minlength=w)
         self.latency_s[:] += np.bincount(window, late_s, minlength=w)
         self.good_s[:] += np.bincount(window[good], late_s[good], minlength=w)
-        place = _bin(late_s)
+        place = bin_of(late_s)
         np.add.at(self.bins, (window, place), 1)
         np.add.at(self.good_bins, (window[good], place[good]), 1)
         refused = np.isin(outcome, (Outcome.REJECTED, Outcome.UNREACHED)) & (status != 0)
@@ -116,10 +113,15 @@ class Tally:
         self._attempts(tried, work_s)
 
     @property
+    def seen(self) -> Seen:
+        """What the users of the span felt, in all."""
+        return seen_in(self.bins.sum(axis=0), int(self.requests.sum()), int(self.failed.sum()))
+
+    @property
     def charged_bins(self) -> Ints:
         """Latencies with the timeout for whoever failed. Shape (W, BINS)."""
         out = self.good_bins.copy()
-        out[:, int(_bin(np.array([self.patience_s]))[0])] += self.failed
+        out[:, int(bin_of(np.array([self.patience_s]))[0])] += self.failed
         return out
 
     @property
@@ -152,30 +154,6 @@ class Tally:
 def windows(span: Span) -> int:
     """How many a span has: of five seconds or more, and not too many."""
     return int(np.clip(span.lasts_s // WINDOW_S, 1, MOST_WINDOWS))
-
-
-def middles_s() -> Floats:
-    """The middle of each bin. Shape (BINS,)."""
-    return np.asarray(LEAST_S * STEP ** (np.arange(BINS) + 0.5))
-
-
-def quantiles_s(bins: Ints | Floats, *levels: float, first: int = 0) -> tuple[Floats, ...]:
-    """At each level, along the last axis, whose bins begin with number `first`.
-
-    NaN where there are fewer than 1 / (1 - q) values: it could not be seen.
-    """
-    upto = np.cumsum(bins, axis=-1, dtype=np.float64)
-    total = upto[..., -1:]
-    out = []
-    for q in levels:
-        wanted = q * total
-        place = np.minimum((upto < wanted).sum(axis=-1, keepdims=True), upto.shape[-1] - 1)
-        above = np.take_along_axis(upto, place, axis=-1)
-        here = np.maximum(np.take_along_axis(np.asarray(bins, np.float64), place, axis=-1), 1e-12)
-        into = np.clip((wanted - (above - here)) / here, 0.0, 1.0)
-        found = LEAST_S * STEP ** (first + place + into)
-        out.append(np.where(total * (1.0 - q) >= 1.0, found, np.nan)[..., 0])
-    return tuple(out)
 
 
 def figures(tallies: Sequence[Tally], draws: Floats | None = None, *, felt: bool = False) -> dict[str, Floats]:
@@ -243,8 +221,3 @@ def against(own: Mapping[str, Floats], base: Mapping[str, Floats], name: str) ->
     """How far a figure is from the base's: a ratio less 1 for times, a plain difference for shares."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(own[name] / base[name] - 1.0 if name.endswith("_s") else own[name] - base[name])
-
-
-def _bin(late_s: Floats) -> Ints:
-    place = np.log(np.maximum(late_s, LEAST_S) / LEAST_S) / np.log(STEP)
-    return np.asarray(np.minimum(place.astype(np.int64), BINS - 1))
