@@ -10,12 +10,13 @@ the same mistake. `apart` has the same of the tick alone, with its sign, for `br
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dataplane.contract import Outcome
+from features.together import MOST_WAITING, in_turn, together
 
 if TYPE_CHECKING:
     from dataplane.contract import Requests
@@ -35,21 +36,33 @@ class Scores:
 
     def __init__(self, slots: int) -> None:
         self.apart: dict[str, Floats] = {}  # of the last tick, by model: log(seen / expected) of endpoints that count
-        self._tick = np.zeros((2, slots))  # attempts that ended well since the last tick, and their seconds
-        self._begin((), 0.0)
+        self.resize(slots)
 
     def resize(self, slots: int) -> None:
         """Other members: the open block is given up."""
-        self._tick = np.zeros((2, slots))
+        self._tick = np.zeros((2, slots))  # attempts that ended well since the last tick, and their seconds
+        self._waiting: list[Sequence[Any]] = []  # to be counted
+        self._rows = 0
         self._begin((), 0.0)
 
     def told(self, batch: Requests) -> None:
         """Count the attempts that ended well."""
-        endpoint, took_s, slots = batch.endpoint, batch.duration_s, self._tick.shape[1]
-        good = (batch.outcome == Outcome.OK) & (endpoint >= 0) & (endpoint < slots) & (took_s >= 0) & (took_s < np.inf)
-        endpoint = endpoint[good]
-        self._tick[0] += np.bincount(endpoint, minlength=slots)
-        self._tick[1] += np.bincount(endpoint, weights=took_s[good], minlength=slots)
+        self._waiting.append((batch.outcome, batch.endpoint, batch.duration_s))
+        self._rows += len(batch)
+        if self._rows >= MOST_WAITING:
+            self._count()
+
+    def _count(self) -> None:
+        waiting, self._waiting, self._rows = self._waiting, [], 0
+        if not waiting:
+            return
+        (outcome, endpoint, took_s), of = together(waiting)
+        slots = self._tick.shape[1]
+        good = (outcome == Outcome.OK) & (endpoint >= 0) & (endpoint < slots) & (took_s >= 0) & (took_s < np.inf)
+        cell = of[good] * slots + endpoint[good]
+        for row, weights in enumerate((None, took_s[good])):
+            parts = np.bincount(cell, weights, minlength=len(waiting) * slots).reshape(-1, slots)
+            self._tick[row] = in_turn(self._tick[row], parts)
 
     def tick(self, expected_s: Mapping[str, Floats], now: float) -> dict[str, float] | None:
         """Close a tick. `expected_s`: what each model says that an attempt of it takes, shape (slots,).
@@ -57,6 +70,7 @@ class Scores:
         Returns each model's error when this closed a block in which it can be told. An endpoint counts only while all
         models expect something of it. Other members or other models begin another block.
         """
+        self._count()
         if expected_s.keys() != self._expected.keys():
             self._begin(expected_s, now)
         known = np.all([np.isfinite(e) for e in expected_s.values()], axis=0)

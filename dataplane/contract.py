@@ -214,8 +214,8 @@ class Columns:
     @classmethod
     def concat(cls, batches: Sequence[Self]) -> Self:
         """All rows of all batches, in order."""
-        if not batches:
-            return cls.empty()
+        if len(batches) < 2:
+            return batches[0] if batches else cls.empty()
         return cls(**{name: np.concatenate([getattr(b, name) for b in batches]) for name in cls.dtypes()})
 
     def take(self, index: Any) -> Self:

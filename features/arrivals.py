@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from models.base import Floats, Ints
+    from models.decay import When
 
 MOST = 6_000
 """Attempts a tick that are looked at: 5 ms of work."""
@@ -58,13 +59,16 @@ class Clocks:
         self._least = np.full((2, nodes), np.inf)  # in this block of time and in the one before
         self._block = -1.0
 
-    def told(self, node: NDArray[np.integer], ended: Floats, now: float) -> None:
-        """Rows of these nodes, which ended then by their own clocks, came in."""
-        block = now // ALIGN_S
-        if block != self._block:
-            self._least[1] = self._least[0] if block == self._block + 1 else np.inf
-            self._least[0], self._block = np.inf, block
-        np.minimum.at(self._least[0], node, now - ended)
+    def told(self, node: NDArray[np.integer], ended: Floats, heard: NDArray[np.bool_], when: When) -> None:
+        """Rows of these nodes, which ended then by their own clocks, came in. Only those `heard` count."""
+        delay = when.s - ended
+        for rows, now in when.runs(ALIGN_S):
+            block = now // ALIGN_S
+            if block != self._block:
+                self._least[1] = self._least[0] if block == self._block + 1 else np.inf
+                self._least[0], self._block = np.inf, block
+            counts = heard[rows]
+            np.minimum.at(self._least[0], node[rows][counts], delay[rows][counts])
 
     def ahead(self) -> Floats:
         """Seconds to add, by node."""
@@ -96,17 +100,23 @@ class Arrivals:
         started_s: Floats,
         duration_s: Floats,
         took_s: Floats,
-        now: float,
+        heard: NDArray[np.bool_],
+        when: When,
     ) -> None:
-        """Finished attempts that were sent to an endpoint. `took_s` is NaN for one that tells nothing of latency."""
+        """Finished attempts that were sent to an endpoint. `took_s` is NaN for one that tells nothing of latency.
+
+        `heard`: whose word counts; the other rows are left out.
+        """
         ended = started_s + duration_s
-        self._clocks.told(node, ended, now)
+        self._clocks.told(node, ended, heard, when)
+        if not heard.all():
+            endpoint, node = endpoint[heard], node[heard]
+            started_s, ended, took_s = started_s[heard], ended[heard], took_s[heard]
         self._told += endpoint.size
         if self._share < 1.0:
             watched = self._since[endpoint] < np.inf
-            endpoint, node, started_s, ended, took_s = (
-                column[watched] for column in (endpoint, node, started_s, ended, took_s)
-            )
+            endpoint, node = endpoint[watched], node[watched]
+            started_s, ended, took_s = started_s[watched], ended[watched], took_s[watched]
         self._rows.append((endpoint, node, started_s, ended, took_s, np.isfinite(took_s)))
 
     def freeze(self, latency_s: Floats, believed: Believed, now: float) -> Found:

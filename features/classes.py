@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Floats, Ints, State, check_state
-from models.decay import DecayedSums
+from models.decay import DecayedSums, ForwardDecay, When
 
 METHODS = 10
 """Methods told apart on a route, the unknown one among them."""
@@ -54,14 +54,19 @@ class ClassTally:
             place += np.clip(method, 0, METHODS - 1)
         return np.where((route >= 0) & (place < self._classes), place, 0)
 
-    def told(self, classes: Ints, service: NDArray[np.integer], ratio: Floats, now: float) -> None:
+    @property
+    def decays(self) -> tuple[ForwardDecay, ...]:
+        """By which what was told is weighed."""
+        return (self._sums.decay,)
+
+    def told(self, classes: Ints, service: NDArray[np.integer], ratio: Floats, when: When) -> None:
         """Attempts that were `ratio` times the work of an average request; NaN where unknown."""
         known = (classes > 0) & np.isfinite(ratio)
         classes, service, ratio = classes[known], service[known], ratio[known]
         if classes.size:
             self._service[classes] = service
-            self._sums.add(_COUNT, classes, 1.0, now)
-            self._sums.add(_RATIO, classes, np.clip(ratio, 0.0, _FARTHEST), now)
+            amounts = 1.0, np.clip(ratio, 0.0, _FARTHEST)
+            self._sums.add_each((_COUNT, _RATIO), classes, amounts, when.take(known).since_first())
 
     def factor(self) -> Floats:
         """By class, as of the last tick."""

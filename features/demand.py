@@ -14,12 +14,16 @@ Refusals of Envoy's own rate limit are in no attempt, and not counted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dataplane.contract import Requests
 from features.columns import Floats, NodeFeatures
 from features.nodes import REPORTED
+from features.together import MOST_WAITING, in_turn, together
 
 MOST_UNSEEN = 0.1
 """Of a service's traffic that may be out of sight; up to there, what is in sight is scaled up."""
@@ -39,6 +43,8 @@ class Arrivals:
     def __init__(self, services: int) -> None:
         self._at: float | None = None
         self._tries = np.zeros((2, services))  # sent to an endpoint, decayed: all, and first tries
+        self._waiting: list[Sequence[Any]] = []  # to be counted
+        self._rows = 0
         self._unsent = np.zeros(services)  # first tries that were sent nowhere, since the last freeze
         self._issued = np.zeros((0, services), dtype=np.int64)  # by node, at the last freeze
         self._report_at = np.zeros(0)
@@ -47,21 +53,33 @@ class Arrivals:
 
     def told(self, batch: Requests) -> None:
         """Count tries. Rows of no known service are passed over."""
-        service, first, sent = batch.service, batch.attempt <= 1, REPORTED[batch.outcome]
-        known = (service >= 0) & (service < self._unsent.size)
+        self._waiting.append((batch.service, batch.attempt, batch.outcome))
+        self._rows += len(batch)
+        if self._rows >= MOST_WAITING:
+            self._count()
+
+    def _count(self) -> None:
+        waiting, self._waiting, self._rows = self._waiting, [], 0
+        if not waiting:
+            return
+        (service, attempt, outcome), of = together(waiting)
+        services, first, sent = self._unsent.size, attempt <= 1, REPORTED[outcome]
+        known = (service >= 0) & (service < services)
         if not known.all():
-            service, first, sent = service[known], first[known], sent[known]
-        kinds = np.bincount(4 * service + 2 * first + sent, minlength=4 * self._unsent.size)
-        (_, again), (unsent, firsts) = kinds.reshape(-1, 2, 2).transpose(1, 2, 0)
-        self._tries[_SENT] += again + firsts
-        self._tries[_FIRST] += firsts
-        self._unsent += unsent
+            service, first, sent, of = service[known], first[known], sent[known], of[known]
+        cell = 4 * (of * services + service) + 2 * first + sent
+        kinds = np.bincount(cell, minlength=4 * services * len(waiting)).reshape(-1, services, 2, 2)
+        (_, again), (unsent, firsts) = kinds.transpose(2, 3, 0, 1)
+        self._tries[_SENT] = in_turn(self._tries[_SENT], again + firsts)
+        self._tries[_FIRST] = in_turn(self._tries[_FIRST], firsts)
+        self._unsent += unsent.sum(axis=0)
 
     def freeze(self, nodes: NodeFeatures, expected: NDArray[np.bool_], now: float) -> Floats:
         """Requests a second since the last call; NaN where that was not seen, and throughout at the first one.
 
         `expected`: which nodes ought to be in sight, shape (nodes,); the traffic of others has gone elsewhere.
         """
+        self._count()
         self.resize(self._unsent.size, len(nodes.fresh))
         elapsed_s = 0.0 if self._at is None else now - self._at
         report_at = now - nodes.report_age_s
@@ -106,6 +124,7 @@ class Arrivals:
         more_nodes = max(0, (nodes or 0) - self._fresh.size)
         if not more and not more_nodes:
             return
+        self._count()
         self._tries = np.pad(self._tries, ((0, 0), (0, more)))
         self._unsent = np.pad(self._unsent, (0, more))
         self._issued = np.pad(self._issued, ((0, more_nodes), (0, more)))

@@ -19,8 +19,9 @@ from features.columns import EdgeFeatures
 from features.services import FAILS
 
 if TYPE_CHECKING:
-    from dataplane.contract import Felt, Requests, Topology
+    from dataplane.contract import Felt, Topology
     from features.columns import Ints
+    from features.together import Attempts
 
 _ENDED, _FAILED, _GOOD, _GOOD_S = range(4)
 
@@ -45,7 +46,7 @@ class EdgeTally:
         if any(more):
             self._tick = np.pad(self._tick, ((0, 0), (0, more[0]), (0, more[1])))
 
-    def told(self, batch: Requests, which: NDArray[np.bool_]) -> None:
+    def told(self, batch: Attempts, which: NDArray[np.bool_]) -> None:
         """Fold in requests that ended well. `which` of the rows: all of them of known services, with a finite time."""
         cell = self._cells(batch.node[which], batch.service[which])
         np.add.at(self._tick[_GOOD].reshape(-1), cell, 1.0)

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dataplane.contract import Outcome, Requests
+from dataplane.contract import Outcome
 from features.columns import EndpointFeatures, Floats, Ints
 from features.failures import Failures
 from models.base import State, check_state
-from models.decay import DecayedSums
+from models.decay import DecayedSums, ForwardDecay, When
 from models.sketch import QuantileSketch
 
 if TYPE_CHECKING:
     from features.speeds import Known
+    from features.together import Attempts
 
 TEACHES = np.array([o in (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.UNREACHED) for o in Outcome])
 """By Outcome: does such an attempt say anything of its endpoint."""
@@ -52,25 +53,31 @@ class EndpointTally:
         self._joined[endpoints] = now
         self._last[endpoints] = -np.inf
 
-    def told(self, batch: Requests, now: float) -> NDArray[np.int32]:
-        """Fold finished attempts in. Returns the endpoints of those that taught something, one for each."""
+    @property
+    def decays(self) -> tuple[ForwardDecay, ...]:
+        """By which what was told is weighed."""
+        return self._sums.decay, self._sketch.decay
+
+    def told(self, batch: Attempts, when: When) -> tuple[NDArray[np.int32], When]:
+        """Fold finished attempts in. Returns endpoint and time of those that taught something, one for each."""
         endpoint, outcome, duration = batch.endpoint, batch.outcome, batch.duration_s
         ok = outcome == Outcome.OK
         taught = TEACHES[outcome] & (endpoint >= 0) & (endpoint < self._total.size)
         taught &= ~ok | ((duration >= 0) & (duration < np.inf))  # the decoder refuses such rows; so do we
         if not taught.all():
-            endpoint, duration, ok = endpoint[taught], duration[taught], ok[taught]
-        self._sums.add(_FINISHED, endpoint, 1.0, now)
-        self._failures.told(endpoint, ~ok, now)
+            endpoint, duration, ok, when = endpoint[taught], duration[taught], ok[taught], when.take(taught)
+        taught_at = when
+        self._sums.add(_FINISHED, endpoint, 1.0, when)
+        self._failures.told(endpoint, ~ok, when)
         np.add.at(self._total, endpoint, 1)
-        np.add.at(self._failed, endpoint[~ok], 1)
-        self._last[endpoint] = now
-        good, took = endpoint[ok], duration[ok].astype(np.float64)
-        self._sums.add(_OK, good, 1.0, now)
-        self._sums.add(_LATENCY, good, took, now)
-        self._sums.add(_LATENCY_SQ, good, took * took, now)
-        self._sketch.add(good, took, now)
-        return endpoint
+        self._last[endpoint] = when.s  # of several the last one stands
+        good, took = endpoint, duration.astype(np.float64)
+        if not ok.all():
+            np.add.at(self._failed, endpoint[~ok], 1)
+            good, took, when = endpoint[ok], took[ok], when.take(ok)
+        self._sums.add_each((_OK, _LATENCY, _LATENCY_SQ), good, (1.0, took, took * took), when)
+        self._sketch.add(good, took, when)
+        return endpoint, taught_at
 
     def freeze(
         self, now: float, live: NDArray[np.bool_], in_flight: Floats, stuck_s: Floats, known: Known

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from features.levels import HALF_LIFE_S, QUANTUM_S
 from models.base import Floats, Ints, State, check_state
 from models.change import Changes
-from models.decay import ForwardDecay
+from models.decay import ForwardDecay, When
 
 SHIFT = 0.5
 """The change of share that is looked for; below half of it nothing adds up."""
@@ -36,13 +36,14 @@ class Failures:
         self._share = np.full(slots, np.nan)
         self._portion = -math.inf
 
-    def told(self, endpoint: NDArray[np.integer], failed: NDArray[np.bool_], now: float) -> None:
+    def told(self, endpoint: NDArray[np.integer], failed: NDArray[np.bool_], when: When) -> None:
         """Attempts that ended, each well or not."""
-        if now // QUANTUM_S != self._portion:
-            self._fold()
-            self._portion = now // QUANTUM_S
-        np.add.at(self._new[:, 0], endpoint, 1.0)
-        np.add.at(self._new[:, 1], endpoint[failed], 1.0)
+        for rows, now in when.runs(QUANTUM_S):
+            if now // QUANTUM_S != self._portion:
+                self._fold()
+                self._portion = now // QUANTUM_S
+            np.add.at(self._new[:, 0], endpoint[rows], 1.0)
+            np.add.at(self._new[:, 1], endpoint[rows][failed[rows]], 1.0)
 
     def _fold(self) -> None:
         count, failed = self._new.T

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dataplane.contract import InFlight
 from features.columns import Floats
+from models.decay import When
 
 
 class OpenRequests:
@@ -49,11 +50,11 @@ class OpenRequests:
         since = self._since[touched]
         self._since[touched] = np.where(is_open, np.where(np.isnan(since), now, since), np.nan)
 
-    def finished(self, endpoints: NDArray[np.integer], now: float) -> None:
-        """Attempts ended here: whoever is still open has been stuck since now at the earliest."""
+    def finished(self, endpoints: NDArray[np.integer], when: When) -> None:
+        """Attempts ended here then: whoever is still open has been stuck since that at the earliest."""
         if endpoints.size:
-            self._heard = now
-        self._since[endpoints] = np.where(np.isnan(self._since[endpoints]), np.nan, now)
+            self._heard = when.at[when.of[-1]]
+        self._since[endpoints] = np.where(np.isnan(self._since[endpoints]), np.nan, when.s)
 
     def in_flight(self, believed: NDArray[np.bool_]) -> Floats:
         """Open requests by endpoint over these nodes; NaN when there is none to ask. Shape (slots,)."""

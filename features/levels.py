@@ -132,12 +132,16 @@ class Levels:
         """Is this node's word on this endpoint worth anything. A row per pair."""
         return np.asarray(self._believed.reshape(-1)[endpoint * self._believed.shape[1] + node + 1])
 
+    def goes_on(self, now: float) -> bool:
+        """Whether `now` falls into the portion of time of what was told last."""
+        return now // QUANTUM_S == self._portion
+
     def told(self, endpoint: Ints, node: Ints, took_s: Floats, lanes: Floats, service_of: Ints, now: float) -> None:
         """Attempts that ended well, all of known endpoints and nodes, and what an average request would have taken.
 
         `lanes` is by service.
         """
-        if now // QUANTUM_S != self._portion:  # by time and not by batch: how rows are batched must not matter
+        if not self.goes_on(now):  # by time and not by batch: how rows are batched must not matter
             self.fold(lanes, service_of)
             self._portion = now // QUANTUM_S
         self._staged.append((endpoint, node, took_s))

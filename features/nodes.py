@@ -16,9 +16,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataplane.contract import Arm, Dropped, InFlight, Outcome, Requests
+from dataplane.contract import Arm, Dropped, InFlight, Outcome
 from features.columns import Floats, Ints, NodeFeatures
-from models.decay import DecayedSums
+from features.together import Attempts
+from models.decay import DecayedSums, ForwardDecay, When
 
 LOST_COUNT = 1.0
 """Finished requests, decayed, that the log must owe before it is called lost."""
@@ -46,15 +47,20 @@ class NodeTally:
         """These nodes are new."""
         self._sums.begin(nodes, now)
 
-    def told(self, batch: Requests, now: float) -> None:
+    @property
+    def decays(self) -> tuple[ForwardDecay, ...]:
+        """By which what was told is weighed."""
+        return (self._sums.decay,)
+
+    def told(self, batch: Attempts, when: When) -> None:
         """The log of these rows' nodes is alive."""
         node, sent = batch.node, REPORTED[batch.outcome]
         known = (node >= 0) & (node < self._row.size)
         if not known.all():
-            node, sent = node[known], sent[known]
-        self._row[node] = now
+            node, sent, when = node[known], sent[known], when.take(known)
+        self._row[node] = when.s  # of several the last one stands
         self._owed[node] = np.inf
-        self._sums.add(_SEEN, node[sent], 1.0, now)
+        self._sums.add(_SEEN, node[sent], 1.0, when.take(sent))
 
     def reported(self, batch: InFlight, now: float) -> None:
         """Take a load report in."""

@@ -14,11 +14,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataplane.contract import Felt, Outcome, Requests
+from dataplane.contract import Felt, Outcome
 from features.columns import Floats, ServiceFeatures
 from features.endpoints import TEACHES
+from features.together import Attempts
 from models.base import Ints, State, check_state
-from models.decay import DecayedSums
+from models.decay import DecayedSums, ForwardDecay, When
 from models.sketch import QuantileSketch
 
 FAILS = np.array([o in (Outcome.ERROR, Outcome.TIMEOUT, Outcome.REJECTED, Outcome.UNREACHED) for o in Outcome])
@@ -51,7 +52,12 @@ class ServiceTally:
         self._tick[:, streams] = 0.0
         self._failure_cost_s[services] = np.nan
 
-    def told(self, batch: Requests, now: float) -> NDArray[np.bool_]:
+    @property
+    def decays(self) -> tuple[ForwardDecay, ...]:
+        """By which what was told is weighed."""
+        return self._sums.decay, self._sketch.decay
+
+    def told(self, batch: Attempts, when: When) -> NDArray[np.bool_]:
         """Fold in the requests that ended well: those whose last attempt is here and OK. Returns which those are."""
         felt, service = batch.felt_s, batch.service
         again = batch.attempt > 1
@@ -67,16 +73,17 @@ class ServiceTally:
         if not good.all():
             stream, felt = stream[good], felt[good]
             bodies = batch.bytes_in[good], batch.bytes_out[good]
+            when = when.take(good)
         cost = felt.astype(np.float64)
-        self._ended(stream, cost, now)
+        self._ended(stream, cost, when)
         np.add.at(self._tick[_GOOD], stream, 1.0)
         np.add.at(self._tick[_GOOD_S], stream, cost)
         for row, some in zip((_IN, _OUT), bodies, strict=True):
             np.add.at(self._tick[row], stream, np.clip(some, 0.0, MOST_BYTES))
-        self._sketch.add(stream, cost, now)
+        self._sketch.add(stream, cost, when)
         return np.asarray(good)
 
-    def felt(self, batch: Felt, now: float) -> NDArray[np.bool_]:
+    def felt(self, batch: Felt, when: When) -> NDArray[np.bool_]:
         """Fold in the requests that ended badly. An OK among them was counted by its attempt and is passed over.
 
         Returns which rows were counted.
@@ -88,14 +95,15 @@ class ServiceTally:
         stream = 2 * service + batch.arm[bad]
         fails = FAILS[batch.outcome[bad]]
         cost = np.where(fails, np.fmax(duration, self._failure_cost_s[service]), duration)
-        self._ended(stream, cost, now)
-        self._sums.add(_FAILED, stream[fails], 1.0, now)
+        when = when.take(bad)
+        self._ended(stream, cost, when)
+        self._sums.add(_FAILED, stream[fails], 1.0, when.take(fails))
         np.add.at(self._tick[_BAD], stream[fails], 1.0)
         np.add.at(self._tick[_REFUSED], stream[batch.outcome[bad] == Outcome.REJECTED], 1.0)
         return np.asarray(bad)
 
-    def _ended(self, stream: NDArray[np.integer], cost: Floats, now: float) -> None:
-        self._sums.add(_ENDED, stream, 1.0, now)
+    def _ended(self, stream: NDArray[np.integer], cost: Floats, when: When) -> None:
+        self._sums.add(_ENDED, stream, 1.0, when)
         np.add.at(self._total, stream, 1)
         np.add.at(self._tick[_COUNT], stream, 1.0)
         np.add.at(self._tick[_COST], stream, cost)

@@ -16,7 +16,7 @@ import numpy as np
 from dataplane.contract import Outcome, Topology
 from features.arrivals import Arrivals
 from features.classes import ClassTally
-from features.levels import Level, Levels
+from features.levels import QUANTUM_S, Level, Levels
 from features.nodes import REPORTED
 from models.lanes import Lanes
 
@@ -24,8 +24,9 @@ LEAST_WORK = 0.05
 """Of a latency: below it is all waiting, and what the work was cannot be told."""
 
 if TYPE_CHECKING:
-    from dataplane.contract import Requests
+    from features.together import Attempts
     from models.base import Floats, Ints, Prediction, State
+    from models.decay import ForwardDecay, When
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,16 @@ class Speeds:
         self._group = groups(topology)
         self._work_share = np.ones(topology.endpoint_slots)
 
-    def told(self, batch: Requests, now: float) -> None:
+    @property
+    def decays(self) -> tuple[ForwardDecay, ...]:
+        """By which what was told is weighed at once."""
+        return self._classes.decays
+
+    def goes_on(self, now: float) -> bool:
+        """Whether what is told at `now` is judged as what was told last: levels move between two portions of time."""
+        return self._levels.goes_on(now)
+
+    def told(self, batch: Attempts, when: When) -> None:
         """Fold attempts in. Those of endpoints or nodes that are not here are passed over, as are odd durations."""
         endpoint, node = batch.endpoint.astype(np.int64), batch.node.astype(np.int64)
         took = batch.duration_s.astype(np.float64)
@@ -62,7 +72,7 @@ class Speeds:
         classes = self._classes.of(batch.route, batch.method)
         if not sent.all():
             endpoint, node, took = endpoint[sent], node[sent], took[sent]
-            started, good, classes = started[sent], good[sent], classes[sent]
+            started, good, classes, when = started[sent], good[sent], classes[sent], when.take(sent)
         if not endpoint.size:
             return
         usual, share = self._levels.mean_s[endpoint], self._work_share[endpoint]
@@ -70,12 +80,13 @@ class Speeds:
         believed = self._levels.believed(endpoint, node)
         teaches = good & believed
         work = 1.0 + (took - usual) / (usual * share)  # over an average request's, if it waited as long as is usual
-        self._classes.told(classes[teaches], service_of[endpoint[teaches]], work[teaches], now)
+        self._classes.told(classes[teaches], service_of[endpoint[teaches]], work[teaches], when.take(teaches))
         seen = np.where(teaches, average, np.nan)
-        b = slice(None) if believed.all() else believed
-        self._arrivals.told(endpoint[b], node[b], started[b], took[b], seen[b], now)
-        g = slice(None) if good.all() else good
-        self._levels.told(endpoint[g], node[g], average[g], self._lanes.reckoned(), service_of, now)
+        self._arrivals.told(endpoint, node, started, took, seen, believed, when)
+        for rows, now in when.runs(QUANTUM_S):
+            g = good[rows]
+            which, said = (endpoint[rows][g], node[rows][g]), average[rows][g]
+            self._levels.told(*which, said, self._lanes.reckoned(), service_of, now)
 
     def freeze(self, now: float) -> Known:
         """What is known now."""

@@ -13,6 +13,8 @@ dividing by the whole half-life's window would report a new endpoint's traffic a
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +49,51 @@ def age_s(window: Floats, half_life_s: float) -> Floats:
     return np.asarray(-tau * np.log1p(-np.minimum(window / tau, 1.0 - 1e-12)))
 
 
+class When(NamedTuple):
+    """When each of some rows was told, where several batches are taken in at once. Both rise.
+
+    >>> when = When((1.0, 1.1, 1.3), np.array([0, 0, 1, 2]))
+    >>> when.take(np.array([False, True, False, True])).s
+    array([1. , 1.3])
+    >>> list(when.runs(0.25))
+    [(slice(0, 3, None), 1.0), (slice(3, 4, None), 1.3)]
+    """
+
+    at: tuple[float, ...]  # the times of the batches
+    of: Ints  # by row: which of them is its own
+
+    @classmethod
+    def once(cls, now: float, rows: int) -> When:
+        """So many rows, told at once."""
+        return cls((now,), np.zeros(rows, np.int64))
+
+    @property
+    def s(self) -> Floats:
+        """The time of each row."""
+        return np.array(self.at)[self.of]
+
+    def take(self, rows: Any) -> When:
+        """The rows that a mask or slice names. Batches without a row count as told as well."""
+        return When(self.at, self.of[rows])
+
+    def between(self, first: int, last: int) -> slice:
+        """The rows of the batches from one number up to another one."""
+        return slice(*np.searchsorted(self.of, (first, last)).tolist())
+
+    def since_first(self) -> When:
+        """Without the batches before the first row."""
+        first = int(self.of[0])
+        return When(self.at[first:], self.of - first)
+
+    def runs(self, period_s: float) -> Iterator[tuple[slice, float]]:
+        """Rows that fall into the same period, and the first time of each period that has rows."""
+        own = [i for i, many in enumerate(np.bincount(self.of, minlength=len(self.at)).tolist()) if many]
+        firsts = [i for k, i in enumerate(own) if not k or self.at[i] // period_s != self.at[own[k - 1]] // period_s]
+        edges = [*np.searchsorted(self.of, firsts).tolist(), len(self.of)]
+        for i, begin, end in zip(firsts, edges, edges[1:], strict=False):
+            yield slice(begin, end), self.at[i]
+
+
 class ForwardDecay:
     """The weight that something seen at `now` has against something seen at the landmark.
 
@@ -75,11 +122,19 @@ class ForwardDecay:
         if math.isnan(self.landmark):
             self.landmark = now
             return 1.0
-        elapsed = (now - self.landmark) / self.half_life_s
-        if elapsed <= _REBASE_LOG2:
+        if not self.moves(now):
             return 1.0
+        elapsed = (now - self.landmark) / self.half_life_s
         self.landmark = now
         return math.exp2(-elapsed)
+
+    def moves(self, now: float) -> bool:
+        """Whether the landmark would move for something seen at `now`: then what comes before it has to go first."""
+        return (now - self.landmark) / self.half_life_s > _REBASE_LOG2
+
+    def weights(self, when: When) -> Floats:
+        """The weight of each row."""
+        return np.array([self.weight(at) for at in when.at])[when.of]
 
 
 class DecayedSums:
@@ -103,12 +158,24 @@ class DecayedSums:
         self._sums[:, streams] = 0.0
         self._since[streams] = now
 
-    def add(self, field: int, streams: NDArray[np.integer], amounts: Floats | float, now: float) -> None:
+    def add(self, field: int, streams: NDArray[np.integer], amounts: Floats | float, now: float | When) -> None:
         """Add each amount to its stream's sum. Amounts must be finite: one NaN would be remembered for ever."""
-        factor = self.decay.admit(now)
+        self.add_each((field,), streams, (amounts,), now)
+
+    def add_each(
+        self,
+        fields: Sequence[int],
+        streams: NDArray[np.integer],
+        amounts: Sequence[Floats | float],
+        now: float | When,
+    ) -> None:
+        """The same for several sums of the same streams."""
+        factor = self.decay.admit(now.at[0] if isinstance(now, When) else now)
         if factor != 1.0:
             self._sums *= factor
-        np.add.at(self._sums[field], streams, amounts * self.decay.weight(now))
+        weight = self.decay.weights(now) if isinstance(now, When) else self.decay.weight(now)
+        for field, some in zip(fields, amounts, strict=True):
+            np.add.at(self._sums[field], streams, some * weight)
 
     def scale(self, streams: Ints, factor: float) -> None:
         """Let what these streams hold count for only so much; 0 forgets it. They stay watched as they were."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.base import Floats, Ints, State, check_state
-from models.decay import ForwardDecay
+from models.decay import ForwardDecay, When
 
 _FORGOTTEN = 2.0**-20
 """A count below this part of one fresh value is nothing. Without it, counts would sink into slow denormal floats."""
@@ -65,19 +65,26 @@ class QuantileSketch:
         """How many streams there are."""
         return len(self._counts)
 
-    def add(self, streams: NDArray[np.integer], values: NDArray[np.floating], now: float = 0.0) -> None:
+    @property
+    def decay(self) -> ForwardDecay:
+        """How counts decay."""
+        return self._decay
+
+    def add(self, streams: NDArray[np.integer], values: NDArray[np.floating], now: float | When = 0.0) -> None:
         """Count each value in its stream; every stream must be one of ours."""
-        factor = self._decay.admit(now)
+        factor = self._decay.admit(now.at[0] if isinstance(now, When) else now)
         if factor != 1.0:
             self._counts *= factor
             self._counts[self._counts < _FORGOTTEN] = 0.0
         usable = values >= 0  # False for NaN
         if not usable.all():
             streams, values = streams[usable], values[usable]
+            now = now.take(usable) if isinstance(now, When) else now
+        weight = self._decay.weights(now) if isinstance(now, When) else self._decay.weight(now)
         clamped = np.minimum(np.maximum(values, self.lowest, dtype=np.float64), self.highest)
         bins = np.ceil(np.log(clamped / self.lowest) * self._per_log).astype(np.int64)
         # One flat index: five times as fast as a pair of them.
-        np.add.at(self._counts.reshape(-1), streams * self._counts.shape[1] + bins, self._decay.weight(now))
+        np.add.at(self._counts.reshape(-1), streams * self._counts.shape[1] + bins, weight)
 
     def quantiles(self, shares: Sequence[float], pool: int = 1) -> Floats:
         """The least value that at least this share of the counted values does not exceed. Shape (shares, streams).

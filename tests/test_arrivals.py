@@ -11,6 +11,7 @@ from bench.queued import Run, run, service_s, ticks
 from features import levels
 from features.arrivals import Arrivals
 from features.store import FeatureStore
+from models.decay import When
 
 
 def told(it: Run, upto: float) -> Arrivals:
@@ -21,7 +22,8 @@ def told(it: Run, upto: float) -> Arrivals:
     order = order[ended[order] <= upto]
     for part in np.array_split(order, 50):
         e, n, start, took = it.endpoint[part], it.node[part], it.start[part], it.took[part]
-        arrivals.told(e, n, start, took, took, float(ended[part].max()))
+        when = When.once(float(ended[part].max()), len(part))
+        arrivals.told(e, n, start, took, took, np.ones(len(part), bool), when)
     return arrivals
 
 
@@ -40,7 +42,8 @@ def test_where_who_came_first_leaves_first_the_latest_attempts_are_told_by_all_t
 
 def test_of_an_endpoint_that_is_not_watched_nothing_is_told() -> None:
     arrivals = Arrivals(1, 2, most=1)
-    arrivals.told(np.array([0, 1]), np.zeros(2, int), np.zeros(2), np.ones(2), np.ones(2), 1.0)
+    heard, when = np.ones(2, bool), When.once(1.0, 2)
+    arrivals.told(np.array([0, 1]), np.zeros(2, int), np.zeros(2), np.ones(2), np.ones(2), heard, when)
     arrivals.freeze(np.ones(2), lambda e, n: np.ones(e.shape, bool), 1.0)
     watched = [arrivals.lately(e, 5)[0].size for e in range(2)]
     assert sorted(watched) in ([0, 0], [0, 1])

@@ -15,6 +15,8 @@ from brain.size_watch import LASTS_S, SizeWatch
 from dataplane.contract import Arm, Endpoint, Node, Outcome, Requests, Service, Topology
 from features.columns import ServiceFeatures
 from features.services import MOST_BYTES, ServiceTally
+from features.together import Attempts
+from models.decay import When
 from models.usual import FOLLOWS_S
 from weirflow import checkpoint
 
@@ -163,12 +165,12 @@ def attempts(sizes: list[int], outcome: Outcome = Outcome.OK, **more: Any) -> Re
 def test_the_bytes_of_a_second_are_those_of_what_ended_well() -> None:
     tally = ServiceTally(1, 10.0)
     tally.begin(np.array([0]), 0.0)
-    tally.told(attempts([100, 200]), 0.5)
-    tally.told(attempts([9000], Outcome.ERROR), 0.5)
+    tally.told(Attempts.of(attempts([100, 200])), When.once(0.5, 2))
+    tally.told(Attempts.of(attempts([9000], Outcome.ERROR)), When.once(0.5, 1))
     seen = tally.freeze(1.0)
     assert (seen.tick_good.sum(), seen.tick_bytes_out.sum(), seen.tick_bytes_in.sum()) == (2, 300, 14)
     assert tally.freeze(2.0).tick_bytes_out.sum() == 0
-    tally.told(attempts([-5, 1 << 62]), 2.5)
+    tally.told(Attempts.of(attempts([-5, 1 << 62])), When.once(2.5, 2))
     assert tally.freeze(3.0).tick_bytes_out.sum() == MOST_BYTES, "what a proxy makes up is not believed"
 
 

@@ -8,6 +8,7 @@ import pytest
 from brain.settings import Mode, Settings
 from features.classes import ClassTally
 from features.levels import Levels
+from models.decay import When
 from weirflow.lab.draw import draw
 from weirflow.lab.files import load
 from weirflow.lab.simulate import simulate
@@ -19,7 +20,7 @@ def seen(tally: ClassTally, work: dict[int, float], count: dict[int, int]) -> No
     """Attempts whose work, over an average request's, is this, by route."""
     for route, n in count.items():
         classes = np.repeat(tally.of(np.array([route]), METHOD), n)
-        tally.told(classes, np.zeros(n, dtype=int), np.full(n, work[route]), 1.0)
+        tally.told(classes, np.zeros(n, dtype=int), np.full(n, work[route]), When.once(1.0, n))
     tally.freeze(2.0)
 
 

@@ -255,14 +255,17 @@ class FleetMesh:
         self._live()
         self._drain()
         ended, self._log = Tried.concat(self._log), []
-        for node, mine in by_node(ended, [n.id for n in self._topology.nodes]):
-            if self._luck.random() < self.wire.lost:
-                continue
-            lag, attempts, felt = self.wire.late_s, mine.attempt > 0, mine.last & (mine.outcome != Outcome.OK)
-            if attempts.any():
-                self._send(requests_of(mine.take(attempts), self._service, node, self.wire), lag)
-            if felt.any():
-                self._send(felt_of(mine.take(felt), self._service, node, self.wire), lag)
+        nodes = [n.id for n in self._topology.nodes]
+        ended = ended.take(np.argsort(ended.node, kind="stable"))
+        attempts, bad = ended.attempt > 0, ended.last & (ended.outcome != Outcome.OK)
+        tried = ended if attempts.all() else ended.take(attempts)
+        logs = by_node(requests_of(tried, self._service, self.wire), nodes)
+        felt = by_node(felt_of(ended.take(bad), self._service, self.wire), nodes) if bad.any() else {}
+        for node in nodes:
+            told = [some[node] for some in (logs, felt) if node in some]
+            if told and self._luck.random() >= self.wire.lost:
+                for batch in told:
+                    self._send(batch, self.wire.late_s)
         self.schedule.at(self.now + self.rhythm.flush_s, self._flush)
 
     def _report(self) -> None:

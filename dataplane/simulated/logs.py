@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataplane.contract import Felt, InFlight, Method, Requests
-from dataplane.simulated.fleet import Fate
+from dataplane.simulated.fleet import Fate, Floats
 
 if TYPE_CHECKING:
     from dataplane.simulated.arrays import Book, Nodes
@@ -35,30 +36,39 @@ class Wire:
     lies: Mapping[int, Lie] = field(default_factory=dict)  # by node
     skew_s: tuple[float, ...] = ()  # how far ahead each node's clock is, in turn
 
-    def clock_s(self, node: int) -> float:
-        """How far ahead that node's clock is."""
-        return self.skew_s[node % len(self.skew_s)] if self.skew_s else 0.0
+    def clocks_s(self, node: NDArray[np.integer]) -> Floats | float:
+        """How far ahead the clock of each of these nodes is."""
+        return np.array(self.skew_s)[node % len(self.skew_s)] if self.skew_s else 0.0
+
+    def factors(self, node: NDArray[np.integer], endpoint: NDArray[np.integer]) -> Floats | None:
+        """By what each of these nodes multiplies what it logs of each of these endpoints; None: nobody lies."""
+        if not self.lies:
+            return None
+        out = np.ones(len(node))
+        for liar, lie in self.lies.items():
+            out[(node == liar) & (endpoint == lie.endpoint)] = lie.factor
+        return out
 
 
-def by_node(tried: Tried, nodes: Sequence[int]) -> Iterator[tuple[int, Tried]]:
-    """The attempts of each of these nodes that has any, in the order of the nodes and of their own."""
-    order = np.argsort(tried.node, kind="stable")
-    edges = np.searchsorted(tried.node[order], nodes), np.searchsorted(tried.node[order], nodes, side="right")
-    for node, first, last in zip(nodes, *edges, strict=True):
-        if first < last:
-            yield node, tried.take(order[first:last])
+C = TypeVar("C", Requests, Felt)
 
 
-def requests_of(tried: Tried, service: int, node: int, wire: Wire) -> Requests:
-    """The upstream access log of one node for these attempts."""
+def by_node(batch: C, nodes: Sequence[int]) -> dict[int, C]:
+    """The rows of each of these nodes that has any; they are in the order of the nodes."""
+    first, last = np.searchsorted(batch.node, nodes), np.searchsorted(batch.node, nodes, side="right")
+    rows = zip(nodes, first.tolist(), last.tolist(), strict=True)
+    return {node: batch.take(slice(begin, end)) for node, begin, end in rows if begin < end}
+
+
+def requests_of(tried: Tried, service: int, wire: Wire) -> Requests:
+    """The upstream access log for these attempts."""
     duration_s, felt_s = tried.duration_s, tried.felt_s
-    lie = wire.lies.get(node)
-    if lie is not None:
-        factor = np.where(tried.endpoint == lie.endpoint, lie.factor, 1.0)
+    factor = wire.factors(tried.node, tried.endpoint)
+    if factor is not None:
         duration_s, felt_s = duration_s * factor, felt_s * factor
     many = len(tried)
     return Requests.of(
-        started_s=tried.at_s + wire.clock_s(node),
+        started_s=tried.at_s + wire.clocks_s(tried.node),
         duration_s=duration_s,
         ttfb_s=np.where(tried.status != 0, duration_s, np.nan),
         felt_s=felt_s,
@@ -79,10 +89,10 @@ def requests_of(tried: Tried, service: int, node: int, wire: Wire) -> Requests:
     )
 
 
-def felt_of(tried: Tried, service: int, node: int, wire: Wire) -> Felt:
-    """The downstream log of one node for the requests that ended badly with these attempts."""
+def felt_of(tried: Tried, service: int, wire: Wire) -> Felt:
+    """The downstream log for the requests that ended badly with these attempts."""
     return Felt.of(
-        started_s=tried.at_s + tried.duration_s - tried.felt_s + wire.clock_s(node),
+        started_s=tried.at_s + tried.duration_s - tried.felt_s + wire.clocks_s(tried.node),
         duration_s=tried.felt_s,
         service=np.full(len(tried), service),
         node=tried.node,
