@@ -39,7 +39,9 @@ class OpenRequests:
         known = (batch.endpoint >= 0) & (batch.endpoint < self._since.size)
         endpoint = batch.endpoint[known]
         mine = self._open[batch.node_id]
-        touched = np.union1d(np.flatnonzero(mine), endpoint)
+        open_or_told = mine != 0.0
+        open_or_told[endpoint] = True
+        touched = np.flatnonzero(open_or_told)
         mine[:] = 0.0
         np.add.at(mine, endpoint, np.maximum(batch.in_flight[known], 0))
         moving = endpoint if returning else endpoint[(batch.succeeded + batch.failed)[known] > 0]

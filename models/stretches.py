@@ -35,6 +35,11 @@ MOST_SHAPE = 25.0
 """Work that varies less is taken for as if it varied by a fifth: speeds that move by a hundredth are of no interest."""
 
 
+LOOK_AGAIN = 20
+"""Bins after which every begin that is still open is looked at."""
+ROUNDING = 1e-6
+"""Of a cost: what is nearly as good is looked at."""
+
 CHEAPER = (1.0, 0.7, 0.5, 0.35, 0.25)
 """Parts of the usual price that are tried."""
 WORTH = 10.0
@@ -112,22 +117,39 @@ def _cut(works: Any, work: Any, failed: Any, shape: float, price: float) -> Any:
     best, since = np.empty(bins + 1), np.zeros(bins + 1, np.int64)
     best[0] = -price
     open_, many = np.empty(bins + 1, np.int64), 0
-    cost = np.empty(bins + 1)
+    cost = np.empty(bins + 1)  # of what begins at each of these, as of bin `told`
+    told, old = 0, 0
+    # A stretch costs no less than its two parts do, but where so little work is in one that it counts for more.
+    every = LOOK_AGAIN if bins > 1 and work[:-1].min() >= LEAST_WORK else 1
     for i in range(1, bins + 1):
         open_[many] = i - 1
         many += 1
         best[i] = np.inf
+        if i - told < every and i < bins:
+            for k in range(old, many):
+                j = open_[k]
+                here = best[j] + _cost(n[i] - n[j], s[i] - s[j], f[i] - f[j], shape)
+                if here + price < best[i]:
+                    best[i], since[i] = here + price, j
+            rest = _cost(n[i] - n[told], s[i] - s[told], f[i] - f[told], shape) + price
+            for k in range(old - 1, -1, -1):
+                if cost[k] + rest <= best[i] + ROUNDING:  # else it is ruled out without being looked at
+                    j = open_[k]
+                    here = best[j] + _cost(n[i] - n[j], s[i] - s[j], f[i] - f[j], shape)
+                    if here + price <= best[i]:  # of equal ones the first
+                        best[i], since[i] = here + price, j
+            continue
         for k in range(many):
             j = open_[k]
             cost[k] = best[j] + _cost(n[i] - n[j], s[i] - s[j], f[i] - f[j], shape)
             if cost[k] + price < best[i]:
                 best[i], since[i] = cost[k] + price, j
-        kept = 0
+        told, old = i, 0
         for k in range(many):  # who is worse by a cut's price now can never be the best again
             if cost[k] <= best[i]:
-                open_[kept] = open_[k]
-                kept += 1
-        many = kept
+                open_[old], cost[old] = open_[k], cost[k]
+                old += 1
+        many = old
     count, i = 0, bins
     while i > 0:
         i = since[i]

@@ -13,6 +13,9 @@ than what the step in which times are told leaves open (`models.resolution`). Wo
 much, for a price (`_forgiven`), and below nothing by more than it as `IMPOSSIBLE`. Where the step leaves more open than
 `BLURRED` the order of what came and ended is not known, and the workers are not either.
 
+A number that is out of the question at every endpoint (`OUT`) is followed no further: of many attempts the first tell
+that of most numbers, and each costs as much as the right one.
+
 Endpoints of a service are mostly alike, so one c is taken for all, but for an endpoint whose own attempts speak against
 it by more than `OWN`. Where c + 1 and more do as well, no queue was seen and c is not known from above.
 """
@@ -36,6 +39,8 @@ MANY = np.array([1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48,
 """The numbers of workers that are told apart."""
 OWN = 15.0
 """Log likelihood by which an endpoint must differ from the others to be given workers of its own."""
+OUT = 1000.0
+"""Log likelihood by which an endpoint's number of workers is worse than the best, and no later attempt will save it."""
 REFUTED = 3.0
 """Log likelihood by which a number of workers is worse than the best when it is refuted."""
 WINDOW = 200
@@ -115,6 +120,8 @@ class Evidence:
         self.endpoints, self.classes, self.sharing, self.open_s = endpoints, classes, sharing, open_s
         self.log_likelihood = np.zeros((endpoints, len(MANY)))
         self._waited = np.zeros(len(MANY))
+        self._out = np.zeros(len(MANY), np.bool_)
+        self._took_s = 0.0  # with the most workers that are followed
         self.work_s = np.zeros((len(MANY), endpoints, classes))
         self.works = np.zeros((endpoints, classes))
         self._walks = [Walk(np.full(endpoints, c), sharing=sharing) for c in MANY.tolist()]
@@ -127,7 +134,10 @@ class Evidence:
         size = self.endpoints * self.classes
         self.works += np.bincount(cell, minlength=size).reshape(self.works.shape)
         kind, group = klass[worked], _windows(endpoint[worked], self.endpoints)
+        work = np.empty(0)
         for i, c in enumerate(MANY.tolist()):
+            if self._out[i]:
+                continue
             found, rate = self._walks[i].go(visits, extra_s, hangs)
             work = found.work_s[worked]
             sums = np.bincount(cell, np.maximum(work, 0.0), minlength=size).reshape(self.works.shape)
@@ -141,6 +151,10 @@ class Evidence:
             if alike.stop is None:
                 self._follow(i, c)
                 break
+        self._took_s += float(np.maximum(work, 0.0).sum())
+        behind = self.log_likelihood.max(axis=1, keepdims=True) - self.log_likelihood
+        self._out |= (behind > OUT).all(axis=0)
+        self.log_likelihood[:, self._out] = -np.inf
 
     def _follow(self, i: int, c: int) -> None:
         """More workers than `MANY[i]` stand where these do, the rest of them idle."""
@@ -155,8 +169,7 @@ class Evidence:
     @property
     def blurred(self) -> bool:
         """Whether the log's step leaves too much open: nothing is known of workers."""
-        took_s = self.work_s[-1].sum() / max(self.works.sum(), 1.0)  # with so many nobody waited
-        return self.open_s > BLURRED * float(took_s)
+        return self.open_s > BLURRED * self._took_s / max(float(self.works.sum()), 1.0)
 
     def told(self) -> Workers:
         """What it comes to."""

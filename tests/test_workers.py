@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+import models.workers
 from models.unqueue import Visits
-from models.workers import Evidence, Workers, class_means
+from models.workers import Evidence, Walk, Workers, class_means
 from tests.queues import gamma, poisson, serve, several
 
 MEAN_S = 0.1
@@ -131,3 +134,32 @@ def test_class_means_do_not_take_a_slow_endpoint_for_a_heavy_class() -> None:
 
 def test_a_class_that_nobody_worked_for_has_the_mean_of_all() -> None:
     assert class_means(np.array([[6.0, 0.0]]), np.array([[3.0, 0.0]])).tolist() == [2.0, 2.0]
+
+
+def test_numbers_that_are_out_of_the_question_are_followed_no_further_and_the_answer_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walked: list[int] = []
+    go = Walk.go
+
+    def counted(self: Walk, visits: Visits, *more: Any) -> Any:
+        walked.append(self.busy.free_s.shape[1])
+        return go(self, visits, *more)
+
+    monkeypatch.setattr(Walk, "go", counted)
+    busy = [endpoint(seed, 4, 0.85, many=20_000) for seed in (20, 21)]
+    found, few = told(*busy, pieces=10), walked.copy()
+    monkeypatch.setattr(models.workers, "OUT", np.inf)
+    walked.clear()
+    every = told(*busy, pieces=10)
+    assert (
+        (found.count.tolist(), found.low, found.high) == (every.count.tolist(), every.low, every.high) == ([4, 4], 4, 4)
+    )
+    assert found.log_likelihood.max(axis=1).tolist() == every.log_likelihood.max(axis=1).tolist()
+    assert len(few) < 0.6 * len(walked)
+    assert set(few[-3:]) <= {3, 4, 5, 6}
+
+
+def test_while_hardly_anything_is_known_of_one_endpoint_every_number_is_followed_for_it() -> None:
+    found = told(endpoint(22, 4, 0.85, many=20_000), endpoint(23, 2, 0.8, many=60), pieces=10)
+    assert np.isfinite(found.log_likelihood).all()
