@@ -6,7 +6,7 @@ its own. (`weirflow replay` takes no import, for it holds no decision to compare
 so that it answers whether or not it trusts the answer, and the detail says which it was.
 
 * `write_s`: of the clock, to have the lines.
-* `import_lines_per_s`, `whatif_s`: of the CPU of each process, its start included.
+* `import_lines_per_s`, `whatif_s`: of the CPU of each process, its start included; `..._peak_mb`: of its memory.
 """
 
 from __future__ import annotations
@@ -90,12 +90,13 @@ def cut(log: Path, file: Path, lines: int) -> None:
         raise CannotRunError(f"Envoy logged {many} lines, and {lines} were wanted")
 
 
-def command(*words: str) -> tuple[Any, float]:
-    """What a command tells, and the CPU seconds it took."""
+def command(*words: str) -> tuple[Any, float, float]:
+    """What a command tells, the CPU seconds it took, and the peak of its memory in MB."""
     run = subprocess.run([sys.executable, "-c", PROGRAM, *words, "-o", "json"], capture_output=True, check=False)
     if run.returncode != 0:
         raise CannotRunError(f"weirflow {' '.join(words)} ended with {run.returncode}: {run.stderr.decode()[-900:]}")
-    return json.loads(run.stdout), float(run.stderr.split()[-2])
+    cpu_s, peak_kb = run.stderr.split()[-2:]
+    return json.loads(run.stdout), float(cpu_s), float(peak_kb) / 1024
 
 
 def measured(lines: int, folder: Path) -> Result:
@@ -108,29 +109,40 @@ def measured(lines: int, folder: Path) -> Result:
     cut(log, file, lines)
     log.unlink()
     say("real_log: import")
-    told, import_s = command("import", str(file), "--to", to, "--envoy-format", FORMAT)
-    seen, _ = command("record", "inspect", to)
+    told, import_s, import_mb = command("import", str(file), "--to", to, "--envoy-format", FORMAT)
+    seen, *_ = command("record", "inspect", to)
     say("real_log: what-if")
-    answer, whatif_s = command("whatif", to, "--policy", "full_scan", "--seeds", "1", "--force")
-    left_out = told["files"][0]["left_out"]  # clients that left before anybody was picked
-    if told["attempts"] + sum(left_out.values()) != lines or seen["rows"]["attempts"] != told["attempts"]:
-        raise CannotRunError(f"{lines} lines became {told['attempts']} attempts, and {left_out} were left out")
+    answer, whatif_s, whatif_mb = command("whatif", to, "--policy", "full_scan", "--seeds", "1", "--force")
+    of_file = told["files"][0]
+    left_out, rejected = (
+        of_file["left_out"],
+        of_file["rejected"],
+    )  # clients that left before anybody was picked; odd lines
+    missed = sum(left_out.values()) + sum(rejected.values()) + told["duplicates"]
+    if told["attempts"] + missed != lines or seen["rows"]["attempts"] != told["attempts"]:
+        raise CannotRunError(f"{lines} lines became {told['attempts']} attempts, and {missed} were passed over")
     figures = [
         Figure("write_s", write_s, "s"),
         Figure("import_lines_per_s", lines / import_s, "1/s", 100_000.0, at_most=False),
+        Figure("import_peak_mb", import_mb, "MB"),
         Figure("whatif_s", whatif_s, "s"),
+        Figure("whatif_peak_mb", whatif_mb, "MB"),
     ]
     (one,) = answer["answers"]
     detail = {
         "lines": lines,
         "attempts": told["attempts"],
         "left_out": left_out,
+        "rejected": rejected,
+        "shown": of_file["shown"],
+        "told_twice": told["duplicates"],
         "bad_answers": bad,
         "outcomes": told["outcomes"],
         "covered_s": seen["ended"] - seen["started"],
         "engine": one["engine"],
         "concluded": answer["concluded"],
         "check": answer["check"],
+        "simulation": one["simulation"],
         "doubts": answer["doubts"],
     }
     return Result("real_log", figures, detail=detail)
