@@ -68,12 +68,14 @@ class When(NamedTuple):
         return cls((now,), np.zeros(rows, np.int64))
 
     @property
-    def s(self) -> Floats:
-        """The time of each row."""
-        return np.array(self.at)[self.of]
+    def s(self) -> Floats | float:
+        """The time of each row; of one batch alone its time."""
+        return np.array(self.at)[self.of] if len(self.at) > 1 else self.at[0]
 
     def take(self, rows: Any) -> When:
         """The rows that a mask or slice names. Batches without a row count as told as well."""
+        if len(self.at) == 1 and not isinstance(rows, slice):  # all alike: only how many matters
+            return When(self.at, self.of[: np.count_nonzero(rows)])
         return When(self.at, self.of[rows])
 
     def between(self, first: int, last: int) -> slice:
@@ -87,6 +89,9 @@ class When(NamedTuple):
 
     def runs(self, period_s: float) -> Iterator[tuple[slice, float]]:
         """Rows that fall into the same period, and the first time of each period that has rows."""
+        if len(self.at) == 1 and len(self.of):
+            yield slice(0, len(self.of)), self.at[0]
+            return
         own = [i for i, many in enumerate(np.bincount(self.of, minlength=len(self.at)).tolist()) if many]
         firsts = [i for k, i in enumerate(own) if not k or self.at[i] // period_s != self.at[own[k - 1]] // period_s]
         edges = [*np.searchsorted(self.of, firsts).tolist(), len(self.of)]
@@ -132,9 +137,10 @@ class ForwardDecay:
         """Whether the landmark would move for something seen at `now`: then what comes before it has to go first."""
         return (now - self.landmark) / self.half_life_s > _REBASE_LOG2
 
-    def weights(self, when: When) -> Floats:
-        """The weight of each row."""
-        return np.array([self.weight(at) for at in when.at])[when.of]
+    def weights(self, when: When) -> Floats | float:
+        """The weight of each row; of one batch alone that of all."""
+        weights = [self.weight(at) for at in when.at]
+        return np.array(weights)[when.of] if len(weights) > 1 else weights[0]
 
 
 class DecayedSums:

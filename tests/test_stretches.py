@@ -120,4 +120,15 @@ def test_what_is_ruled_out_without_being_looked_at_would_not_have_been_the_best(
     quick = models.stretches._cut(works, work, failed, 2.0, 9.0)
     monkeypatch.setattr(models.stretches, "LOOK_AGAIN", 1)
     assert quick.tolist() == models.stretches._cut.py_func(works, work, failed, 2.0, 9.0).tolist()
-    assert len(quick) > 1 or seed < 2
+    assert len(quick) > 1 or size == 1.0 or seed < 2
+
+
+def test_where_little_work_is_in_a_bin_nothing_is_ruled_out_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, failed, bound = np.random.default_rng(5), np.zeros(120), models.stretches.LOOK_AGAIN
+    for _ in range(60):
+        speed = np.repeat(rng.choice([0.2, 1.0, 3.0], 6), 20)
+        works, work = np.ones(120), rng.exponential(speed)
+        quick = models.stretches._cut(works, work, failed, 1.0, 3.0)
+        monkeypatch.setattr(models.stretches, "LOOK_AGAIN", 1)
+        assert quick.tolist() == models.stretches._cut.py_func(works, work, failed, 1.0, 3.0).tolist()
+        monkeypatch.setattr(models.stretches, "LOOK_AGAIN", bound)
