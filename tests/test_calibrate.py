@@ -20,7 +20,7 @@ from weirflow.recording.closed import ClosedPart
 from weirflow.whatif import calibrate as calibrating
 from weirflow.whatif.calibrate import calibrate
 from weirflow.whatif.calibrate_rules import rules_of
-from weirflow.whatif.fidelity import seen_of
+from weirflow.whatif.spread import seen_of
 from weirflow.whatif.world import World
 
 
