@@ -13,9 +13,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -26,8 +25,7 @@ HERE = Path(__file__).parent
 DARWIN = sys.platform == "darwin"
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):  # no dataclass: hatchling runs this file without making a module of it
     """A source file and the library that it becomes."""
 
     what: str

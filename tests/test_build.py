@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ def targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     """Places to compile into that are not those in use: of the decoder, and of the pick module."""
     for name in ("DECODER", "PICK"):
         piece = getattr(build, name)
-        monkeypatch.setattr(build, name, replace(piece, target=tmp_path / piece.target.name))
+        monkeypatch.setattr(build, name, piece._replace(target=tmp_path / piece.target.name))
     return build.DECODER.target, build.PICK.target
 
 
