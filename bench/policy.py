@@ -25,6 +25,7 @@ from bench.result import say
 from brain import course, drain, gate, tiers, view, weights
 from brain.persistence import Persistence
 from brain.settings import Cost, Guard, Mode, Settings
+from brain.swells import Swells
 from features.levels import Levels
 from weirflow.lab.draw import draw
 from weirflow.lab.files import load
@@ -118,6 +119,11 @@ PARTS: dict[str, tuple[Callable[[ExitStack], Any], Settings | None, tuple[tuple[
         lambda s: s.enter_context(put(gate, walk_of_each=lambda n: min(1.0, gate.CROWD / n))),
         None,
         (("many-nodes-124", 100), ("many-nodes-21", 100), ("cost-21", 100)),
+    ),
+    "bursts are planned for (without: the mean of the last seconds)": (
+        lambda s: s.enter_context(put(Swells, most_per_s=lambda *_: 0.0)),
+        None,
+        (("surge", 4), ("flash-crowd", 4), ("diurnal", 4), ("ramp", 4), ("hetero-124-70", 4)),
     ),
     "reserve for the weak (without: none)": (
         lambda _: None,

@@ -30,6 +30,7 @@ from brain.persistence import Persistence
 from brain.proof import Evidence
 from brain.settings import Mode
 from brain.shedding import Ended, Tally
+from brain.swells import Swells
 from brain.view import columns, look
 from brain.watch import Watch
 from dataplane.contract import Arm, Felt, Plan, Requests, ServicePlan, same_numbers
@@ -62,6 +63,7 @@ class Brain:
         self._nodes = Nodes(topology)
         self._crossing = Crossing(topology)
         self._asking = Asking(topology.service_slots)
+        self._swells = Swells(topology.service_slots)
         self._sheddable = Tally(topology, settings.sheddable)
         self._watch = Watch(topology) if settings.models.anomalies else None
         self._alerts = Alerts()
@@ -189,6 +191,7 @@ class Brain:
             self._quantiles.learn(now)
         if self._demand is not None:
             self._demand.learn(features.nodes, self._nodes.expected(), now)
+            self._swells.told(self._demand.now_per_s, now)
         gains = self._prove(features.services, now)
         self._choose(gains, now)
         prediction = self._learners.capacities()
@@ -284,6 +287,7 @@ class Brain:
                 lanes_high=float(features.lanes.high[i]),
                 ready=ready,
                 crossing_share=self._crossing.share(i),
+                most_per_s=self._swells.most_per_s(i),
             )
             moves[i] = course.steer(view, features.nodes.picks[:, i], self._nodes.workers, now, self._settings)
             retried = float(tick.tick_retries[i].sum()), float(tick.tick_retries_ok[i].sum())

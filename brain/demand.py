@@ -2,7 +2,7 @@
 
 Once a second what was asked since the last time is learned, and the next half hour foretold. Capacities are what the
 brain has learned of endpoints anyway, and what is left of them at the upper end of the forecast is the spare. Nothing
-is decided by it here: people, metrics and autoscalers read it.
+is decided by a forecast: people, metrics and autoscalers read it. What was asked is used (`brain.swells`, the watch).
 
 What was not in sight is unknown to the forecaster, and nothing is told of a service that was not seen for
 `UNSEEN_S`: an old forecast looks just like a new one.

@@ -153,7 +153,8 @@ class Models:
     anomalies: bool = True
     """Look for what is odd, and tell of it as incidents."""
     demand: bool = True
-    """Foretell what will be asked of each service in the next half hour, for people and autoscalers."""
+    """Count what is asked of each service, plan its split for bursts of it, and foretell the next half hour for people
+    and autoscalers."""
 
 
 @dataclass(frozen=True, slots=True)

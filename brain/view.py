@@ -48,6 +48,7 @@ class View:
     lanes_high: float  # upper end of its interval; NaN while no number is told
     ready: bool  # enough samples and time at this service for its figures to be acted on
     crossing_share: Floats | float = 0.0  # of the traffic that would cross a zone to get there
+    most_per_s: float = 0.0  # what may be asked of it in a second soon (`brain.swells`); 0: no more than is
     disputed: bool = False  # its nodes contradict each other and nobody can say who is right: move nothing
 
 
@@ -88,6 +89,7 @@ def look(
     lanes_high: float,
     ready: bool,
     crossing_share: Floats | float = 0.0,
+    most_per_s: float = 0.0,
 ) -> View:
     """Cut one service out of the `columns` of all endpoints. `prior` as of `prior_of`."""
     (
@@ -130,6 +132,7 @@ def look(
         lanes_high=lanes_high,
         ready=ready,
         crossing_share=crossing_share,
+        most_per_s=most_per_s,
         disputed=bool(disputed.any()),
     )
 

@@ -131,14 +131,14 @@ def by_latency(view: View) -> Floats:
 
 
 def shares(view: View, log_c: Floats, level: float, sound: Bools, cost: Cost, safe: Floats) -> Floats:
-    """The load split by predicted cost; by capacity alone while it is not known how many an endpoint works on at once.
+    """The load, or what it may swell to, split by predicted cost; by capacity alone while lanes are not known.
 
     A sound endpoint gets no less than `reserve` of its share by capacity: the strong may be given more only as far as
     the weak stay warm enough to take over. `safe`: how busy each may be at no `overhang_price_s`, see `brain.split`.
     """
     by_capacity = np.exp(log_c - log_c.max())
     by_capacity /= by_capacity.sum()
-    load = known_sum(view.rate_per_s)
+    load = max(known_sum(view.rate_per_s), view.most_per_s)
     if not np.isfinite(view.lanes) or view.lanes < 1.0 or load <= 0.0:
         return np.asarray(by_capacity)
     price, service_s = price_s(view, cost), view.lanes / np.exp(np.clip(log_c + level, -FARTHEST, FARTHEST))

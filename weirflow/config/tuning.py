@@ -152,7 +152,7 @@ class ModelsSection(Section):
     anomalies: bool = _MODELS.anomalies
     """Look for what is odd, and tell of it as incidents."""
     demand: bool = _MODELS.demand
-    """Foretell what will be asked of each service, 1 s to 30 min ahead: for `status`, metrics and autoscalers."""
+    """Count what is asked of each service, plan its split for bursts of it, and foretell it 1 s to 30 min ahead."""
 
 
 class OverrideSection(Section):
