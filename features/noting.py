@@ -3,12 +3,15 @@
 Page's test (`models.page`) of each attempt, with what is known of its service: how the logarithms of latency lie about
 their endpoint's level is learned as a histogram, and an attempt is evidence of a change by so many times as often as
 the histogram, shifted by that, has such attempts more often than as it is (`models.residuals`). Two sizes of slowness
-are looked for at once, twice and six times: by the smaller alone a great one needs as many attempts as a doubling, and
-of an endpoint whose traffic was cut few come.
+are looked for at once, two and a half times and six times: by the smaller alone a great one needs as many attempts as a
+doubling, and of an endpoint whose traffic was cut few come. What is less than the square root of a size never adds up
+to it but by luck: a doubling does, and who is slow by half for some seconds, as after a deploy, does not.
 
 Evidence is held against the level at which its endpoint stood when there was none, and what is gathered is kept when
 the level starts again (`features.levels`): the change by which the brain cut an endpoint is a part of it. A level that
-started again by luck from a handful of attempts is believed only after `AGAINST_S`.
+started again by luck from a handful of attempts is believed only after `AGAINST_S`. Where the endpoint stands follows
+its level over `FOLLOWS_S`, or a level that is quick would take a change in between two attempts that speak against it;
+at once only when that very change was noted.
 """
 
 from __future__ import annotations
@@ -19,17 +22,19 @@ from numpy.typing import NDArray
 from models.base import Floats, Ints, State, check_state
 from models.residuals import Residuals
 
-TWICE, SIX = 7, 18
+SLOWER, SIX, FASTER = 9, 18, -7
 """Shifts of the logarithm in `models.residuals.BIN`."""
 EVIDENCE = 18.0
 """By luck alone once in some tens of millions of attempts, where weights bear with luck once an hour."""
 MOST_AN_ATTEMPT, MOST_A_PORTION = 4.0, 6.0
 """Of evidence: one attempt of a minute is no slowness, nor is a pause of which a hundred attempts tell at once."""
 AGAINST_S = 15.0
+FOLLOWS_S = 10.0
+"""A half-life."""
 FEWEST = 100.0
 """Attempts of an endpoint before anything is held against its level: the first handful may say anything."""
 
-_TESTS = (TWICE, SIX, -TWICE)
+_TESTS = (SLOWER, SIX, FASTER)
 
 Bools = NDArray[np.bool_]
 
@@ -44,6 +49,8 @@ class Noting:
         self._began_at = np.full(slots, -np.inf)  # when the level started again
         self._seen = np.zeros(slots)  # attempts
         self._noted = np.zeros(slots, dtype=np.int8)
+        self._news: Bools = np.zeros(slots, dtype=np.bool_)  # noted, and not taken to be where it stands yet
+        self._at = np.inf
 
     def learn_many(
         self, endpoint: Ints, log: Floats, base: Floats, peers: Floats, worth: Floats, service_of: Ints, now: float
@@ -58,8 +65,13 @@ class Noting:
             endpoint, log = endpoint[stays], log[stays]
         self._seen += np.bincount(endpoint, minlength=self._seen.size)
         young = self._seen < FEWEST
-        follows = (now - self._began_at >= AGAINST_S) & ~self._sums.any(axis=0) | young
-        self._stood = np.where(follows, base, self._stood)
+        follows = (now - self._began_at >= AGAINST_S) & ~self._sums.any(axis=0)
+        at_once = young | follows & (self._news | np.isnan(self._stood))
+        part = 1.0 - 0.5 ** (max(now - self._at, 0.0) / FOLLOWS_S)
+        self._stood = np.where(follows, self._stood + part * (base - self._stood), self._stood)
+        self._stood = np.where(at_once, base, self._stood)
+        self._news &= ~at_once
+        self._at = now
         service = service_of[endpoint]
         gains = self.residuals.gains(service, log - (self._stood + peers)[endpoint], now)
         for row, gain in enumerate(gains):
@@ -72,6 +84,7 @@ class Noting:
         if found.any():
             self._noted[found] = np.where(slower >= faster, 1, -1)[found]
             self._sums[:, found] = 0.0
+            self._news |= found
 
     def began(self, endpoint: int, now: float) -> None:
         """The level of this endpoint starts again."""
@@ -86,6 +99,7 @@ class Noting:
         """What was said of these was not true: nothing is noted of them."""
         self._sums[:, endpoints] = 0.0
         self._noted[endpoints] = 0
+        self._news[endpoints] = False
 
     def begin(self, endpoints: Ints) -> None:
         """These endpoints are new."""
@@ -107,6 +121,7 @@ class Noting:
         self._stood, self._seen = (np.array(state[name], dtype=np.float64) for name in ("stood", "seen"))
         self._began_at = np.array(state["began_at"], dtype=np.float64) + min(now - left, 0.0)
         self._noted = np.array(state["noted"], dtype=np.int8)
+        self._news = np.zeros(self._noted.size, dtype=np.bool_)
 
     def resize(self, slots: int, services: int) -> None:
         """Have room for this many."""
@@ -116,4 +131,4 @@ class Noting:
         self._stood = np.pad(self._stood, (0, more), constant_values=np.nan)
         self._began_at = np.pad(self._began_at, (0, more), constant_values=-np.inf)
         self._seen = np.pad(self._seen, (0, more))
-        self._noted = np.pad(self._noted, (0, more))
+        self._noted, self._news = np.pad(self._noted, (0, more)), np.pad(self._news, (0, more))
