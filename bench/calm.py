@@ -2,11 +2,13 @@
 
     python -m bench.calm --seeds 4 --hours 48 --first-seed 2000     # JSON; a line for each false incident on stderr
     python -m bench.calm --rivals --hours 24                        # what others would have told
+    python -m bench.calm --hours 1 --deploys 5760                   # deploys of three weeks in four hours
 
 `ENDPOINTS` endpoints that are unlike for good and wander a little, with queues now and then. Traffic has its season of
 a day, wanders by the minute and comes in bursts by the second. One endpoint after another starts anew and is slow for
 ten seconds. Two in a thousand attempts fail. And all slow down together by a tenth to a fifth for some minutes, several
-times a day (`--without-together` leaves that out). Whatever is told of such a mesh is told for nothing.
+times a day. Whatever is told of such a mesh is told for nothing. How often there are deploys, and how often all slow
+down together, may be asked for: what is rare is counted sooner so.
 
 A seed is another world for other `--hours`: whoever writes down an incident writes down both.
 """
@@ -19,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.special import gammaincinv
 
 from bench.incident_rivals import Bools, told, watched
 from bench.result import Figure, Result, say, show
@@ -41,16 +44,16 @@ TOGETHER_S, TOGETHER = (120.0, 600.0), (1.1, 1.2)
 WEEK_H = 168.0
 
 
-def world(seed: int, hours: float, *, together: bool = True) -> World:
-    """So many hours of it."""
+def world(seed: int, hours: float, *, together: float = TOGETHER_A_DAY, deploys: float = DEPLOYS_A_DAY) -> World:
+    """So many hours of it. `together` and `deploys` are a day."""
     rng, until_s = np.random.default_rng((seed, 1)), hours * 3600.0
     shared = []
-    for begin in np.sort(rng.uniform(600.0, until_s, int(TOGETHER_A_DAY * hours / 24))).tolist() if together else ():
+    for begin in np.sort(rng.uniform(600.0, until_s, int(together * hours / 24))).tolist():
         shared.append(Fault("slow", begin, begin + rng.uniform(*TOGETHER_S), factor=rng.uniform(*TOGETHER)))
-    deploys = np.sort(rng.uniform(600.0, until_s, max(1, int(DEPLOYS_A_DAY * hours / 24))))
+    anew = np.sort(rng.uniform(600.0, until_s, max(1, int(deploys * hours / 24))))
     behaviours = []
     for e in range(ENDPOINTS):
-        mine = [Fault("slow", t, t + DEPLOYED_S, factor=COLD) for t in deploys[e::ENDPOINTS].tolist()]
+        mine = [Fault("slow", t, t + DEPLOYED_S, factor=COLD) for t in anew[e::ENDPOINTS].tolist()]
         for begin in np.arange(rng.uniform(0.0, WANDERS_S), until_s, WANDERS_S).tolist():
             mine.append(Fault("slow", begin, begin + WANDERS_S, factor=float(np.exp(rng.normal(0.0, WANDERS)))))
         mine.append(Fault("error", 0.0, np.inf, share=FAIL))
@@ -67,14 +70,21 @@ def world(seed: int, hours: float, *, together: bool = True) -> World:
     return World(behaviours, rate, seed, flush_s=0.25)
 
 
-def cries(seed: int, hours: float, *, together: bool = True) -> Iterator[tuple[float, IncidentView]]:
+def cries(lived: World, hours: float) -> Iterator[tuple[float, IncidentView]]:
     """Each incident of those hours, and when it was first told."""
     known = set()
-    for decision in live(world(seed, hours, together=together), hours * 3600.0):
+    for decision in live(lived, hours * 3600.0):
+        if decision.now % 3600.0 == 0.0:
+            say(f"calm: seed {lived.seed}, {decision.now / 3600.0:.0f} h lived")
         for incident in decision.incidents:
             if incident.id not in known:
                 known.add(incident.id)
                 yield decision.now, incident
+
+
+def at_most(false: int) -> float:
+    """The mean of which no more are seen in one case of ten: how many they may stand for, with 90 % confidence."""
+    return float(gammaincinv(false + 1.0, 0.9))
 
 
 def episodes(fires: Bools) -> int:
@@ -89,28 +99,35 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--hours", type=float, default=48.0, help="for each seed")
-    parser.add_argument("--without-together", action="store_true", help="never slow all down together")
+    parser.add_argument("--together", type=float, default=TOGETHER_A_DAY, help="slow all down so often a day")
+    parser.add_argument("--deploys", type=float, default=DEPLOYS_A_DAY, help="start one anew so often a day")
     parser.add_argument("--rivals", action="store_true", help="what others would have told, and nobody else")
     asked = parser.parse_args()
-    result, false = Result("calm"), 0
+    result, kinds = Result("calm"), Counter[str]()
     seeds, others = range(asked.first_seed, asked.first_seed + asked.seeds), Counter[str]()
+
+    def made(seed: int) -> World:
+        return world(seed, asked.hours, together=asked.together, deploys=asked.deploys)
+
     for seed in seeds if asked.rivals else ():
-        seen = watched(world(seed, asked.hours, together=not asked.without_together), asked.hours * 3600.0)
+        seen = watched(made(seed), asked.hours * 3600.0)
         others.update({name: episodes(said.fires) for name, said in told(seen).items()})
         say(f"calm: seed {seed} done, {dict(others)}")
     for seed in seeds if not asked.rivals else ():
-        for at_s, incident in cries(seed, asked.hours, together=not asked.without_together):
+        for at_s, incident in cries(made(seed), asked.hours):
             say(f"calm: seed {seed}, {at_s / 3600.0:.2f} h: {'; '.join(incident.causes)}: {incident.summary}")
-            false += 1
-        say(f"calm: seed {seed} done, {false} so far")
-    weeks = asked.seeds * asked.hours / WEEK_H
+            kinds[incident.kind] += 1
+        say(f"calm: seed {seed} done, {kinds.total()} so far")
+    weeks, false = asked.seeds * asked.hours / WEEK_H, kinds.total()
     if asked.rivals:
         result.figures += [Figure(f"{name}_false_a_week", count / weeks) for name, count in others.items()]
     else:
         result.figures.append(Figure("false_a_week", false / weeks, bar=1.0))
+        result.figures.append(Figure("false_a_week_at_most", at_most(false) / weeks, "with 90 % confidence"))
         result.figures.append(Figure("false", float(false)))
     result.figures.append(Figure("weeks", weeks))
     result.detail |= {"endpoints": ENDPOINTS, "first_seed": asked.first_seed, "hours_a_seed": asked.hours}
+    result.detail |= {"together_a_day": asked.together, "deploys_a_day": asked.deploys, "kinds": dict(kinds)}
     show(result)
     return 0
 

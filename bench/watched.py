@@ -122,10 +122,11 @@ def live(
     until_s: float,
     brain: Brain | None = None,
     tap: Callable[[Telemetry, float], None] = lambda _batch, _now: None,
+    from_s: float = 0.0,
 ) -> Iterator[Decision]:
-    """Each tick's decision. `tap` hears what the brain hears, and when."""
+    """Each tick's decision from then until then. `tap` hears what the brain hears, and when."""
     brain = brain or Brain(world.topology, SETTINGS)
-    for number, begin_s in enumerate(np.arange(0.0, until_s, STRETCH_S).tolist()):
+    for number, begin_s in enumerate(np.arange(from_s, until_s, STRETCH_S).tolist()):
         end_s = min(begin_s + STRETCH_S, until_s)
         mesh = FleetMesh(
             world.topology,

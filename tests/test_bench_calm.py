@@ -1,0 +1,25 @@
+"""Hours of calm: what is drawn, and what few false incidents can stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.calm import COLD, at_most, cries, world
+
+
+def test_as_many_deploys_and_slow_spells_as_are_asked_for_a_day() -> None:
+    drawn = world(5, 48.0, together=3, deploys=20)
+    faults = [f for behaviour in drawn.behaviours for f in behaviour.faults if f.kind == "slow"]
+    assert sum(f.factor == COLD for f in faults) == 40
+    assert len({f.start_s for f in faults if f in drawn.behaviours[0].faults and f in drawn.behaviours[1].faults}) == 6
+    assert world(5, 24.0, together=0).behaviours != world(5, 24.0).behaviours
+
+
+def test_none_seen_may_still_stand_for_two() -> None:
+    assert at_most(0) == pytest.approx(np.log(10.0))
+    assert at_most(0) < at_most(1) < at_most(2)
+
+
+def test_a_minute_of_calm_is_lived_in_silence() -> None:
+    assert list(cries(world(5, 1.0), 1 / 60)) == []
