@@ -99,6 +99,28 @@ def test_a_level_that_follows_takes_nothing_from_what_is_gathered() -> None:
     assert noted
 
 
+def test_what_was_noted_is_where_it_stands_at_once_so_that_the_way_back_is_noted_too() -> None:
+    told = Told()
+    assert told.attempts(40, 4, 3.0)
+    told.base += float(np.log(3.0))
+    assert told.attempts(40, 4, 3.0) is None, "that is told already"
+    told.portion([])
+    for _ in range(30):
+        told.portion((BASE + told._rng.normal(-0.3, 0.6, 4)).tolist())
+        if told.noting.take()[0] < 0:
+            return
+    raise AssertionError("it was never told to be well")
+
+
+def test_a_level_that_was_lost_for_a_moment_is_held_against_again() -> None:
+    told, known = Told(), BASE - 0.3
+    told.base = np.nan
+    for _ in range(8):
+        told.portion([])
+    told.base = known
+    assert told.attempts(40, 4, 3.0)
+
+
 def test_nothing_is_held_against_a_level_that_a_handful_made() -> None:
     noting = Noting(1, 1)
     one = np.zeros(1, dtype=np.int64)
