@@ -10,7 +10,7 @@ import sys
 
 from bench.result import say
 
-BENCHES = ("ingest", "features", "tick", "recording", "dataplane", "fallback", "latency", "split", "simulated")
+BENCHES = ("ingest", "features", "tick", "recording", "dataplane", "fallback", "latency", "split", "simulated", "pick")
 
 
 def main(wanted: list[str]) -> int:

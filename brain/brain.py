@@ -33,7 +33,7 @@ from brain.shedding import Ended, Tally
 from brain.swells import Swells
 from brain.view import columns, look
 from brain.watch import Watch
-from dataplane.contract import Arm, Felt, Plan, Requests, ServicePlan, same_numbers
+from dataplane.contract import Arm, Felt, Plan, Requests, same_numbers
 from features.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -273,13 +273,12 @@ class Brain:
         figures = columns(features.endpoints, prediction, self._learners.service_times())
         moves = {}
         for i, course in self._courses.items():
-            members = self._topology.members[i]
             ready = course.look(requests[i], out_of_sight, now, self._settings)
             self._judge(course, gains[i], now)
             course.stand(frozen=self._frozen, now=now, settings=self._settings)
             view = look(
                 course.service,
-                members,
+                self._topology.members[i],
                 course.in_force,
                 course.rails.prior,
                 figures,
@@ -320,8 +319,6 @@ class Brain:
             endpoints = endpoint_views(course.service, move, rows, self._quantiles)
             weights = {e.id: e.weight for e in endpoints}
             tiers = {e.id: e.tier for e in endpoints} if move.tiers.any() else {}
-            node_limits = course.node_limits(self._settings)
-            limits = course.retries.runtime() if course.share > 0.0 else {}
             old, capacity = before.get(i), capacity_of(endpoints)
             views.append(
                 service_view(
@@ -338,9 +335,7 @@ class Brain:
                     callers=self._crossing.callers(i),
                 )
             )
-            new = ServicePlan(
-                course.share, weights, limits, "", {}, tiers, node_limits, course.shed_percent, course.lanes
-            )
+            new = course.plan(weights, tiers, self._settings)
             if old is not None and same_numbers(old, new):
                 plans[i] = old
                 continue

@@ -43,6 +43,7 @@ from brain.switchback import Block, Pairs, block_at
 from brain.tiers import evened
 from brain.view import known_sum, middle, prior_of
 from brain.weights import by_latency, propose
+from dataplane.contract import ServicePlan
 
 if TYPE_CHECKING:
     from brain.asked import Asked
@@ -115,6 +116,14 @@ class Course:
         if not self.limited or self.limit is None:
             return {}
         return self.limit.runtime(critical=self.service.name in settings.critical)
+
+    def plan(self, weights: dict[int, int], tiers: dict[int, int], settings: Settings) -> ServicePlan:
+        """What is to be in force, by endpoint id where it is an endpoint's; its reasons are still to come."""
+        limits = self.retries.runtime() if self.share > 0.0 else {}
+        node_limits = self.node_limits(settings)
+        return ServicePlan(
+            self.share, weights, limits, "", {}, tiers, node_limits, shed_percent=self.shed_percent, lanes=self.lanes
+        )
 
     def joined(self, service: Service, settings: Settings) -> None:
         """The members changed: who left is dropped, who came enters at the operator's weight."""

@@ -17,7 +17,8 @@ from envoy.service.accesslog.v3 import als_pb2
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dataplane.als import build, decoder, scribe
+from dataplane import build
+from dataplane.als import decoder, scribe
 from dataplane.als.entries import (
     ABSENT,
     CAPACITY_MAX,
@@ -36,7 +37,9 @@ from dataplane.als.reference import PlainReader, hash_of
 if decoder.COMPILED:
     from dataplane.als import _decode
 
-needs_compiled = pytest.mark.skipif(not decoder.COMPILED, reason=build.missing() or "not built: run `make setup`")
+needs_compiled = pytest.mark.skipif(
+    not decoder.COMPILED, reason=build.DECODER.missing() or "not built: run `make setup`"
+)
 
 ROWS = 64
 
@@ -97,9 +100,9 @@ def in_message(common: bytes = b"", **others: bytes) -> bytes:
 
 
 def test_the_compiled_reader_is_there_where_it_can_be_built() -> None:
-    if build.missing() and not os.environ.get("CI"):
-        pytest.skip(f"it cannot be built here: {build.missing()}")
-    assert decoder.COMPILED, build.missing() or "build it: `make setup`"
+    if build.DECODER.missing() and not os.environ.get("CI"):
+        pytest.skip(f"it cannot be built here: {build.DECODER.missing()}")
+    assert decoder.COMPILED, build.DECODER.missing() or "build it: `make setup`"
 
 
 @needs_compiled

@@ -220,6 +220,6 @@ def _nodes(process: Json, decision: Json) -> Table:
             number(wire.get("nacks", view.get("nacks"))),
             seconds(wire.get("clock_offset_s")),
             Text(dropped),
-            Text(parked, style="red"),
+            Text(parked, style="red") if parked else text("our module picks" if wire.get("module") else ""),
         )
     return table

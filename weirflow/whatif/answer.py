@@ -24,7 +24,7 @@ from weirflow.whatif.change import Question, Span, changed
 from weirflow.whatif.coverage import Coverage, coverage
 from weirflow.whatif.off_policy import Declined, Estimated, Holdout
 from weirflow.whatif.parallel import Workers
-from weirflow.whatif.policies import BOUNDS, RECORDED, WEIRFLOW, in_force
+from weirflow.whatif.policies import ADAPTIVE, BOUNDS, RECORDED, WEIRFLOW, in_force
 from weirflow.whatif.question import Frame
 from weirflow.whatif.resample import held
 from weirflow.whatif.spread import quantiles_s
@@ -188,7 +188,7 @@ def _unchanged(asked: Asked, question: Question) -> int | None:
 def _policies(asked: Asked) -> list[str]:
     """What was in force first, bounds last; who asks for a share asks about Weirflow."""
     names = [p for p in asked.policies if p != RECORDED]
-    if WEIRFLOW not in names and any(q.share_percent is not None for q in asked.questions):
+    if not ADAPTIVE.keys() & set(names) and any(q.share_percent is not None for q in asked.questions):
         names.append(WEIRFLOW)
     return [RECORDED, *(p for p in names if p not in BOUNDS), *(p for p in names if p in BOUNDS)]
 

@@ -18,7 +18,7 @@ from math import ceil, inf
 import numpy as np
 
 from brain.brain import Brain
-from brain.settings import Mode, Settings
+from brain.settings import Mode, Pick, Settings
 from dataplane.contract import Arm, Outcome, Topology
 from dataplane.simulated import drive
 from dataplane.simulated.fleet import Fate, Fleet, Floats, Trace
@@ -26,7 +26,7 @@ from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
 from dataplane.simulated.tried import Tried
 from weirflow.lab import bounds
 from weirflow.whatif.change import Span
-from weirflow.whatif.policies import BOUNDS, RECORDED, WEIRFLOW, in_force
+from weirflow.whatif.policies import ADAPTIVE, BOUNDS, MODULE, RECORDED, in_force
 from weirflow.whatif.tally import Tally
 from weirflow.whatif.world import World
 
@@ -53,8 +53,10 @@ def carry(world: World, policy: str, span: Span, seed: int, hear: Hear | None = 
         trace = Trace.concat(list(work))
         fate: Fate = getattr(bounds, policy)(world.fleet, trace, timeout_s(world))
         count(_tried(trace, fate))
-    elif named == WEIRFLOW:
-        _with_brain(world, work, random, count, settings_of(world, policy))
+    elif named in ADAPTIVE:
+        pick = Pick.MODULE if named == MODULE else Pick.ENVOY
+        settings = settings_of(world, policy)
+        _with_brain(world, work, random, count, replace(settings, picks={**settings.picks, world.service: pick}))
     else:
         _static(world, named, work, random, count)
     return tally.within(world.fleet)
@@ -120,9 +122,11 @@ def _speed(fleet: Fleet, tried: Tried) -> Floats:
     return out
 
 
-def _mesh(world: World, policy: str, work: _Work, random: np.random.Generator, rhythm: Rhythm) -> FleetMesh:
+def _mesh(
+    world: World, policy: str, work: _Work, random: np.random.Generator, rhythm: Rhythm, adaptive: str = "full_scan"
+) -> FleetMesh:
     rules = replace(world.rules, policy=policy)
-    return FleetMesh(world.topology(0.0), world.fleet, work, random, rules=rules, rhythm=rhythm)
+    return FleetMesh(world.topology(0.0), world.fleet, work, random, rules=rules, rhythm=rhythm, adaptive=adaptive)
 
 
 def _static(world: World, policy: str, work: _Work, random: np.random.Generator, count: Hear) -> None:
@@ -145,7 +149,8 @@ def _end(world: World, mesh: FleetMesh, count: Hear) -> None:
 def _with_brain(world: World, work: _Work, random: np.random.Generator, count: Hear, settings: Settings) -> None:
     brain = Brain(world.topology(0.0), settings)
     rhythm = Rhythm(timeout_s=timeout_s(world), ttl_s=settings.lease_ttl_s)
-    mesh = _mesh(world, world.rules.policy, work, random, rhythm)
+    picks = "module" if settings.by_module(world.service) else "full_scan"
+    mesh = _mesh(world, world.rules.policy, work, random, rhythm, picks)
 
     def move(topology: Topology) -> None:
         mesh.moved(topology)

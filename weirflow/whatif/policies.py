@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from weirflow.whatif.world import World
 
 RECORDED = "recorded"
-WEIRFLOW = "weirflow"
+WEIRFLOW, MODULE = "weirflow", "weirflow_module"
+ADAPTIVE = {WEIRFLOW: "Weirflow, adaptive", MODULE: "Weirflow, adaptive, its module picking inside Envoy"}
 STATIC = {
     "round_robin": "round robin",
     "random": "random",
@@ -30,7 +31,7 @@ BOUNDS = {
 POLICIES = {
     RECORDED: "what was in force while it was recorded",
     **STATIC,
-    WEIRFLOW: "Weirflow, adaptive",
+    **ADAPTIVE,
     **BOUNDS,
 }
 SOME_SHARE = 0.005
@@ -39,7 +40,9 @@ SOME_SHARE = 0.005
 
 def in_force(world: World) -> str:
     """What `recorded` stands for."""
-    return WEIRFLOW if world.adaptive_share >= SOME_SHARE else world.rules.policy
+    if world.adaptive_share < SOME_SHARE:
+        return world.rules.policy
+    return MODULE if world.settings.by_module(world.service) else WEIRFLOW
 
 
 def meaning(policy: str, world: World) -> str:
