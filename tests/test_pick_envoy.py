@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dataplane.build import PICK
 from dataplane.mesh import EndpointSpec, OutlierSpec, RetrySpec
 from dataplane.pick import policy
 from dataplane.xds.kinds import Kind
@@ -19,7 +20,9 @@ pytestmark = [pytest.mark.envoy, pytest.mark.timeout(90)]
 
 @pytest.fixture
 async def world():
-    assert policy.built(), "make setup-dev compiles the module where a C compiler is"
+    if PICK.missing() and not os.environ.get("CI"):
+        pytest.skip(PICK.missing())
+    assert policy.built(), PICK.missing() or "build it: `make setup`"
     async with a_world() as found:
         yield found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.build import PICK, compiler
+from dataplane.build import PICK
 from dataplane.simulated import arrays
 from dataplane.simulated.leased_pick import DRAWN, SCANNED, TELLING, leased_pick, stretch
 from dataplane.simulated.picking import LEASED
+from tests.compiled import library_or_program
 
 HERE = Path(__file__).parent
 
@@ -62,11 +62,9 @@ class Eyes(ctypes.Structure):
 @pytest.fixture(scope="module")
 def pick_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int]:
     """`choose` of choose.h."""
-    assert not PICK.missing(), PICK.missing()
     library = tmp_path_factory.mktemp("pick") / "choose.so"
     flags = [*PICK.flags, "-fvisibility=default", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-    subprocess.run([*compiler(), *flags, HERE / "pick_choose.c", "-o", library, "-lm"], check=True)
-    found = ctypes.CDLL(str(library)).pick_of
+    found = ctypes.CDLL(str(library_or_program(HERE / "pick_choose.c", library, flags))).pick_of
     found.restype = ctypes.c_uint32
     return found  # type: ignore[no-any-return]
 

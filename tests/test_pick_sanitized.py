@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dataplane.build import PICK, compiler
+from dataplane.build import PICK
+from tests.compiled import library_or_program
 
 HERE = Path(__file__).parent
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -19,11 +20,9 @@ SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recove
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The module and the made-up Envoy, compiled without a warning."""
-    assert not PICK.missing(), PICK.missing()
     out = tmp_path_factory.mktemp("pick") / "world"
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Wshadow", "-Werror", *SANITIZERS]
-    subprocess.run([*compiler(), *flags, HERE / "pick_world.c", "-o", out, "-lm"], check=True)
-    return out
+    return library_or_program(HERE / "pick_world.c", out, flags)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -34,7 +33,7 @@ def test_churn_of_every_kind_is_borne_and_each_answer_is_one_that_envoy_can_use(
 
 def test_the_module_compiles_without_a_warning_that_could_be_had(tmp_path: Path) -> None:
     flags = [*PICK.flags, "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wpedantic", "-Werror", "-fPIC", "-shared"]
-    subprocess.run([*compiler(), *flags, PICK.source, "-o", tmp_path / "pick.so", "-lm"], check=True)
+    library_or_program(PICK.source, tmp_path / "pick.so", flags)
 
 
 def test_it_stays_small_enough_to_be_read_line_by_line() -> None:
