@@ -1,19 +1,22 @@
 """The pick module in real Envoy: it is loaded where a node has it, picks as it should, and takes nothing down."""
 
 import asyncio
+import base64
 import os
 import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from dataplane.build import PICK
+from dataplane.envoy.process import EnvoyProcess
 from dataplane.mesh import EndpointSpec, OutlierSpec, RetrySpec
 from dataplane.pick import policy
 from dataplane.xds.kinds import Kind
-from tests.wires import a_world, near
+from tests.wires import Backend, a_world, near
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(90)]
 
@@ -176,6 +179,69 @@ async def test_endpoints_come_and_go_under_load_with_several_workers_and_no_requ
 
 def _resident_kb(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+async def test_a_request_that_must_have_a_host_gets_it_and_the_others_are_picked():
+    """Envoy's stateful sessions name a host in a header; it is looked up before the module is asked."""
+    backends = [await Backend(name).start() for name in "abc"]
+    envoy = EnvoyProcess(_with_sessions([b.address for b in backends]))
+    try:
+        await envoy.start()
+        await envoy.ready()
+        url = f"http://127.0.0.1:{(await envoy.listeners())['in']}/"
+        must = {"x-host": base64.b64encode(backends[1].address.encode()).decode()}
+        async with aiohttp.ClientSession() as session:
+            for headers, wanted in ((must, {"b": 30}), ({}, {"a": 10, "b": 10, "c": 10})):
+                seen = Counter()
+                for _ in range(30):
+                    async with session.get(url, headers=headers) as answer:
+                        seen[await answer.text()] += 1
+                assert seen == near(wanted)
+    finally:
+        await envoy.stop()
+        for backend in backends:
+            backend.stop()
+
+
+def _with_sessions(addresses):
+    kinds = "type.googleapis.com/envoy.extensions"
+    at = [dict(zip(("address", "port_value"), a.split(":"), strict=True)) for a in addresses]
+    members = [{"endpoint": {"address": {"socket_address": {**a, "port_value": int(a["port_value"])}}}} for a in at]
+    state = {"@type": f"{kinds}.http.stateful_session.header.v3.HeaderBasedSessionState", "name": "x-host"}
+    sessions = {
+        "@type": f"{kinds}.filters.http.stateful_session.v3.StatefulSession",
+        "session_state": {"name": "envoy.http.stateful_session.header", "typed_config": state},
+    }
+    manager = {
+        "@type": f"{kinds}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "in",
+        "http_filters": [
+            {"name": "envoy.filters.http.stateful_session", "typed_config": sessions},
+            {"name": "router", "typed_config": {"@type": f"{kinds}.filters.http.router.v3.Router"}},
+        ],
+        "route_config": {
+            "virtual_hosts": [
+                {"name": "web", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "web"}}]}
+            ]
+        },
+    }
+    nowhere = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
+    chain = {"filters": [{"name": "manager", "typed_config": manager}]}
+    return {
+        "node": {"id": "n1", "cluster": "test"},
+        "admin": {"address": nowhere},
+        "static_resources": {
+            "listeners": [{"name": "in", "address": nowhere, "filter_chains": [chain]}],
+            "clusters": [
+                {
+                    "name": "web",
+                    "type": "STATIC",
+                    "load_balancing_policy": {"policies": [{"typed_extension_config": policy.written()}]},
+                    "load_assignment": {"cluster_name": "web", "endpoints": [{"lb_endpoints": members}]},
+                }
+            ],
+        },
+    }
 
 
 async def test_the_operators_own_search_path_is_left_as_it_is(monkeypatch):
