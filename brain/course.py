@@ -260,8 +260,7 @@ class Course:
             settings.cost,
             in_effect(picks),
             holdout,
-            # Our module evens latencies out at every pick: that they differ by less than capacities shows nothing.
-            1.0 if by_module else self.lasting.trust,
+            self.lasting.trust,
             by_module,
         )
         self.lanes = steady(self.lanes, lanes_of_a_node(view.lanes, in_effect(picks))) if by_module else 0.0
@@ -277,7 +276,7 @@ class Course:
             guarded = Guarded(before, before, guarded.unguarded, ("trouble",) * len(before), DISPUTED)
         least = np.maximum(self.rails.low, np.ceil(floor * self.rails.total / max(len(before), 1)))
         spared = (before <= least) & (view.quiet_s < HEARD_S)
-        held = self._held(guarded, spared, picks, workers, now, settings)
+        held = self._held(guarded, spared, picks, workers, now, settings, restarts=not want.by_queue)
         if self._enters:
             self.gate = Gate()
             self.gate.pushed(before, before, picks, now, settings.guard)
@@ -312,7 +311,17 @@ class Course:
             operators = settings.retry_budgets.get(name) if settings.limits.enabled else None
             self.retries = self.budget.told(*retried, operators, now)
 
-    def _held(self, guarded: Guarded, spared: Bools, picks: Ints, workers: Ints, now: float, settings: Settings) -> str:
+    def _held(
+        self,
+        guarded: Guarded,
+        spared: Bools,
+        picks: Ints,
+        workers: Ints,
+        now: float,
+        settings: Settings,
+        *,
+        restarts: bool,
+    ) -> str:
         if self.state not in ("adaptive", "stepped back"):
             return self.state
         if self.share == 0.0:
@@ -332,7 +341,7 @@ class Course:
             workers,
             now,
             settings.guard,
-            restarts=not settings.by_module(self.service.name),
+            restarts=restarts,
         )
 
     def _in_sight(self, was: str, now: float, settings: Settings) -> bool:

@@ -17,8 +17,9 @@ recover (measured: at 2 requests/s and a push a second, two of four endpoints go
 
 An emergency, a cut that leads to a share smaller by `drain_factor` or more, need not wait for 3, but only once per
 `drain_interval_s`. Where it leads counts, and not its first step: what is taken from one is held back by how fast the
-others may rise. Picks per node come from its load reports and are taken as spread evenly over its workers. Our module's
-pick (`dataplane.pick`) has no schedule to restart: there 3 does not hold.
+others may rise. Picks per node come from its load reports and are taken as spread evenly over its workers. Where
+our module weighs queues (`dataplane.pick`) a push restarts nothing: there 3 does not hold. Where it deals out turns it
+does, though nothing restarts either: it keeps weights from following what is noise.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ class Proposal:
     strength: Floats  # what each is believed to bear, relative to what the operator promised and to its peers
     tiers: Ints
     overdue_s: Floats  # how much longer than usual each has to work off what is open, beyond what is let be
+    by_queue: bool = False  # these are capacities, for our module to weigh queues by; else turns are dealt out
 
 
 def propose(
@@ -94,6 +95,9 @@ def propose(
     ratio = np.log(np.where(known, np.maximum(view.capacity, NOTHING), 1.0)) - np.log(view.prior)
     level = middle(ratio[known])
     distance = np.clip(ratio - level, -FARTHEST, FARTHEST)
+    scans = tiers.telling(open_requests(view), n, nodes, MODULE_TELLING if by_module else tiers.TELLING)
+    if by_module and scans:
+        lasting = 1.0  # the module evens latencies out at every pick: that they differ by less shows nothing
     # What of a difference will have passed.
     passing = np.clip((1.0 - lasting) * by_latency(view), -FARTHEST, FARTHEST) if lasting < 1.0 else 0.0
     unsure = error(view)
@@ -102,15 +106,18 @@ def propose(
     sound = believed > np.log(LAME)
     alike = tiers.alike(log_c, np.where(known, unsure, 0.0))
     joined, log_c = tiers.joined(alike, log_c, sound), tiers.middles(log_c, alike)
-    least = MODULE_TELLING if by_module else tiers.TELLING
-    late, scans = overdue(view), tiers.telling(open_requests(view), n, nodes, least)
+    late = overdue(view)
     # Where nodes see no queues, nobody takes over by itself for who is lost.
     safe = tiers.without_one(joined, log_c) if scans else np.ones(n)
     if by_module and scans:
         own = np.log(view.prior) + believed
         log_c = tiers.middles(own, tiers.alike(own, np.zeros(n)))
         return Proposal(
-            drained(borne(view, log_c, level, cost), view, late), np.exp(believed), np.zeros_like(joined), late
+            drained(borne(view, log_c, level, cost), view, late),
+            np.exp(believed),
+            np.zeros_like(joined),
+            late,
+            by_queue=True,
         )
     whole = drained(shares(view, log_c, level, sound, cost, safe), view, late)
     tiered = scans and not by_module
