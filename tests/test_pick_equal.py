@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from brain.weights import MODULE_TELLING
 from dataplane.build import PICK
+from dataplane.envoy.process import VERSION
+from dataplane.pick.policy import ENVOY_VERSION
 from dataplane.simulated import arrays
-from dataplane.simulated.leased_pick import DRAWN, SCANNED, TELLING, leased_pick, stretch
+from dataplane.simulated.leased_pick import DRAWN, HEARD, SCANNED, TELLING, leased_pick, stretch
 from dataplane.simulated.picking import LEASED
 from tests.compiled import library_or_program
 
@@ -211,6 +214,16 @@ def test_a_large_crew_is_not_scanned_but_the_eight_next_in_turn_are(pick_of: Cal
     both.pick()
     assert both.crew.open > TELLING
     assert len(asked) == DRAWN
+
+
+def test_what_is_said_in_several_places_is_said_alike() -> None:
+    core, declared = ((PICK.source.parent / name).read_text() for name in ("choose.h", "abi.h"))
+    assert f"#define TELLING {TELLING}\n" in core
+    assert MODULE_TELLING == TELLING, "the brain tells capacities from where on the module weighs queues"
+    assert f"SCANNED = {SCANNED}, DRAWN = {DRAWN}," in core
+    assert f"#define HEARD {HEARD}\n" in core
+    assert f'#define ENVOY_VERSION "{VERSION}"' in declared
+    assert ENVOY_VERSION == VERSION
 
 
 def test_who_is_barred_is_picked_only_when_nobody_else_is_there(pick_of: Callable[..., int]) -> None:
