@@ -44,6 +44,9 @@ FAR bool envoy_dynamic_module_callback_lb_get_healthy_host_address(void *e, uint
 FAR uint32_t envoy_dynamic_module_callback_lb_get_healthy_host_weight(void *e, uint32_t p, size_t i) {
   return e ? at(p, i)->weight : 0;
 }
+FAR void envoy_dynamic_module_callback_lb_get_cluster_name(void *e, buffer *out) {
+  *out = (buffer){"cluster", e ? 7 : 0};
+}
 FAR bool envoy_dynamic_module_callback_lb_get_host_metadata_number(void *e, uint32_t p, size_t i, buffer n, buffer k,
                                                                    double *out) {
   (void)e, (void)p, (void)i, (void)n, (void)k, (void)out;
@@ -58,6 +61,22 @@ FAR uint32_t envoy_dynamic_module_callback_lb_context_get_host_selection_retry_c
 FAR bool envoy_dynamic_module_callback_lb_context_should_select_another_host(void *e, void *c, uint32_t p, size_t i) {
   (void)c;
   return e && at(p, i) == NULL;
+}
+FAR bool envoy_dynamic_module_callback_access_logger_get_header_value(void *e, int kind, buffer key, buffer *out,
+                                                                      size_t index, size_t *total) {
+  static const char told[] = "TEXT named_metrics.in_flight=3";
+  (void)key, (void)index, (void)total;
+  *out = (buffer){told, sizeof told - 1};
+  return e && kind == RESPONSE_HEADER;
+}
+FAR bool envoy_dynamic_module_callback_access_logger_get_upstream_cluster(void *e, buffer *out) {
+  *out = (buffer){"cluster", e ? 7 : 0};
+  return true;
+}
+FAR bool envoy_dynamic_module_callback_access_logger_get_upstream_remote_address(void *e, buffer *out, uint32_t *port) {
+  host *h = e;
+  *out = (buffer){h->address, strlen(h->address) - 3}, *port = 80;
+  return true;
 }
 
 int main(int argc, char **argv) {

@@ -22,7 +22,7 @@ happens in the block (telemetry lost, a command, a lease that ended) the one rul
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,7 @@ from brain.explain import Move
 from brain.gate import HEARD_S, Gate
 from brain.guard import Guarded, Rails, dispose
 from brain.limits import Limit, Limiter
+from brain.module import ToldModule, told_module
 from brain.nodes import DOUBT_SHARE, UNKNOWN_SHARE
 from brain.persistence import Persistence
 from brain.proof import StepBack
@@ -55,11 +56,6 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-SAME_LANES = 0.15
-"""Lanes that differ by less are told no other."""
-UNSEEN = 0.15
-"""By how much of itself a node's part of the lanes is told larger, of what others carry: what those have open it cannot
-see, so who seems idle is on average a little less so."""
 DISPUTED = "its nodes contradict each other, and no majority tells who is right: weights held"
 
 
@@ -77,7 +73,7 @@ class Course:
         self.gaining: tuple[str, ...] = ()  # addresses of those that gain without a known reason
         self.step = StepBack()
         self.pairs = Pairs()
-        self.lanes = 0.0  # requests of one node that an endpoint works on at once, for our module's pick
+        self.module = ToldModule()
         self.limiter = Limiter()
         self.limit: Limit | None = None  # leased with the weights
         self.budget = Budget()
@@ -122,7 +118,7 @@ class Course:
         limits = self.retries.runtime() if self.share > 0.0 else {}
         node_limits = self.node_limits(settings)
         return ServicePlan(
-            self.share, weights, limits, "", {}, tiers, node_limits, shed_percent=self.shed_percent, lanes=self.lanes
+            self.share, weights, limits, "", {}, tiers, node_limits, self.shed_percent, **asdict(self.module)
         )
 
     def joined(self, service: Service, settings: Settings) -> None:
@@ -263,7 +259,8 @@ class Course:
             self.lasting.trust,
             by_module,
         )
-        self.lanes = steady(self.lanes, lanes_of_a_node(view.lanes, in_effect(picks))) if by_module else 0.0
+        nodes = in_effect(picks)
+        self.module = told_module(self.module, view, nodes, reports=settings.reports) if by_module else ToldModule()
         attracts = self.attraction.unexplained(view.members, view.capacity, view.capacity_low, view.prior, now)
         self.gaining = tuple(e.address for e, who in zip(self.service.endpoints, attracts.tolist(), strict=True) if who)
         wanted = held_back(want.wanted, before, attracts)
@@ -364,18 +361,6 @@ def least_share(view: View, guard: Guard, holdout: float = 0.0) -> float:
     mean_rate = known_sum(view.rate_per_s) / max(len(view.prior), 1)
     missing = guard.explore_per_s / max(mean_rate, 1e-9) - holdout * float(view.prior.min(initial=1.0))
     return min(guard.explore_share_of_mean, max(missing, 0.0))
-
-
-def lanes_of_a_node(lanes: float, nodes: float) -> float:
-    """How many requests of one node an endpoint works on at once, where so many nodes share the load."""
-    return lanes / nodes * (1.0 + UNSEEN * (1.0 - 1.0 / nodes))
-
-
-def steady(lanes: float, found: float) -> float:
-    """The lanes to tell: those told already while what is found is near; 0 while nothing is."""
-    if not np.isfinite(found) or found <= 0.0:
-        return lanes
-    return round(found, 2) if abs(found - lanes) > SAME_LANES * lanes else lanes
 
 
 def in_effect(picks: Ints) -> float:

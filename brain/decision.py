@@ -201,13 +201,15 @@ class Decision:
                         "reason": p.reason,
                         "reasons": {str(e): r for e, r in p.reasons.items()},
                     }
-                    | ({"lanes": p.lanes} if p.lanes else {})
+                    | {name: n for name in MODULES if (n := getattr(p, name))}
                     for k, p in self.plan.services.items()
                 },
             }
         return out
 
 
+MODULES = ("lanes", "workers", "believed_s")
+"""What a plan tells our module alone; it is written where there is something to tell."""
 _AS_IS = frozenset({str, int, float, bool, type(None)})
 
 

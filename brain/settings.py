@@ -170,6 +170,8 @@ class Settings:
     pick: Pick = Pick.ENVOY
     picks: dict[str, Pick] = field(default_factory=dict)
     """By service, instead of `pick`."""
+    reports: bool = True
+    """Our module may go by what endpoints say in their answers of their own queues."""
     tick_s: float = 1.0
     lease_ttl_s: float = 5.0
     """The lease's length, as the data plane serves it. After a longer gap between its ticks the brain starts anew."""

@@ -338,7 +338,8 @@ class ServicePlan:
     `tiers` by endpoint id: tiers take turns by the sums of their weights; within one, who has least open
     requests is picked while weights are equal, else in proportion to weight / (open requests + 1). Empty is one tier.
     `lanes`, for our module's pick: how many requests of one node an endpoint works on at once before others wait; 0 is
-    unknown.
+    unknown. `workers` is the same of all nodes together, and `believed_s` for how long is believed what an endpoint says
+    in an answer of its own queue; 0 is not at all.
     `reason` and `reasons` (by endpoint id) say why, in an operator's words.
     """
 
@@ -351,6 +352,8 @@ class ServicePlan:
     node_limits: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     shed_percent: float = 0.0
     lanes: float = 0.0
+    workers: float = 0.0
+    believed_s: float = 0.0
 
     def limits_at(self, node: int) -> Mapping[str, int]:
         """The limits in force at that node."""

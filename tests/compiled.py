@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 from collections.abc import Sequence
@@ -24,3 +25,9 @@ def library_or_program(source: Path, target: Path, flags: Sequence[str]) -> Path
         pytest.skip(done.stderr.strip().splitlines()[0])
     assert done.returncode == 0, done.stderr
     return target
+
+
+def chooser(folder: Path) -> ctypes.CDLL:
+    """The pick and the reports (`pick_choose.c`), compiled without a warning and loaded."""
+    flags = [*PICK.flags, "-fvisibility=default", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    return ctypes.CDLL(str(library_or_program(Path(__file__).parent / "pick_choose.c", folder / "choose.so", flags)))

@@ -68,9 +68,9 @@ bool envoy_dynamic_module_callback_lb_get_healthy_host_address(void *envoy, uint
 }
 bool envoy_dynamic_module_callback_lb_get_host_metadata_number(void *envoy, uint32_t p, size_t at, buffer name_space,
                                                                buffer key, double *out) {
-  static const double told[] = {1.0, 4.0, 2.5, 0.0, -3.0, 1e300, (double)INFINITY, (double)NAN};
+  static const double told[] = {1.0, 4.0, 2.5, 0.0, -3.0, 1e300, (double)INFINITY, (double)NAN, 9e8};
   (void)envoy, (void)name_space, (void)key;
-  *out = told[below(8)];
+  *out = told[below(9)];
   return at < counts[p] && below(2);
 }
 uint32_t envoy_dynamic_module_callback_lb_get_healthy_host_weight(void *envoy, uint32_t p, size_t h) {
@@ -94,6 +94,45 @@ bool envoy_dynamic_module_callback_lb_context_should_select_another_host(void *e
     exit(1);
   }
   return below(3) < refuses;
+}
+
+void envoy_dynamic_module_callback_lb_get_cluster_name(void *envoy, buffer *out) {
+  (void)envoy;
+  *out = (buffer){"cluster", 7};
+}
+
+/* An answer that is logged: of whom, and what it says. */
+static char answer[64], ip[32];
+static uint32_t port;
+static bool has[4];
+
+bool envoy_dynamic_module_callback_access_logger_get_header_value(void *envoy, int kind, buffer key, buffer *out,
+                                                                  size_t index, size_t *count) {
+  (void)envoy, (void)index, (void)count;
+  *out = (buffer){answer, strlen(answer)};
+  return has[(kind == RESPONSE_TRAILER) * 2 + (key.length == REPORT_MESSAGE.length)];
+}
+bool envoy_dynamic_module_callback_access_logger_get_upstream_cluster(void *envoy, buffer *out) {
+  (void)envoy;
+  *out = (buffer){"cluster", below(9) ? 7 : 3};
+  return below(20);
+}
+bool envoy_dynamic_module_callback_access_logger_get_upstream_remote_address(void *envoy, buffer *out, uint32_t *port_out) {
+  (void)envoy;
+  *out = (buffer){ip, strlen(ip)}, *port_out = port;
+  return below(20);
+}
+
+/* Somebody answers: one that is there, has gone, or never was; and its words are a report, or any bytes. */
+static void log_an_answer(const void *logger) {
+  static const char *said[] = {"TEXT named_metrics.in_flight=3", "JSON {\"named_metrics\":{\"in_flight\": 12}}", "TEXT",
+                               "CglpbmZsaWdodBEAAAAAAAAIQA==", "", "BIN QhQKCWluX2ZsaWdodBEAAAAAAAAcQA=="};
+  snprintf(answer, sizeof answer, "%s", said[below(6)]);
+  if (below(4) == 0) answer[below(sizeof answer - 1)] = (char)(1 + below(255));
+  for (int i = 0; i < 4; i++) has[i] = below(4) == 0;
+  snprintf(ip, sizeof ip, below(9) ? "10.0.%u.%u" : "fe80::%u:%u", below(2), below(256));
+  port = below(9) ? 80 : below(70000);
+  envoy_dynamic_module_on_access_logger_log(hosts, logger, 0);
 }
 
 static void come(uint32_t p) {
@@ -181,20 +220,28 @@ int main(int argc, char **argv) {
   if (!config) return 1;
   for (uint32_t i = below(80); i > 0; i--) come(0);
   configure();
-  void *balancers[2] = {envoy_dynamic_module_on_lb_new(config, hosts), envoy_dynamic_module_on_lb_new(config, hosts)};
+  void *pickers[2] = {envoy_dynamic_module_on_lb_new(config, hosts), envoy_dynamic_module_on_lb_new(config, hosts)};
+  const void *loggers = envoy_dynamic_module_on_access_logger_config_new(NULL, (buffer){"w", 1}, (buffer){ENVOY_VERSION, 4});
+  const void *logger = envoy_dynamic_module_on_access_logger_new(loggers, hosts);
   while (steps-- > 0) {
     if (below(6) == 0) {
       change();
       /* Envoy tells of every change; one in ten is kept from the module here, which must bear that as well. */
       untold = below(10) == 0;
       for (int i = 0; i < 2 && !untold; i++)
-        envoy_dynamic_module_on_lb_on_host_membership_update(hosts, balancers[i], 0, 0);
+        envoy_dynamic_module_on_lb_on_host_membership_update(hosts, pickers[i], 0, 0);
     }
     uint32_t p = below(priorities);
     if (counts[p]) hosts[p][below(counts[p])]->open /= 2;
-    pick(balancers[below(2)]);
+    pick(pickers[below(2)]);
+    log_an_answer(logger);
   }
-  for (int i = 0; i < 2; i++) envoy_dynamic_module_on_lb_destroy(balancers[i]);
+  for (int i = 0; i < 2; i++) {
+    envoy_dynamic_module_on_lb_destroy(pickers[i]);
+    log_an_answer(logger); /* of a cluster that has gone from this worker, in whole or in part */
+  }
+  envoy_dynamic_module_on_access_logger_destroy(logger);
+  envoy_dynamic_module_on_access_logger_config_destroy(loggers);
   envoy_dynamic_module_on_lb_config_destroy(config);
   for (uint32_t p = 0; p < PRIORITIES; p++)
     while (counts[p]) go(p);

@@ -49,9 +49,25 @@ async def test_where_much_is_open_the_least_open_for_its_capacity_is_picked(worl
     await world.let_end(held)
 
 
+@pytest.mark.parametrize(
+    "form", ["TEXT named_metrics.in_flight={}", 'JSON {{"named_metrics": {{"in_flight": {}}}}}', "TEXT cpu_utilization={}"]
+)
+async def test_what_endpoints_say_of_their_queues_goes_before_turns_while_it_is_believed(world, form):
+    await world.start(await world.service("web", *"abc", module=True), module=True)
+    for name, in_flight in zip("abc", (9, 0, 9), strict=True):
+        world.backends[name].says = form.format(in_flight)
+    await world.publish(world.plan(web=(100, 100, 100), module={"workers": 1.0, "believed_s": 60.0}))
+    assert await world.split("/web", 3) == near({"a": 1, "b": 1, "c": 1}), "nobody has said anything"
+    got = await world.split("/web", 9)
+    await world.publish(world.plan(web=(100, 100, 100), module={"workers": 1.0}))
+    await world.split("/web", 60)  # in which who was early has waited
+    assert await world.split("/web", 300) == near({"a": 100, "b": 100, "c": 100}), "by turns again"
+    assert got == ({"a": 3, "b": 3, "c": 3} if "cpu" in form else {"b": 9})
+
+
 async def test_lanes_reach_it_in_the_metadata_also_when_nothing_else_changes(world):
     await world.start(await world.service("web", *"ab", module=True), module=True)
-    await world.publish(world.plan(web=(100, 300), lanes=0.0))
+    await world.publish(world.plan(web=(100, 300), module={"lanes": 0.0}))
     a, b = world.backends["a"], world.backends["b"]
 
     async def first_eight():
@@ -72,7 +88,7 @@ async def test_lanes_reach_it_in_the_metadata_also_when_nothing_else_changes(wor
         return seen
 
     assert await first_eight() == (2, 6), "without lanes in proportion"
-    plan = world.plan(web=(100, 300), lanes=4.0)
+    plan = world.plan(web=(100, 300), module={"lanes": 4.0})
     world.hold(plan)
     await world.until(lambda: world.server._nodes["n1"].peer.stream.settled(Kind.EDS))
     assert await first_eight() == (0, 8), "(8 + 0) / 300 is less than 4 / 100: the slow one's answer takes longer"

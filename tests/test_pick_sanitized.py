@@ -5,6 +5,7 @@ A bug there takes a proxy down, so what a real Envoy would show once in a year i
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -37,4 +38,7 @@ def test_the_module_compiles_without_a_warning_that_could_be_had(tmp_path: Path)
 
 
 def test_it_stays_small_enough_to_be_read_line_by_line() -> None:
-    assert sum(len(f.read_text().splitlines()) for f in PICK.source.parent.glob("*.[ch]")) < 500
+    ours = [f for f in PICK.source.parent.glob("*.[ch]") if f.name != "abi.h"]  # which declares what Envoy publishes
+    text = "".join(f.read_text() for f in ours)
+    code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    assert sum(bool(line.strip()) for line in code.splitlines()) < 500, "lines of code"

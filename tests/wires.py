@@ -34,7 +34,8 @@ def near(split):
 class Backend:
     """Answers every request with its own name; `status`, and `gate` (closed: it hangs), can be turned.
 
-    A request to a path that ends in /hold waits for `release` as well; `held` counts those.
+    A request to a path that ends in /hold waits for `release` as well; `held` counts those. With `says` it says in each
+    answer that it has so many in progress.
     """
 
     def __init__(self, name):
@@ -42,6 +43,7 @@ class Backend:
         self.gate, self.release, self.held = asyncio.Event(), asyncio.Event(), 0
         self.gate.set()
         self.address = ""
+        self.says = None
 
     async def start(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -61,7 +63,9 @@ class Backend:
                 self.hanging -= 1
                 self.served += 1
                 body = b"" if self.empty else self.name.encode()
-                writer.write(b"HTTP/1.1 %d .\r\ncontent-length: %d\r\n\r\n%s" % (self.status, len(body), body))
+                said = f"endpoint-load-metrics: {self.says}\r\n".encode() if self.says is not None else b""
+                head = b"HTTP/1.1 %d .\r\ncontent-length: %d\r\n%s\r\n" % (self.status, len(body), said)
+                writer.write(head + body)
         writer.close()
 
     def stop(self):
@@ -127,7 +131,7 @@ class World:
             listeners = await self.envoys[node.name].listeners()
             setattr(self, node.name, f"http://127.0.0.1:{listeners['in']}")
 
-    def plan(self, share=100.0, limits=None, tiers=(), lanes=0.0, **weights_by_service):
+    def plan(self, share=100.0, limits=None, tiers=(), module=None, **weights_by_service):
         """A plan with the next version: weights and tiers in the order of each service's endpoints."""
         services = {}
         for name, given in weights_by_service.items():
@@ -135,7 +139,7 @@ class World:
             ids = [e.id for e in service.endpoints]
             told = dict(zip(ids, tiers, strict=True)) if tiers else {}
             services[service.id] = ServicePlan(
-                share, dict(zip(ids, given, strict=True)), limits or {}, tiers=told, lanes=lanes
+                share, dict(zip(ids, given, strict=True)), limits or {}, tiers=told, **(module or {})
             )
         return Plan(next(self.versions), services)
 

@@ -17,6 +17,12 @@
  * each turn and begin nothing anew; who is new, or enters when turns begin, gets a random part of its first wait, so that
  * proxies are not in step. One passed over stays next in line and saves up nothing.
  *
+ * Endpoints may say in their answers what they have in progress (`report.h`). Less what is open from here, that is what
+ * others have there, and with what is open from here at the pick it is their whole queue, as of `heard_ms`. Whoever said
+ * so within `believed_ms` can be taken in place of who was picked without, if by this it will answer sooner. It pays with
+ * its next turn, and is no candidate while it is AHEAD turns early: so in the long run nobody gets much more than its
+ * capacity has it, which is learned from latencies: one that says that nobody is there cannot draw everybody in.
+ *
  * Nothing here allocates, and nothing is undefined for a crew of one, for capacities of 1 to 2^32 - 1, or for bars that
  * leave nobody: then who is barred is picked after all. dataplane/simulated/leased_pick.py is the same in Python.
  */
@@ -31,11 +37,18 @@ enum { SCANNED = 64, DRAWN = 8, BARS = 8 };
 #define TELLING 0.25
 #define SMOOTHING (1.0 / 64)
 #define HEARD 0.05
+#define AHEAD 12.0
+#define USUAL (1.0 / 8)
 
 typedef struct {
   uint64_t id;     /* of its address: who it was before a rebuild */
   double capacity; /* at least 1 */
   double lanes;    /* at least 1 */
+  double workers;  /* requests that it works on at once, of all proxies; at least 1 */
+  double others;   /* requests of others there, when it last said */
+  double usual;    /* requests there, smoothed over what it said */
+  uint64_t heard_ms;    /* when it last said; 0: never */
+  uint64_t believed_ms; /* for how long that is believed; 0: not at all */
   double due;      /* of its next turn */
   uint64_t last;   /* pick that it got */
   uint32_t at;     /* among all hosts of the priority */
@@ -48,6 +61,7 @@ typedef struct {
   member *members;
   uint32_t count;
   bool turns;   /* dealt out at the last pick */
+  bool reports; /* somebody has said what it has in progress */
   uint64_t picks;
   double capacity; /* of all */
   double clock; /* of the turn taken last */
@@ -59,6 +73,7 @@ typedef struct {
   uint64_t (*open)(void *of, member *m);
   double (*draw)(void *of); /* uniform on [0, 1) */
   void *of;
+  uint64_t now_ms; /* at least 1 */
 } eyes;
 
 typedef struct {
@@ -82,8 +97,9 @@ static inline bool overlooked(const crew *c, uint32_t i) {
   return (double)(c->picks - c->members[i].last) * c->members[i].capacity * HEARD > c->capacity;
 }
 
-static inline double cost(const member *m, double open) {
-  return (fmax(open + 1.0, m->lanes) + (open + 1.0) / 64) / m->capacity;
+/* With `open` requests there that are seen, of which it works on `lanes` at once. */
+static inline double cost(const member *m, double open, double lanes) {
+  return (fmax(open + 1.0, lanes) + (open + 1.0) / 64) / m->capacity;
 }
 
 static inline void look(crew *c, double open) { c->open += (open - c->open) * SMOOTHING; }
@@ -104,7 +120,7 @@ static inline uint32_t by_turn(crew *c, uint32_t most, const bars *not, const ey
   uint32_t best = 0;
   for (uint32_t k = 0; k < n; k++) {
     double open = (double)see->open(see->of, &c->members[next[k]]);
-    double costs = overlooked(c, next[k]) ? -1.0 : cost(&c->members[next[k]], open);
+    double costs = overlooked(c, next[k]) ? -1.0 : cost(&c->members[next[k]], open, c->members[next[k]].lanes);
     all += open;
     if (costs < least) least = costs, best = k;
   }
@@ -123,7 +139,7 @@ static inline uint32_t by_scan(const crew *c, const uint32_t *open, const bars *
   for (uint32_t i = 0; i < c->count; i++) {
     if (is_barred(not, i)) continue;
     if (overlooked(c, i)) return i;
-    double costs = cost(&c->members[i], open[i]);
+    double costs = cost(&c->members[i], open[i], c->members[i].lanes);
     if (costs < least) {
       least = costs, best = i, ties = 1;
     } else if (costs == least && see->draw(see->of) * ++ties < 1.0) {
@@ -150,10 +166,51 @@ static inline uint32_t least_busy(crew *c, const bars *not, const eyes *see) {
   return turns ? by_turn(c, 1, not, see) : by_scan(c, open, not, see);
 }
 
+static inline bool believed(const member *m, uint64_t now_ms) {
+  return m->heard_ms && now_ms - m->heard_ms < m->believed_ms;
+}
+
+/* It said how many it has in progress while so many were open there from here. */
+static inline void hear(crew *c, member *m, double in_flight, double open, uint64_t now_ms) {
+  m->others = fmax(in_flight - open, 0.0);
+  m->usual += (in_flight - m->usual) * (m->heard_ms ? USUAL : 1.0);
+  m->heard_ms = now_ms;
+  c->reports = true;
+}
+
+/* In place of `mine` one that by what it said will answer sooner. Without a word of `mine` it is as busy as usual. */
+static inline uint32_t by_report(crew *c, uint32_t mine, const bars *not, const eyes *see) {
+  member *m = &c->members[mine];
+  if (overlooked(c, mine)) return mine;
+  double there = believed(m, see->now_ms) ? m->others + (double)see->open(see->of, m) : m->usual;
+  double least = cost(m, there, m->workers), second = INFINITY;
+  uint32_t best = mine, ties = 1;
+  for (uint32_t i = 0; i < c->count; i++) {
+    member *o = &c->members[i];
+    if (i == mine || is_barred(not, i)) continue;
+    second = fmin(second, o->due);
+    if (!believed(o, see->now_ms) || cost(o, o->others, o->workers) > least) continue;
+    if (c->turns && (o->due - c->clock) * o->capacity > AHEAD) continue;
+    double costs = cost(o, o->others + (double)see->open(see->of, o), o->workers);
+    if (costs < least) {
+      least = costs, best = i, ties = 1;
+    } else if (costs == least && best != mine && see->draw(see->of) * ++ties < 1.0) {
+      best = i;
+    }
+  }
+  if (best != mine && c->turns) { /* it stays next in line */
+    m->due = fmax(m->due - 1.0 / m->capacity, second);
+    c->members[best].due += 1.0 / c->members[best].capacity;
+  }
+  return best;
+}
+
 /* Who gets the next request; `c->count` is at least 1. */
 static inline uint32_t choose(crew *c, const bars *not, const eyes *see) {
   static const bars nobody = {{0}, 0};
-  uint32_t i = least_busy(c, not->count < c->count ? not : &nobody, see);
+  if (not->count >= c->count) not = &nobody;
+  uint32_t i = least_busy(c, not, see);
+  if (c->reports) i = by_report(c, i, not, see);
   c->members[i].last = ++c->picks;
   return i;
 }

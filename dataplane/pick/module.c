@@ -1,4 +1,5 @@
-/* The pick as Envoy 1.40 loads it. One balancer a worker and cluster; no thread but the worker's ever touches it.
+/* The pick as Envoy 1.40 loads it. One balancer a worker and cluster; no thread but the worker's ever touches it. And an
+ * access logger that gives the worker's balancers what endpoints say in their answers of their own queues.
  *
  * A balancer keeps a crew for each priority: its healthy hosts with their EDS weights. Envoy tells of every change of
  * hosts, weights or health on the worker itself, between picks; then the crews are made anew, and only then is memory
@@ -13,22 +14,28 @@
  */
 #include "abi.h"
 #include "choose.h"
+#include "report.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-typedef struct {
+typedef struct balancer {
   crew *crews;
   uint32_t count;
   uint64_t random;
   void *envoy;
   uint32_t reading; /* the priority whose hosts are read */
+  uint64_t cluster; /* the id of its name */
+  struct balancer *next;
 } balancer;
+
+static __thread balancer *balancers; /* of this worker */
 
 enum { WAITS_MS = 1000 };
 static const int configured = 1;
-static const buffer LANES_NAMESPACE = {"weirflow", 8}, LANES_KEY = {"lanes", 5};
+static const buffer NAMESPACE = {"weirflow", 8}, LANES = {"lanes", 5}, WORKERS = {"workers", 7}, BELIEVED = {"believed_ms", 11};
+static const buffer REPORT = {"endpoint-load-metrics", 21}, REPORT_MESSAGE = {"endpoint-load-metrics-bin", 25};
 
 static void complain(const char *text) {
   if (envoy_dynamic_module_callback_log) envoy_dynamic_module_callback_log(LOG_ERROR, (buffer){text, strlen(text)});
@@ -36,25 +43,29 @@ static void complain(const char *text) {
 
 const char *envoy_dynamic_module_on_program_init(void) { return ABI_VERSION; }
 
-/* `config` is the minor version of the Envoy that this cluster is meant for, as its control plane heard it say. */
-const void *envoy_dynamic_module_on_lb_config_new(void *envoy_config, buffer name, buffer config) {
-  (void)envoy_config, (void)name;
+#define HAS(name) (envoy_dynamic_module_callback_##name != NULL)
+
+/* `config` is the minor version of the Envoy that this is meant for, as its control plane heard it say. */
+static const void *usable(buffer config) {
   if (config.length != strlen(ENVOY_VERSION) || memcmp(config.ptr, ENVOY_VERSION, config.length) != 0) {
     complain("weirflow: this module was built for Envoy " ENVOY_VERSION ", and its configuration names another");
     return NULL;
   }
-  if (!envoy_dynamic_module_callback_lb_get_priority_set_size || !envoy_dynamic_module_callback_lb_get_hosts_count ||
-      !envoy_dynamic_module_callback_lb_get_healthy_hosts_count ||
-      !envoy_dynamic_module_callback_lb_get_host_address ||
-      !envoy_dynamic_module_callback_lb_get_healthy_host_address ||
-      !envoy_dynamic_module_callback_lb_get_host_metadata_number ||
-      !envoy_dynamic_module_callback_lb_get_healthy_host_weight || !envoy_dynamic_module_callback_lb_get_host_stat ||
-      !envoy_dynamic_module_callback_lb_context_get_host_selection_retry_count ||
-      !envoy_dynamic_module_callback_lb_context_should_select_another_host) {
+  if (!(HAS(lb_get_priority_set_size) && HAS(lb_get_hosts_count) && HAS(lb_get_healthy_hosts_count) &&
+        HAS(lb_get_host_address) && HAS(lb_get_healthy_host_address) && HAS(lb_get_host_metadata_number) &&
+        HAS(lb_get_healthy_host_weight) && HAS(lb_get_host_stat) && HAS(lb_get_cluster_name) &&
+        HAS(lb_context_get_host_selection_retry_count) && HAS(lb_context_should_select_another_host) &&
+        HAS(access_logger_get_header_value) && HAS(access_logger_get_upstream_cluster) &&
+        HAS(access_logger_get_upstream_remote_address))) {
     complain("weirflow: this Envoy lacks a function that the module needs; it was built for " ENVOY_VERSION);
     return NULL;
   }
   return &configured;
+}
+
+const void *envoy_dynamic_module_on_lb_config_new(void *envoy_config, buffer name, buffer config) {
+  (void)envoy_config, (void)name;
+  return usable(config);
 }
 
 void envoy_dynamic_module_on_lb_config_destroy(const void *config) { (void)config; }
@@ -94,11 +105,21 @@ static void expect(balancer *b, member *m) {
   m->ahead_ms = now_ms();
 }
 
-/* FNV-1a. */
-static uint64_t id_of(buffer address) {
-  uint64_t h = 0xCBF29CE484222325ULL;
-  for (size_t i = 0; i < address.length; i++) h = (h ^ (unsigned char)address.ptr[i]) * 0x100000001B3ULL;
-  return h;
+/* FNV-1a, of one text or of several after each other. */
+static const uint64_t NOTHING = 0xCBF29CE484222325ULL;
+
+static uint64_t id_with(uint64_t id, const char *text, size_t length) {
+  for (size_t i = 0; i < length; i++) id = (id ^ (unsigned char)text[i]) * 0x100000001B3ULL;
+  return id;
+}
+
+static uint64_t id_of(buffer text) { return id_with(NOTHING, text.ptr, text.length); }
+
+/* A number that the control plane tells of a host; `least` where it tells none, or one that is none. */
+static double told(const balancer *b, uint32_t priority, size_t at, buffer key, double least) {
+  double n = least;
+  envoy_dynamic_module_callback_lb_get_host_metadata_number(b->envoy, priority, at, NAMESPACE, key, &n);
+  return n > least && n < 1e9 ? n : least;
 }
 
 /* Where in the old crew the one of this id was: looked for onwards from where the last was found, not for ever. */
@@ -117,7 +138,7 @@ static const member *known(const crew *old, uint64_t id, uint32_t *from) {
 static void line_up(balancer *b, uint32_t priority) {
   crew *c = &b->crews[priority];
   crew old = *c;
-  eyes see = {open_at, draw, b};
+  eyes see = {open_at, draw, b, 1};
   size_t all = envoy_dynamic_module_callback_lb_get_hosts_count(b->envoy, priority);
   size_t healthy = envoy_dynamic_module_callback_lb_get_healthy_hosts_count(b->envoy, priority);
   c->count = 0;
@@ -134,18 +155,19 @@ static void line_up(balancer *b, uint32_t priority) {
       if (found.ptr == want.ptr) break; /* one host's address is one piece of memory */
     }
     uint32_t weight = envoy_dynamic_module_callback_lb_get_healthy_host_weight(b->envoy, priority, h);
-    double lanes = 0.0;
-    envoy_dynamic_module_callback_lb_get_host_metadata_number(b->envoy, priority, at, LANES_NAMESPACE, LANES_KEY, &lanes);
     member *m = &c->members[c->count];
     *m = (member){.id = id_of(want),
                   .capacity = weight ? weight : 1,
-                  .lanes = lanes > 1.0 && lanes < 1e9 ? lanes : 1.0,
+                  .lanes = told(b, priority, at, LANES, 1.0),
+                  .workers = told(b, priority, at, WORKERS, 1.0),
+                  .believed_ms = (uint64_t)told(b, priority, at, BELIEVED, 0.0),
                   .last = c->picks,
                   .at = (uint32_t)at};
     const member *was = known(&old, m->id, &from);
     if (was) {
       m->due = (was->due - old.clock) * was->capacity / m->capacity;
       m->last = was->last, m->ahead = was->ahead, m->sent = was->sent, m->ahead_ms = was->ahead_ms;
+      m->others = was->others, m->usual = was->usual, m->heard_ms = was->heard_ms;
     } else {
       enters(c, c->count, &see);
     }
@@ -202,6 +224,10 @@ void *envoy_dynamic_module_on_lb_new(const void *config, void *envoy) {
   if (!b) return NULL;
   b->envoy = envoy;
   b->random = ((uint64_t)(uintptr_t)b ^ ((uint64_t)(uintptr_t)envoy << 17)) | 1; /* address randomisation will do */
+  buffer name = {NULL, 0};
+  envoy_dynamic_module_callback_lb_get_cluster_name(envoy, &name);
+  b->cluster = id_of(name);
+  b->next = balancers, balancers = b;
   remake(b);
   return b;
 }
@@ -222,7 +248,7 @@ bool envoy_dynamic_module_on_lb_choose_host(void *envoy, void *balancer_, void *
     p = priority_of(b);
   }
   if (p >= b->count || !b->crews[p].count) return false;
-  eyes see = {open_at, draw, b};
+  eyes see = {open_at, draw, b, b->crews[p].reports ? now_ms() : 1};
   b->reading = p;
   bars not = {{0}, 0};
   uint32_t more = context ? envoy_dynamic_module_callback_lb_context_get_host_selection_retry_count(context) : 0;
@@ -241,7 +267,69 @@ bool envoy_dynamic_module_on_lb_choose_host(void *envoy, void *balancer_, void *
 
 void envoy_dynamic_module_on_lb_destroy(void *balancer_) {
   balancer *b = balancer_;
+  balancer **at = &balancers;
+  while (*at && *at != b) at = &(*at)->next;
+  if (*at) *at = b->next;
   for (uint32_t p = 0; p < b->count; p++) free(b->crews[p].members);
   free(b->crews);
   free(b);
+}
+
+const void *envoy_dynamic_module_on_access_logger_config_new(void *envoy_config, buffer name, buffer config) {
+  (void)envoy_config, (void)name;
+  return usable(config);
+}
+
+void envoy_dynamic_module_on_access_logger_config_destroy(const void *config) { (void)config; }
+
+const void *envoy_dynamic_module_on_access_logger_new(const void *config, void *envoy) {
+  (void)envoy;
+  return config;
+}
+
+void envoy_dynamic_module_on_access_logger_destroy(const void *logger) { (void)logger; }
+
+/* Of an answer the requests that are in progress where it came from; -1: it does not say. gRPC says it in trailers. */
+static double in_flight_said(void *envoy) {
+  for (int kind = RESPONSE_HEADER; kind <= RESPONSE_TRAILER; kind++)
+    for (int message = 0; message < 2; message++) {
+      buffer found = {NULL, 0};
+      if (envoy_dynamic_module_callback_access_logger_get_header_value(envoy, kind, message ? REPORT_MESSAGE : REPORT,
+                                                                       &found, 0, NULL))
+        return in_flight_of(found.ptr, found.length, message);
+    }
+  return -1.0;
+}
+
+/* The id of who answered: of its address as the balancer's hosts have it, `10.0.0.1:80` or `[::1]:80`. */
+static uint64_t who_answered(void *envoy) {
+  buffer ip = {NULL, 0};
+  uint32_t port = 0;
+  if (!envoy_dynamic_module_callback_access_logger_get_upstream_remote_address(envoy, &ip, &port)) return 0;
+  bool six = memchr(ip.ptr, ':', ip.length) != NULL;
+  uint64_t id = id_with(id_with(NOTHING, "[", six), ip.ptr, ip.length);
+  char tail[8], *at = tail + sizeof tail;
+  do *--at = (char)('0' + port % 10);
+  while ((port /= 10) && at > tail + 2);
+  *--at = ':';
+  if (six) *--at = ']';
+  return id_with(id, at, (size_t)(tail + sizeof tail - at));
+}
+
+void envoy_dynamic_module_on_access_logger_log(void *envoy, const void *logger, int kind) {
+  (void)logger, (void)kind;
+  double in_flight = in_flight_said(envoy);
+  buffer name = {NULL, 0};
+  if (in_flight < 0.0 || !envoy_dynamic_module_callback_access_logger_get_upstream_cluster(envoy, &name)) return;
+  uint64_t cluster = id_of(name), who = who_answered(envoy);
+  for (balancer *b = balancers; b; b = b->next) {
+    if (b->cluster != cluster) continue; /* two may have the name, while one of them is replaced */
+    for (uint32_t p = 0; p < b->count; p++)
+      for (uint32_t i = 0; i < b->crews[p].count; i++) {
+        member *m = &b->crews[p].members[i];
+        if (m->id != who) continue;
+        b->reading = p;
+        hear(&b->crews[p], m, in_flight, (double)open_at(b, m), now_ms());
+      }
+  }
 }

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import extension_pb2
 from envoy.extensions.dynamic_modules.v3 import dynamic_modules_pb2
 from google.protobuf import any_pb2, wrappers_pb2
@@ -25,29 +26,38 @@ ENVOY_VERSION = "1.40"
 """As `abi.h` has it."""
 METADATA = "weirflow.pick"
 """The key, in the metadata of a node that has the module, of the Envoy version that it was built for."""
-LANES = ("weirflow", "lanes")
-"""Namespace and key of an endpoint's metadata: how many requests of one node it works on at once."""
+NAMESPACE = "weirflow"
+"""Of what an endpoint's metadata tells the module, by the names of `ServicePlan`: `lanes`, `workers`, `believed_ms`."""
 MOST_EJECTED_PERCENT = 50
 """Through the module's interface only healthy hosts can be picked, so there can be no panic: outlier detection must
 leave enough of them. Envoy's panic threshold is half as well, so with more ejected its own policies would ignore it."""
 _TYPE = (
     "type.googleapis.com/envoy.extensions.load_balancing_policies.dynamic_modules.v3.DynamicModulesLoadBalancerConfig"
 )
+_LOGGER = "type.googleapis.com/envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog"
 
 
 def policy() -> Any:
     """The policy as a config.core.v3.TypedExtensionConfig."""
+    out = extension_pb2.TypedExtensionConfig(name="envoy.load_balancing_policies.dynamic_modules")
+    _configure(out.typed_config, _TYPE)
+    return out
+
+
+def logger() -> Any:
+    """The access logger as a config.accesslog.v3.AccessLog: it hears what endpoints say in their answers."""
+    out = accesslog_pb2.AccessLog(name="envoy.access_loggers.dynamic_modules")
+    _configure(out.typed_config, _LOGGER)
+    return out
+
+
+def _configure(out: Any, type_url: str) -> None:
+    """One of the module's parts. xds-protos 1.85 lacks both messages, which are alike: module, name, configuration."""
     module = dynamic_modules_pb2.DynamicModuleConfig(name=NAME)
     told = any_pb2.Any()
     told.Pack(wrappers_pb2.StringValue(value=ENVOY_VERSION))
-    # xds-protos 1.85 lacks this one message: dynamic_module_config = 1, lb_policy_name = 2, lb_policy_config = 3.
-    body = b"".join(
-        _field(number, value)
-        for number, value in enumerate((module.SerializeToString(), NAME.encode(), told.SerializeToString()), start=1)
-    )
-    out = extension_pb2.TypedExtensionConfig(name="envoy.load_balancing_policies.dynamic_modules")
-    out.typed_config.type_url, out.typed_config.value = _TYPE, body
-    return out
+    parts = (module.SerializeToString(), NAME.encode(), told.SerializeToString())
+    out.type_url, out.value = type_url, b"".join(_field(n, part) for n, part in enumerate(parts, start=1))
 
 
 def written() -> dict[str, Any]:

@@ -58,6 +58,7 @@ SERVER = np.dtype(
         ("answers_per_s", "f8"),
         ("failures_per_s", "f8"),
         ("reports", "?"),  # somebody reads its load report
+        ("says", "?"),  # it says in its answers what it has in progress
         ("probed", "?"),  # somebody probes it
         ("sharing", "?"),  # its workers are shared out evenly (`sharing`); the rest is used there alone
         ("working", "i8"),  # requests in work
@@ -155,6 +156,9 @@ CLUSTER = np.dtype(
         ("busy", "f8"),  # open requests a member, smoothed over picks
         ("turns", "?"),  # were dealt out at the last pick
         ("picks", "i8"),
+        ("reports", "?"),  # somebody has said what it has in progress
+        ("workers", "f8"),  # requests that an endpoint works on at once, of all nodes
+        ("believed_s", "f8"),  # for how long what an endpoint said is believed; 0: not at all
     ]
 )
 BREAKER = np.dtype(  # of a cluster and priority: what is, at hosts that Envoy has forgotten as well, and what may be
@@ -194,6 +198,9 @@ LANE = np.dtype(
         ("stamp", "i8"),  # equal deadlines go in the order they were set
         ("pace", "f8"),  # the weight by which its deadline was set (`leased_pick`); 0: it is new
         ("last", "i8"),  # of its cluster's picks that it got
+        ("others", "f8"),  # requests of others there, when it last said what it has in progress
+        ("usual", "f8"),  # requests there, smoothed over what it said
+        ("heard_s", "f8"),  # when it last said; -inf: never
     ]
 )
 NOTE = np.dtype(
@@ -256,12 +263,12 @@ class Notes(NamedTuple):
     scratch: Records  # (SEEN or E,) f8, whichever is more
 
 
-def servers(fleet: Fleet, *, reports: bool = False, probed: bool = False) -> Servers:
-    """Idle endpoints, and whether anybody asks how busy they are."""
+def servers(fleet: Fleet, *, reports: bool = False, says: bool = False, probed: bool = False) -> Servers:
+    """Idle endpoints, whether they say how busy they are, and whether anybody asks."""
     server = np.zeros(len(fleet), SERVER)
     for name in ("workers", "joins_s", "leaves_s"):
         server[name] = getattr(fleet, name)
-    server["reports"], server["probed"], server["sharing"] = reports, probed, fleet.sharing
+    server["reports"], server["says"], server["probed"], server["sharing"] = reports, says, probed, fleet.sharing
     server["least"] = server["soonest"] = -1
     server["wake_s"] = np.inf
     pieces = np.zeros(fleet.since_s.shape, PIECE)
@@ -334,7 +341,8 @@ def nodes(count: int, endpoints: int, ways: Sequence[int], rng: np.random.Genera
     cluster["way"] = ways
     cluster["skip"], cluster["turn"] = rng.integers(SKIPS, size=(2, count, 2))
     lane = np.zeros((count, 2, endpoints), LANE)
-    lane["weight"], cluster["tiers"], cluster["lanes"] = 1.0, 1, 1.0
+    lane["weight"], cluster["tiers"], cluster["lanes"], cluster["workers"] = 1.0, 1, 1.0, 1.0
+    lane["heard_s"] = -np.inf
     up, tier = np.zeros((count, endpoints), np.int64), np.zeros((count, 2, endpoints), TIER)
     breaker, pool = np.zeros((count, 2, 2), BREAKER), np.zeros((count, 2, endpoints, 2), POOL_OF_HOST)
     pool["first"] = pool["last"] = -1

@@ -1,7 +1,8 @@
 """The pick of `dataplane/pick/choose.h` in Python: what the simulated mesh picks by, and what the tests hold C against.
 
 Members are compared by max(open + 1, lanes) / capacity where the proxy's own open requests say something, and take
-turns by capacity where they do not; the reasons stand there. Numbers and their order are the same, down to the draws of
+turns by capacity where they do not; who said in its last answer that it is less busy is taken in place of either. The
+reasons stand there. Numbers and their order are the same, down to the draws of
 luck, so that on the same state and luck both pick the same member and leave the same state.
 """
 
@@ -21,12 +22,18 @@ TELLING = 0.25
 SMOOTHING = 1.0 / 64
 HEARD = 0.05
 """The part of its fair share that everybody gets in any case."""
+AHEAD = 12.0
+"""Turns that one may be early by what it said."""
+USUAL = 1.0 / 8
+"""How much a word counts in what is usual."""
 
 
 @compiled
-def leased_pick(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
+def leased_pick(n: Nodes, v: int, arm: int, at_s: float, rng: np.random.Generator) -> int:
     """Who gets the next request: an endpoint's row. Somebody is up."""
     e = least_busy(n, v, arm, rng)
+    if n.cluster[v, arm].reports:
+        e = by_report(n, v, arm, e, at_s, rng)
     n.cluster[v, arm].picks += 1
     n.lane[v, arm, e].last = n.cluster[v, arm].picks
     return e
@@ -40,9 +47,9 @@ def overlooked(n: Nodes, v: int, arm: int, e: int) -> bool:
 
 
 @inlined
-def cost(lane: Records, lanes: float) -> float:
-    """The time to an answer, and a little for what is open."""
-    return float((max(lane.open + 1.0, lanes) + (lane.open + 1.0) / 64) / lane.pace)
+def cost(lane: Records, seen: float, lanes: float) -> float:
+    """The time to an answer with so many open that are seen, and a little for them."""
+    return float((max(seen + 1.0, lanes) + (seen + 1.0) / 64) / lane.pace)
 
 
 @compiled
@@ -73,7 +80,7 @@ def by_scan(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
         lane = n.lane[v, arm, e]
         if overlooked(n, v, arm, e):
             return int(e)
-        costs = cost(lane, n.cluster[v, arm].lanes)
+        costs = cost(lane, lane.open, n.cluster[v, arm].lanes)
         if costs < least:
             least, best, ties = costs, e, 1
         elif costs == least:
@@ -95,7 +102,7 @@ def by_turn(n: Nodes, v: int, arm: int, most: int) -> int:
             if (d > last_due or (d == last_due and j > last)) and d < due:
                 at, due = j, d
         lane = n.lane[v, arm, n.up[v, at]]
-        costs = -1.0 if overlooked(n, v, arm, n.up[v, at]) else cost(lane, cluster.lanes)
+        costs = -1.0 if overlooked(n, v, arm, n.up[v, at]) else cost(lane, lane.open, cluster.lanes)
         total += lane.open
         looked += 1
         if costs < least:
@@ -111,6 +118,47 @@ def by_turn(n: Nodes, v: int, arm: int, most: int) -> int:
     cluster.clock = best_due
     taken.deadline = best_due + 1.0 / taken.pace
     return int(n.up[v, best])
+
+
+@inlined
+def hear(n: Nodes, v: int, arm: int, e: int, in_flight: float, at_s: float) -> None:
+    """An endpoint said in an answer how many it has in progress."""
+    lane = n.lane[v, arm, e]
+    lane.others = max(in_flight - lane.open, 0.0)
+    lane.usual += (in_flight - lane.usual) * (USUAL if lane.heard_s > -inf else 1.0)
+    lane.heard_s = at_s
+    n.cluster[v, arm].reports = True
+
+
+@compiled
+def by_report(n: Nodes, v: int, arm: int, mine: int, at_s: float, rng: np.random.Generator) -> int:
+    """In place of `mine` one that by what it said will answer sooner. Without a word of `mine` it is as busy as usual."""
+    cluster, m = n.cluster[v, arm], n.lane[v, arm, mine]
+    if overlooked(n, v, arm, mine):
+        return mine
+    believed_s, workers = cluster.believed_s, cluster.workers
+    there = m.others + m.open if at_s - m.heard_s < believed_s else m.usual
+    least, second, best, ties = cost(m, there, workers), inf, mine, 1
+    for j in range(n.node[v].ups):
+        e = int(n.up[v, j])
+        o = n.lane[v, arm, e]
+        if e == mine:
+            continue
+        second = min(second, o.deadline)
+        early = cluster.turns and (o.deadline - cluster.clock) * o.pace > AHEAD
+        if not at_s - o.heard_s < believed_s or cost(o, o.others, workers) > least or early:
+            continue
+        costs = cost(o, o.others + o.open, workers)
+        if costs < least:
+            least, best, ties = costs, e, 1
+        elif costs == least and best != mine:
+            ties += 1
+            if rng.random() * ties < 1.0:
+                best = e
+    if best != mine and cluster.turns:  # it stays next in line
+        m.deadline = max(m.deadline - 1.0 / m.pace, second)
+        n.lane[v, arm, best].deadline += 1.0 / n.lane[v, arm, best].pace
+    return best
 
 
 @compiled

@@ -237,13 +237,13 @@ def full_scan(n: Nodes, v: int, arm: int, tier: int, rng: np.random.Generator) -
 
 
 @inlined
-def stock(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
+def stock(n: Nodes, v: int, arm: int, at_s: float, rng: np.random.Generator) -> int:
     """One of Envoy's ways that need no more than weights and open requests."""
     cluster, ups = n.cluster[v, arm], n.node[v].ups
     if cluster.way == RANDOM:
         return int(n.up[v, int(rng.random() * ups)])
     if cluster.way == LEASED:
-        return leased_pick(n, v, arm, rng)
+        return leased_pick(n, v, arm, at_s, rng)
     tier = turn(n, v, arm) if cluster.tiers > 1 else 0
     if not n.tier[v, arm, tier].even:
         return earliest(n, v, arm, tier)

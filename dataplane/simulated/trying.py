@@ -23,7 +23,8 @@ from dataplane.simulated.arrays import COMING, OVER, SENT, WAITING, Book, Nodes,
 from dataplane.simulated.compiled import compiled, inlined
 from dataplane.simulated.due import BEGINS, BOTH, ENDS, LATE, LEAVES, let_go, push, taken_row
 from dataplane.simulated.learning import learned, peak_ewma
-from dataplane.simulated.picking import CLAIRVOYANT, JSED, JSED_LOCAL, PEAK_EWMA, PREQUAL, scan, stock
+from dataplane.simulated.leased_pick import hear
+from dataplane.simulated.picking import CLAIRVOYANT, JSED, JSED_LOCAL, LEASED, PEAK_EWMA, PREQUAL, scan, stock
 from dataplane.simulated.prequal import prequal
 from dataplane.simulated.serving import piece_at, serve, watch
 from dataplane.simulated.sharing import share
@@ -55,7 +56,7 @@ def begin(
     elif way in (JSED_LOCAL, JSED, CLAIRVOYANT):
         e = scan(n, s, v, arm, at_s, row.demand_s, mean_s, b.told[0].timeout_s, rng)
     else:
-        e = stock(n, v, arm, rng)
+        e = stock(n, v, arm, at_s, rng)
     lane = n.lane[v, arm, e]
     row.endpoint = e
     row.weight = int(lane.weight)
@@ -196,6 +197,8 @@ def end(s: Servers, b: Book, n: Nodes, notes: Notes, i: int, rng: np.random.Gene
             lane.failed += 1
         else:
             lane.succeeded += 1
+        if answered and s.server[e].says and n.cluster[v, arm].way == LEASED:
+            hear(n, v, arm, e, s.server[e].here, at_s)
     if arm == 0:
         learned(n, notes, s, v, e, at_s, at_s - row.sent_s, answered, failed)
     if n.cluster[v, arm].pooled:

@@ -17,9 +17,9 @@ from typing import Any
 
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
-from envoy.extensions.access_loggers.grpc.v3 import als_pb2  # noqa: F401  (these three are named by their URLs below)
-from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
-from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2  # noqa: F401
+from envoy.extensions.access_loggers.grpc.v3 import als_pb2  # noqa: F401  (named by its URL below)
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from google.protobuf import json_format
 
 from dataplane.contract import Arm
@@ -34,6 +34,7 @@ from dataplane.mesh import (
     route_name,
     shed_name,
 )
+from dataplane.pick.policy import logger
 from dataplane.xds import tracing
 from dataplane.xds.resources import ADS, XDS_CLUSTER, Rendered, duration, percentage, rendered, share_key, shed_key
 
@@ -45,8 +46,8 @@ TRACED_FLUSH_S = 1.0
 LOG_BUFFER_BYTES = 64 * 1024
 
 
-def listener(spec: ListenerSpec, traced: TracingSpec | None = None) -> Rendered:
-    """The listener; its routes come by RDS under its own name."""
+def listener(spec: ListenerSpec, traced: TracingSpec | None = None, *, module: bool = False) -> Rendered:
+    """The listener; its routes come by RDS under its own name. `module`: as it is at nodes that have our module."""
     body = {
         "name": spec.name,
         "address": {"socket_address": {"address": spec.address, "port_value": spec.port}},
@@ -78,7 +79,20 @@ def listener(spec: ListenerSpec, traced: TracingSpec | None = None) -> Rendered:
             }
         ],
     }
-    return rendered(spec.name, json_format.ParseDict(body, listener_pb2.Listener()), [spec.name])
+    message = json_format.ParseDict(body, listener_pb2.Listener())
+    if module:
+        _let_hear(message.filter_chains[0].filters[0].typed_config)
+    return rendered(spec.name, message, [spec.name])
+
+
+def _let_hear(packed: Any) -> None:
+    """Give a packed connection manager's router our access logger, which JSON cannot name: the protos lack its kind."""
+    http, router = http_connection_manager_pb2.HttpConnectionManager(), router_pb2.Router()
+    packed.Unpack(http)
+    http.http_filters[0].typed_config.Unpack(router)
+    router.upstream_log.append(logger())
+    http.http_filters[0].typed_config.Pack(router, deterministic=True)
+    packed.Pack(http, deterministic=True)
 
 
 def _log(name: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from google.protobuf import json_format
 
 from dataplane.contract import Arm, Ints, Plan, Service, Topology
 from dataplane.mesh import BreakerSpec, OutlierSpec, RouteSpec, ServiceSpec, cluster_name
-from dataplane.pick.policy import LANES, MOST_EJECTED_PERCENT, policy
+from dataplane.pick.policy import MOST_EJECTED_PERCENT, NAMESPACE, policy
 
 XDS_CLUSTER = "weirflow_xds"
 LAYER = "weirflow"
@@ -182,12 +182,16 @@ def _outliers(spec: OutlierSpec) -> dict[str, Any]:
 
 
 def assignment(
-    service: Service, arm: Arm, weights: Ints, tiers: Sequence[int] | None = None, lanes: float = 0.0
+    service: Service,
+    arm: Arm,
+    weights: Ints,
+    tiers: Sequence[int] | None = None,
+    module: Mapping[str, float] | None = None,
 ) -> Rendered:
     """A service's endpoints with `weights` in the topology's order. ValueError as `split_address`.
 
     Grouped by zone; or, on the adaptive arm, by tier: a locality for each, that takes turns by the sum of its weights.
-    `lanes` are told to our module in each endpoint's metadata; 0: not known.
+    `module` is told to our module in each endpoint's metadata, by name.
     """
     name = cluster_name(service.name, arm)
     out = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
@@ -208,8 +212,8 @@ def assignment(
         member.load_balancing_weight.value = given
         if arm is Arm.ADAPTIVE:
             place.load_balancing_weight.value += given
-            if lanes > 0:
-                member.metadata.filter_metadata[LANES[0]].update({LANES[1]: lanes})
+            if module:
+                member.metadata.filter_metadata[NAMESPACE].update(module)
     return rendered(name, out, (e.address for e in service.endpoints))
 
 

@@ -23,7 +23,7 @@ from dataplane.xds.resources import Rendered
 
 Resources = Mapping[str, Rendered]
 WITH_MODULE = "+module"
-"""In the version of clusters that are meant for nodes that have our module."""
+"""In the version of what is meant for nodes that have our module."""
 
 
 class InconsistentError(ValueError):
@@ -56,7 +56,8 @@ class Snapshot:
     `layers` has the runtime layer, by name, of each node whose limits are its own; `parts` has that of all others.
     `leased` names the adaptive clusters that a layer turns traffic to. `bare` is the layer without a key:
     what a node is told while nothing is leased to it. `accepts` has the listeners of each node by its name.
-    `with_module` has the clusters of nodes that have our module; where no service picks by it, they are those of all.
+    `with_module` has clusters and listeners of nodes that have our module; where no service picks by it, they are those
+    of all.
     """
 
     epoch: str
@@ -68,7 +69,7 @@ class Snapshot:
     leased: frozenset[str]
     accepts: Mapping[str, frozenset[str]]
     layers: Mapping[str, Part] = field(default_factory=dict)
-    with_module: Part = field(default_factory=lambda: Part("", {}))
+    with_module: Mapping[Kind, Part] = field(default_factory=dict)
 
     @classmethod
     def first(cls, epoch: str, mesh: Mesh, topology: Topology, plan: Plan | None = None) -> Self:
@@ -76,7 +77,7 @@ class Snapshot:
         none = Part(f"{epoch}.0", {})
         bare = Part(f"{epoch}.0", {resources.LAYER: resources.runtime({})})
         parts = dict.fromkeys(Kind, none) | {Kind.RTDS: bare}
-        ours = Part(f"{epoch}{WITH_MODULE}.0", {})
+        ours = dict.fromkeys((Kind.CDS, Kind.LDS), Part(f"{epoch}{WITH_MODULE}.0", {}))
         empty = cls(epoch, Mesh((), (), (), ()), topology, None, parts, bare, frozenset(), {}, with_module=ours)
         return empty.then(mesh=mesh, topology=topology, plan=plan)
 
@@ -95,7 +96,7 @@ class Snapshot:
         parts, ours = dict(self.parts), self.with_module
         if mesh is not self.mesh:
             parts |= self._static(mesh)
-            ours = self._with_module(mesh, parts[Kind.CDS])
+            ours = self._with_module(mesh, parts)
         parts[Kind.EDS] = self.parts[Kind.EDS].then(self.epoch, self._assignments(mesh, topology, plan))
         breakers = {s.name: s.breakers for s in mesh.services}
         runtime, leased = resources.layer(topology, plan, breakers)
@@ -109,19 +110,30 @@ class Snapshot:
         """The runtime layer that the node of that name should hold while it is leased."""
         return self.layers.get(node, self.parts[Kind.RTDS])
 
-    def clusters_of(self, *, has_module: bool) -> Part:
-        """The clusters that a node should hold."""
-        return self.with_module if has_module and any(s.module for s in self.mesh.services) else self.parts[Kind.CDS]
+    def part_of(self, kind: Kind, *, has_module: bool) -> Part:
+        """The clusters or the listeners that a node should hold."""
+        if has_module and any(s.module for s in self.mesh.services):
+            return self.with_module[kind]
+        return self.parts[kind]
 
-    def _with_module(self, mesh: Mesh, stock: Part) -> Part:
-        """The clusters of nodes that have the module: those of all, but for services that pick by it."""
-        ours = {
+    def _with_module(self, mesh: Mesh, stock: Mapping[Kind, Part]) -> dict[Kind, Part]:
+        """At nodes that have the module: its clusters for services that pick by it, and listeners that hear for it."""
+        clusters = {
             r.name: r
             for s in mesh.services
             if s.module
             for r in [resources.with_module(s, [o for o in mesh.routes if o.service == s.name])]
         }
-        return self.with_module.then(self.epoch + WITH_MODULE, {**stock.resources, **ours}.values())
+        hear = [listeners.listener(spec, mesh.tracing, module=True) for spec in mesh.listeners]
+        fresh = {Kind.CDS: {**stock[Kind.CDS].resources, **clusters}.values(), Kind.LDS: hear}
+        parts = {kind: self.with_module[kind].then(self.epoch + WITH_MODULE, found) for kind, found in fresh.items()}
+        return {**parts, Kind.LDS: self._moved(mesh, self.with_module[Kind.LDS], parts[Kind.LDS])}
+
+    def _moved(self, mesh: Mesh, before: Part, after: Part) -> Part:
+        """The same listeners at other nodes: what a node should hold has changed, so the version must."""
+        if after is not before or _accepts(mesh) == self.accepts:
+            return after
+        return Part(f"{after.version.rpartition('.')[0]}.{int(after.version.rpartition('.')[2]) + 1}", after.resources)
 
     def _layers(self, topology: Topology, plan: Plan | None, breakers: Mapping[str, BreakerSpec]) -> dict[str, Part]:
         """Of each node with limits of its own. A node that has none any more takes up the shared one at its version."""
@@ -148,10 +160,7 @@ class Snapshot:
             fresh[Kind.LDS].append(listeners.listener(spec, mesh.tracing))
             fresh[Kind.RDS].append(listeners.routes(mesh, spec))
         parts = {kind: self.parts[kind].then(self.epoch, found) for kind, found in fresh.items()}
-        if parts[Kind.LDS] is self.parts[Kind.LDS] and _accepts(mesh) != self.accepts:
-            # The same listeners at other nodes: what a node should hold has changed, so the version must.
-            parts[Kind.LDS] = Part(self.parts[Kind.LDS].version, {}).then(self.epoch, fresh[Kind.LDS])
-        return parts
+        return {**parts, Kind.LDS: self._moved(mesh, self.parts[Kind.LDS], parts[Kind.LDS])}
 
     def _assignments(self, mesh: Mesh, topology: Topology, plan: Plan | None) -> Iterable[Rendered]:
         """Both assignments of each service; those that nothing new touches are the old ones, not rendered again."""
@@ -170,8 +179,7 @@ class Snapshot:
                     yield resources.assignment(service, arm, weights.static(service))
                     continue
                 learned, tiers = weights.in_force(service, decided), weights.tiers(service, decided)
-                lanes = decided.lanes if decided is not None else 0.0
-                yield resources.assignment(service, arm, learned, tiers, lanes)
+                yield resources.assignment(service, arm, learned, tiers, _to_module(decided))
 
     def _touched(self, service: int, arm: Arm, topology: Topology, plan: Plan | None) -> bool:
         if topology is not self.topology:
@@ -201,7 +209,15 @@ class Snapshot:
 
 def _picks(plan: ServicePlan | None) -> object:
     """What of a plan is in its assignment."""
-    return plan and (plan.weights, plan.tiers, plan.lanes)
+    return plan and (plan.weights, plan.tiers, _to_module(plan))
+
+
+def _to_module(plan: ServicePlan | None) -> dict[str, float]:
+    """What of a plan is for our module, as it reads it; what is not known is left out."""
+    if plan is None:
+        return {}
+    told = {"lanes": plan.lanes, "workers": plan.workers, "believed_ms": round(plan.believed_s * 1000.0)}
+    return {name: n for name, n in told.items() if n}
 
 
 def _accepts(mesh: Mesh) -> dict[str, frozenset[str]]:

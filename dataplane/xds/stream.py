@@ -69,7 +69,7 @@ class Stream:
         verdicts = []
         if answer is not None and answer.news:
             version, plan = answer.sent.version, answer.sent.plan
-            if kind is Kind.CDS and not answer.accepted and WITH_MODULE in version:
+            if not answer.accepted and WITH_MODULE in version:
                 self.has_module, self.module_refused = False, answer.detail
             verdicts = [Verdict(self.node, kind.value, version, answer.accepted, plan, answer.detail)]
         return verdicts + self._advance(now)
@@ -156,8 +156,8 @@ class Stream:
         return None
 
     def _part(self, kind: Kind) -> Part:
-        if kind is Kind.CDS:
-            return self._snapshot.clusters_of(has_module=self.has_module)
+        if kind in (Kind.CDS, Kind.LDS):
+            return self._snapshot.part_of(kind, has_module=self.has_module)
         return self._snapshot.layer_of(self.name) if kind is Kind.RTDS else self._snapshot.parts[kind]
 
     def _mine(self, kind: Kind) -> Mapping[str, Rendered]:

@@ -264,6 +264,7 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
         modes={name: o.mode for name, o in adaptive.services.items() if o.mode is not None},
         shares={name: o.share for name, o in adaptive.services.items() if o.share is not None},
         pick=adaptive.pick,
+        reports=adaptive.reports,
         picks={name: o.pick for name, o in adaptive.services.items() if o.pick is not None},
         switchbacks={
             name: _switchback(o.switchback) for name, o in adaptive.services.items() if o.switchback is not None

@@ -27,7 +27,7 @@ from dataplane.simulated.fleet import Floats
 from weirflow.demo import mesh
 from weirflow.demo.processes import PROGRAM, Running, running_on
 from weirflow.lab.peers import SERVICE, UNREACHED, World
-from weirflow.lab.run import IN_A_MESH_FILE, MODULE, SHARE_PERCENT
+from weirflow.lab.run import IN_A_MESH_FILE, MODULES, REPORTED, SHARE_PERCENT
 from weirflow.lab.scenario import Scenario, TelemetryFault
 
 WEIRFLOW_ITSELF = "weirflow"
@@ -102,8 +102,8 @@ async def weirflow(
 
     def document(xds_port: int, admin_port: int) -> dict[str, Any]:
         told.update(mesh_file(world, scenario, share_percent, xds_port, admin_port))
-        if policy == MODULE:
-            told["adaptive"]["pick"] = "module"
+        if policy in MODULES:
+            told["adaptive"] |= {"pick": "module", "reports": policy == REPORTED}
         if policy in IN_A_MESH_FILE:
             kind, scan = IN_A_MESH_FILE[policy]
             told["services"][0] |= {"policy": kind} | ({"full_scan": True} if scan else {})

@@ -96,6 +96,10 @@ class Endpoint:
         self._smooth()
         return self._utilization, self._rate, self._errors
 
+    def in_flight(self) -> int:
+        """Requests of those who wait for an answer, whether in work or in the queue."""
+        return self._busy + sum(not who.gone for who in (*self._queue, *self._pile))
+
     def _now(self) -> Piece:
         now, life = self._clock.now(), self._life
         while self._piece + 1 < len(life) and life[self._piece + 1].since_s <= now:

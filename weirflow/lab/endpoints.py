@@ -114,8 +114,10 @@ class Connection(Served):
 
     def answer(self, status: int, *, empty: bool = False) -> None:
         """Send it, with the endpoint's load."""
-        busy, rate, errors = self._hosted.endpoints[self._index].load()
+        endpoint = self._hosted.endpoints[self._index]
+        busy, rate, errors = endpoint.load()
         load = f"cpu_utilization={busy:.4f},rps_fractional={rate:.3f},eps={errors:.3f}"
+        load += f",named_metrics.in_flight={endpoint.in_flight()}"
         self.send(status, b"" if empty else b"ok\n", f"endpoint-load-metrics: TEXT {load}\r\n")
 
 

@@ -41,8 +41,12 @@ SIMULATED = {
     "jsed_local": "join the shortest expected delay by the node's own queue and the true speed",
 }
 """What does not run in stock Envoy: in the simulated mesh only."""
-MODULE = "weirflow_module"
-WEIRFLOW = {"weirflow": "Weirflow, adaptive", MODULE: "Weirflow, adaptive, its module picking inside Envoy"}
+MODULE, REPORTED = "weirflow_module", "weirflow_reported"
+MODULES = {
+    MODULE: "Weirflow, adaptive, its module picking inside Envoy",
+    REPORTED: "Weirflow, adaptive, its module picking inside Envoy, endpoints say what they have in progress",
+}
+WEIRFLOW = {"weirflow": "Weirflow, adaptive"} | MODULES
 MODULE_TOLD = {"module_true": "Weirflow's module, weights set by hand to the true mean capacity"}
 """Our pick without the brain, told what only an oracle knows."""
 SHARE_PERCENT = 99.0

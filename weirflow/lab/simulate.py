@@ -30,8 +30,9 @@ from weirflow.lab.peers import SERVICE, true_weights
 from weirflow.lab.run import (
     BOUNDS,
     BREAKERS,
-    MODULE,
     MODULE_TOLD,
+    MODULES,
+    REPORTED,
     SHARE_PERCENT,
     SIMULATED,
     STOCK,
@@ -93,7 +94,7 @@ def simulate(
         fate: Fate = getattr(bounds, policy)(fleet, trace, scenario.timeout_s)
     elif policy in WEIRFLOW:
         told = thinking(scenario, settings or Settings(mode=Mode.ADAPTIVE, share_percent=SHARE_PERCENT))
-        told = replace(told, pick=Pick.MODULE) if policy == MODULE else told
+        told = replace(told, pick=Pick.MODULE, reports=policy == REPORTED) if policy in MODULES else told
         fate, weights = _with_brain(scenario, fleet, trace, random, nodes, told, make_brain)
     else:
         fate = _stock(scenario, policy, fleet, trace, random, nodes)
@@ -147,6 +148,7 @@ def _with_brain(
         wire=wire_of(scenario.telemetry, nodes),
         rules=rules_of(scenario, "least_request", fleet, trace, nodes),
         adaptive="module" if settings.by_module(SERVICE) else "full_scan",
+        says=True,
         rhythm=Rhythm(ttl_s=settings.lease_ttl_s),
         same_luck=True,
         good_body=scenario.good_body,

@@ -26,7 +26,7 @@ from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
 from dataplane.simulated.tried import Tried
 from weirflow.lab import bounds
 from weirflow.whatif.change import Span
-from weirflow.whatif.policies import ADAPTIVE, BOUNDS, MODULE, RECORDED, in_force
+from weirflow.whatif.policies import ADAPTIVE, BOUNDS, RECORDED, REPORTED, WEIRFLOW, in_force
 from weirflow.whatif.tally import Tally
 from weirflow.whatif.world import World
 
@@ -54,9 +54,10 @@ def carry(world: World, policy: str, span: Span, seed: int, hear: Hear | None = 
         fate: Fate = getattr(bounds, policy)(world.fleet, trace, timeout_s(world))
         count(_tried(trace, fate))
     elif named in ADAPTIVE:
-        pick = Pick.MODULE if named == MODULE else Pick.ENVOY
+        pick = Pick.ENVOY if named == WEIRFLOW else Pick.MODULE
         settings = settings_of(world, policy)
-        _with_brain(world, work, random, count, replace(settings, picks={**settings.picks, world.service: pick}))
+        told = replace(settings, picks={**settings.picks, world.service: pick}, reports=named == REPORTED)
+        _with_brain(world, work, random, count, told)
     else:
         _static(world, named, work, random, count)
     return tally.within(world.fleet)

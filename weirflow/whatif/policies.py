@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from weirflow.whatif.world import World
 
 RECORDED = "recorded"
-WEIRFLOW, MODULE = "weirflow", "weirflow_module"
-ADAPTIVE = {WEIRFLOW: "Weirflow, adaptive", MODULE: "Weirflow, adaptive, its module picking inside Envoy"}
+WEIRFLOW, MODULE, REPORTED = "weirflow", "weirflow_module", "weirflow_reported"
+ADAPTIVE = {
+    WEIRFLOW: "Weirflow, adaptive",
+    MODULE: "Weirflow, adaptive, its module picking inside Envoy",
+    REPORTED: "Weirflow, adaptive, its module picking inside Envoy, if endpoints said what they have in progress",
+}
 STATIC = {
     "round_robin": "round robin",
     "random": "random",
