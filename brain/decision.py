@@ -202,6 +202,7 @@ class Decision:
                         "reasons": {str(e): r for e, r in p.reasons.items()},
                     }
                     | {name: n for name in MODULES if (n := getattr(p, name))}
+                    | ({"capacities": {str(e): c for e, c in p.capacities.items()}} if p.capacities else {})
                     for k, p in self.plan.services.items()
                 },
             }

@@ -2,20 +2,24 @@
 
 `lanes` are the requests of one node that an endpoint works on at once, `workers` those of all nodes: up to so many
 nobody waits. `believed_s` is for how long what an endpoint says in an answer of its own queue is worth something: a few
-times the work of a request, in which a queue is worked off and another one stands there.
+times the work of a request, in which a queue is worked off and another one stands there. `capacities` are by what such
+queues are weighed where the weights are turns to be dealt out, and so a split of the load. They are for the moment and
+move no turn: whether a difference will last is not asked.
 
 All are learned and move a little at each tick; a plan tells others only where they differ enough to matter.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from brain.view import View
+    from collections.abc import Mapping
+
+    from brain.view import Floats, View
 
 SAME = 0.15
 """What differs by less is told no other."""
@@ -24,6 +28,7 @@ UNSEEN = 0.15
 see, so who seems idle is on average a little less so."""
 BELIEVED = 4.0
 """Times the work of a request."""
+MEAN = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +38,32 @@ class ToldModule:
     lanes: float = 0.0
     workers: float = 0.0
     believed_s: float = 0.0
+    capacities: Mapping[int, float] = field(default_factory=dict)
 
 
-def told_module(before: ToldModule, view: View, nodes: float, *, reports: bool) -> ToldModule:
+def told_module(before: ToldModule, view: View, nodes: float, bears: Floats | None, *, hears: bool) -> ToldModule:
     """What to tell after `before`, where so many nodes share the service's load. What is not known stays as it was.
 
-    `reports`: whether to go by what endpoints say of their own queues at all.
+    `bears` are capacities of any scale, shape (n,), None where the weights are; `hears`: whether to go by what
+    endpoints say of their own queues at all.
     """
     known_s = view.service_s[np.isfinite(view.service_s)]
     work_s = float(np.median(known_s)) if known_s.size else np.nan
     return ToldModule(
         steady(before.lanes, view.lanes / nodes * (1.0 + UNSEEN * (1.0 - 1.0 / nodes)), 2),
         steady(before.workers, view.lanes, 2),
-        steady(before.believed_s, BELIEVED * work_s, 4) if reports else 0.0,
+        steady(before.believed_s, BELIEVED * work_s, 4) if hears else 0.0,
+        _capacities(before.capacities, view, bears) if hears and bears is not None else {},
     )
+
+
+def _capacities(before: Mapping[int, float], view: View, bears: Floats) -> Mapping[int, float]:
+    """By endpoint id, the mean MEAN; those of before while none is off by much."""
+    found = dict(
+        zip(view.members.tolist(), np.maximum(bears / bears.mean() * MEAN, 1.0).round(1).tolist(), strict=True)
+    )
+    same = found.keys() == before.keys() and all(abs(c - before[e]) <= SAME * before[e] for e, c in found.items())
+    return before if same else found
 
 
 def steady(told: float, found: float, digits: int) -> float:

@@ -68,6 +68,7 @@ class Proposal:
     tiers: Ints
     overdue_s: Floats  # how much longer than usual each has to work off what is open, beyond what is let be
     by_queue: bool = False  # these are capacities, for our module to weigh queues by; else turns are dealt out
+    bears: Floats | None = None  # where our module deals out turns: capacities, to weigh by what endpoints say
 
 
 def propose(
@@ -101,7 +102,8 @@ def propose(
     # What of a difference will have passed.
     passing = np.clip((1.0 - lasting) * by_latency(view), -FARTHEST, FARTHEST) if lasting < 1.0 else 0.0
     unsure = error(view)
-    believed = np.where(known, trust(view.count, distance, unsure, prior_samples) * (distance - passing), 0.0)
+    trusted = np.where(known, trust(view.count, distance, unsure, prior_samples), 0.0)
+    believed = trusted * (distance - passing)
     log_c = np.log(view.prior) + believed
     sound = believed > np.log(LAME)
     alike = tiers.alike(log_c, np.where(known, unsure, 0.0))
@@ -109,21 +111,16 @@ def propose(
     late = overdue(view)
     # Where nodes see no queues, nobody takes over by itself for who is lost.
     safe = tiers.without_one(joined, log_c) if scans else np.ones(n)
-    if by_module and scans:
-        own = np.log(view.prior) + believed
-        log_c = tiers.middles(own, tiers.alike(own, np.zeros(n)))
-        return Proposal(
-            drained(borne(view, log_c, level, cost), view, late),
-            np.exp(believed),
-            np.zeros_like(joined),
-            late,
-            by_queue=True,
-        )
+    bears = None
+    if by_module:
+        own = np.log(view.prior) + trusted * distance
+        bears = borne(view, tiers.middles(own, tiers.alike(own, np.zeros(n))), level, cost)
+    if bears is not None and scans:
+        return Proposal(drained(bears, view, late), np.exp(believed), np.zeros_like(joined), late, by_queue=True)
     whole = drained(shares(view, log_c, level, sound, cost, safe), view, late)
     tiered = scans and not by_module
-    return Proposal(
-        beside(whole, view.prior, holdout), np.exp(believed), joined if tiered else np.zeros_like(joined), late
-    )
+    in_tiers = joined if tiered else np.zeros_like(joined)
+    return Proposal(beside(whole, view.prior, holdout), np.exp(believed), in_tiers, late, bears=bears)
 
 
 def by_latency(view: View) -> Floats:

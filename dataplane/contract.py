@@ -337,9 +337,10 @@ class ServicePlan:
     so no more than `share_percent` can be.
     `tiers` by endpoint id: tiers take turns by the sums of their weights; within one, who has least open
     requests is picked while weights are equal, else in proportion to weight / (open requests + 1). Empty is one tier.
-    `lanes`, for our module's pick: how many requests of one node an endpoint works on at once before others wait; 0 is
-    unknown. `workers` is the same of all nodes together, and `believed_s` for how long is believed what an endpoint says
-    in an answer of its own queue; 0 is not at all.
+    `lanes`, for our module's pick: how many requests of one node an endpoint works on at once before others wait; 0
+    is unknown. `workers` is the same of all nodes together, and `believed_s` for how long it is believed what an
+    endpoint says in an answer of its own queue; 0 is not at all. By `capacities`, by endpoint id, such queues are
+    weighed, by the weights where there are none.
     `reason` and `reasons` (by endpoint id) say why, in an operator's words.
     """
 
@@ -354,6 +355,7 @@ class ServicePlan:
     lanes: float = 0.0
     workers: float = 0.0
     believed_s: float = 0.0
+    capacities: Mapping[int, float] = field(default_factory=dict)
 
     def limits_at(self, node: int) -> Mapping[str, int]:
         """The limits in force at that node."""

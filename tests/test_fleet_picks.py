@@ -56,13 +56,13 @@ def in_three_tiers() -> FleetMesh:
 
 def test_tiers_take_turns_by_weight_whatever_is_open_there() -> None:
     made, rng = in_three_tiers(), np.random.default_rng(1)
-    found = np.bincount([picking.stock(made._nodes, 0, 0, rng) for _ in range(10_000)], minlength=5)
+    found = np.bincount([picking.stock(made._nodes, 0, 0, 0.0, rng) for _ in range(10_000)], minlength=5)
     np.testing.assert_allclose([found[:2].sum(), found[2:4].sum(), found[4]], [6000, 2000, 2000], atol=2)
 
 
 def test_inside_a_tier_of_equal_weights_the_shortest_queue_is_taken() -> None:
     made, rng = in_three_tiers(), np.random.default_rng(1)
-    found = np.bincount([picking.stock(made._nodes, 0, 0, rng) for _ in range(10_000)], minlength=5)
+    found = np.bincount([picking.stock(made._nodes, 0, 0, 0.0, rng) for _ in range(10_000)], minlength=5)
     assert found[2] == 0, "its neighbour is idler"
     np.testing.assert_allclose(found[:2], 3000, atol=200)
 
@@ -73,7 +73,7 @@ def test_inside_a_tier_of_unequal_weights_turns_are_dealt_by_weight_and_queue() 
     made._nodes.lane["open"][0, 0] = [2, 0, 0, 0]
     in_tiers(made, [0, 0, 1, 1])
     rng = np.random.default_rng(1)
-    found = np.bincount([picking.stock(made._nodes, 0, 0, rng) for _ in range(10_000)], minlength=4)
+    found = np.bincount([picking.stock(made._nodes, 0, 0, 0.0, rng) for _ in range(10_000)], minlength=4)
     np.testing.assert_allclose(found[:2], 4000, atol=2)  # 300 / 3 beside 100 / 1, of four fifths of all
 
 
@@ -81,7 +81,7 @@ def test_a_tier_of_which_nobody_is_up_passes_its_turns_on() -> None:
     made, rng = in_three_tiers(), np.random.default_rng(1)
     made._notes.note["ejected_at_s"][0, 4] = 0.0
     picking.line_up(made._nodes, made._notes, 0)
-    found = np.bincount([picking.stock(made._nodes, 0, 0, rng) for _ in range(8000)], minlength=5)
+    found = np.bincount([picking.stock(made._nodes, 0, 0, 0.0, rng) for _ in range(8000)], minlength=5)
     np.testing.assert_allclose([found[:2].sum(), found[2:4].sum(), found[4]], [6000, 2000, 0], atol=2)
 
 
@@ -90,7 +90,7 @@ def test_two_choices_take_the_idler_and_now_and_then_the_busiest() -> None:
     made = mesh(of, trace(of, 0.5, 1.0))
     made._nodes.lane["open"][0, 0] = [0, 1, 2, 3]
     rng = np.random.default_rng(1)
-    found = np.bincount([picking.stock(made._nodes, 0, 0, rng) for _ in range(8000)], minlength=4) / 8000
+    found = np.bincount([picking.stock(made._nodes, 0, 0, 0.0, rng) for _ in range(8000)], minlength=4) / 8000
     np.testing.assert_allclose(found, np.array([7, 5, 3, 1]) / 16, atol=0.03)  # drawn with replacement
 
 

@@ -118,7 +118,7 @@ async def test_an_endpoint_tells_its_load_as_orca_has_it(tmp_path: Path) -> None
     assert b"\r\nx-backend: 1\r\n" in answer
     assert b"\r\nendpoint-load-metrics: TEXT cpu_utilization=0." in answer
     assert b",rps_fractional=" in answer
-    assert b",eps=0.000\r\n" in answer
+    assert b",eps=0.000,named_metrics.in_flight=0\r\n" in answer
     assert refused == b"HTTP/1.1 400 Bad Request\r\n"  # a request that names no work
 
 

@@ -168,7 +168,9 @@ def test_an_asgi_application_says_it_and_goes_on_counting_after_one_that_raised(
     inner = orca.asgi(_asgi(), in_flight)
 
     async def meanwhile() -> None:
-        assert dict((await _answer(inner))[0]["headers"]) == {b"endpoint-load-metrics": b"TEXT named_metrics.in_flight=1"}
+        assert dict((await _answer(inner))[0]["headers"]) == {
+            b"endpoint-load-metrics": b"TEXT named_metrics.in_flight=1"
+        }
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):

@@ -67,7 +67,7 @@ class InFlight:
             self._count.value += requests
 
     def said(self, before: str | None = None) -> str | None:
-        """The header's value in an answer to one of them, whose application has set `before`; None leaves that as it is."""
+        """The header in an answer to one of them, whose application set it to `before`; None leaves that as it is."""
         metric = f"named_metrics.in_flight={max(self._count.value - 1, 0)}"
         if before is None:
             return TEXT + metric
@@ -146,7 +146,7 @@ class _Body:
 
 def aiohttp(app: Any, in_flight: InFlight | None = None) -> None:
     """Have an `aiohttp.web.Application` say what it has in progress. Before it runs: RuntimeError after."""
-    from aiohttp import web  # noqa: PLC0415  only who calls this needs it
+    from aiohttp import web  # only who calls this needs it
 
     count = in_flight or InFlight()
 

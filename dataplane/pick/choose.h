@@ -37,13 +37,14 @@ enum { SCANNED = 64, DRAWN = 8, BARS = 8 };
 #define TELLING 0.25
 #define SMOOTHING (1.0 / 64)
 #define HEARD 0.05
-#define AHEAD 12.0
+#define AHEAD 40.0
 #define USUAL (1.0 / 8)
 
 typedef struct {
   uint64_t id;     /* of its address: who it was before a rebuild */
   double capacity; /* at least 1 */
   double lanes;    /* at least 1 */
+  double able;     /* its capacity, to weigh by what it says: `capacity` may be a turn's, of a split; at least 1 */
   double workers;  /* requests that it works on at once, of all proxies; at least 1 */
   double others;   /* requests of others there, when it last said */
   double usual;    /* requests there, smoothed over what it said */
@@ -98,8 +99,8 @@ static inline bool overlooked(const crew *c, uint32_t i) {
 }
 
 /* With `open` requests there that are seen, of which it works on `lanes` at once. */
-static inline double cost(const member *m, double open, double lanes) {
-  return (fmax(open + 1.0, lanes) + (open + 1.0) / 64) / m->capacity;
+static inline double cost(double open, double lanes, double capacity) {
+  return (fmax(open + 1.0, lanes) + (open + 1.0) / 64) / capacity;
 }
 
 static inline void look(crew *c, double open) { c->open += (open - c->open) * SMOOTHING; }
@@ -120,7 +121,7 @@ static inline uint32_t by_turn(crew *c, uint32_t most, const bars *not, const ey
   uint32_t best = 0;
   for (uint32_t k = 0; k < n; k++) {
     double open = (double)see->open(see->of, &c->members[next[k]]);
-    double costs = overlooked(c, next[k]) ? -1.0 : cost(&c->members[next[k]], open, c->members[next[k]].lanes);
+    double costs = overlooked(c, next[k]) ? -1.0 : cost(open, c->members[next[k]].lanes, c->members[next[k]].capacity);
     all += open;
     if (costs < least) least = costs, best = k;
   }
@@ -139,7 +140,7 @@ static inline uint32_t by_scan(const crew *c, const uint32_t *open, const bars *
   for (uint32_t i = 0; i < c->count; i++) {
     if (is_barred(not, i)) continue;
     if (overlooked(c, i)) return i;
-    double costs = cost(&c->members[i], open[i], c->members[i].lanes);
+    double costs = cost(open[i], c->members[i].lanes, c->members[i].capacity);
     if (costs < least) {
       least = costs, best = i, ties = 1;
     } else if (costs == least && see->draw(see->of) * ++ties < 1.0) {
@@ -178,20 +179,20 @@ static inline void hear(crew *c, member *m, double in_flight, double open, uint6
   c->reports = true;
 }
 
-/* In place of `mine` one that by what it said will answer sooner. Without a word of `mine` it is as busy as usual. */
+/* In place of `mine` one that by what it said will answer sooner. `mine`, without a word, is as busy as usual. */
 static inline uint32_t by_report(crew *c, uint32_t mine, const bars *not, const eyes *see) {
   member *m = &c->members[mine];
   if (overlooked(c, mine)) return mine;
   double there = believed(m, see->now_ms) ? m->others + (double)see->open(see->of, m) : m->usual;
-  double least = cost(m, there, m->workers), second = INFINITY;
+  double least = cost(there, m->workers, m->able), second = INFINITY;
   uint32_t best = mine, ties = 1;
   for (uint32_t i = 0; i < c->count; i++) {
     member *o = &c->members[i];
     if (i == mine || is_barred(not, i)) continue;
     second = fmin(second, o->due);
-    if (!believed(o, see->now_ms) || cost(o, o->others, o->workers) > least) continue;
+    if (!believed(o, see->now_ms) || cost(o->others, o->workers, o->able) > least) continue;
     if (c->turns && (o->due - c->clock) * o->capacity > AHEAD) continue;
-    double costs = cost(o, o->others + (double)see->open(see->of, o), o->workers);
+    double costs = cost(o->others + (double)see->open(see->of, o), o->workers, o->able);
     if (costs < least) {
       least = costs, best = i, ties = 1;
     } else if (costs == least && best != mine && see->draw(see->of) * ++ties < 1.0) {

@@ -34,7 +34,8 @@ static __thread balancer *balancers; /* of this worker */
 
 enum { WAITS_MS = 1000 };
 static const int configured = 1;
-static const buffer NAMESPACE = {"weirflow", 8}, LANES = {"lanes", 5}, WORKERS = {"workers", 7}, BELIEVED = {"believed_ms", 11};
+static const buffer NAMESPACE = {"weirflow", 8}, LANES = {"lanes", 5}, WORKERS = {"workers", 7}, CAPACITY = {"capacity", 8};
+static const buffer BELIEVED = {"believed_ms", 11};
 static const buffer REPORT = {"endpoint-load-metrics", 21}, REPORT_MESSAGE = {"endpoint-load-metrics-bin", 25};
 
 static void complain(const char *text) {
@@ -159,10 +160,12 @@ static void line_up(balancer *b, uint32_t priority) {
     *m = (member){.id = id_of(want),
                   .capacity = weight ? weight : 1,
                   .lanes = told(b, priority, at, LANES, 1.0),
+                  .able = told(b, priority, at, CAPACITY, 0.0),
                   .workers = told(b, priority, at, WORKERS, 1.0),
                   .believed_ms = (uint64_t)told(b, priority, at, BELIEVED, 0.0),
                   .last = c->picks,
                   .at = (uint32_t)at};
+    if (m->able < 1.0) m->able = m->capacity;
     const member *was = known(&old, m->id, &from);
     if (was) {
       m->due = (was->due - old.clock) * was->capacity / m->capacity;
@@ -329,7 +332,8 @@ void envoy_dynamic_module_on_access_logger_log(void *envoy, const void *logger, 
         member *m = &b->crews[p].members[i];
         if (m->id != who) continue;
         b->reading = p;
-        hear(&b->crews[p], m, in_flight, (double)open_at(b, m), now_ms());
+        uint64_t open = open_at(b, m); /* with the one that is answered: Envoy takes it off after it is logged */
+        hear(&b->crews[p], m, in_flight, open ? (double)(open - 1) : 0.0, now_ms());
       }
   }
 }

@@ -27,7 +27,8 @@ ENVOY_VERSION = "1.40"
 METADATA = "weirflow.pick"
 """The key, in the metadata of a node that has the module, of the Envoy version that it was built for."""
 NAMESPACE = "weirflow"
-"""Of what an endpoint's metadata tells the module, by the names of `ServicePlan`: `lanes`, `workers`, `believed_ms`."""
+"""Of what an endpoint's metadata tells the module, by the names of `ServicePlan`: `lanes`, `workers`,
+`believed_ms`, `capacity`."""
 MOST_EJECTED_PERCENT = 50
 """Through the module's interface only healthy hosts can be picked, so there can be no panic: outlier detection must
 leave enough of them. Envoy's panic threshold is half as well, so with more ejected its own policies would ignore it."""

@@ -39,23 +39,19 @@ static inline double told_in_text(const char *s, size_t length) {
   return -1.0;
 }
 
-static inline int sextet(char c) {
-  return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52
-         : c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
-}
-
 /* The entry of a map from string to double has its key as field 1 and its value as field 2, in this order in all that
  * writes protobuf; -1 when no such entry is in the message's first REPORT_BYTES. */
 static inline double told_in_message(const char *s, size_t length) {
+  static const char BASE64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   static const char entry[] = "\x0a\x09" METRIC "\x11"; /* a string of nine bytes, then a double */
   enum { ENTRY = sizeof entry - 1 };
   unsigned char bytes[REPORT_BYTES];
   size_t n = 0;
   uint32_t bits = 0;
   for (size_t i = 0, k = 0; i < length && n < REPORT_BYTES; i++) {
-    int six = sextet(s[i]);
-    if (six < 0) break; /* padding, or no base64 */
-    bits = bits << 6 | (uint32_t)six;
+    const char *digit = memchr(BASE64, s[i], 64);
+    if (!digit) break; /* padding, or no base64 */
+    bits = bits << 6 | (uint32_t)(digit - BASE64);
     if (k++ % 4) bytes[n++] = (unsigned char)(bits >> (6 - 2 * ((k - 1) % 4)));
   }
   for (size_t i = 0; i + ENTRY + sizeof(double) <= n; i++) {

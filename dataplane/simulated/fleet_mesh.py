@@ -83,9 +83,9 @@ class FleetMesh:
 
     `rules` are the operator's static rules; without any, `policy` is the static cluster's way to pick, one of `WAYS`,
     `rhythm.timeout_s` a request's time, `limit` the `max_requests` of each node and cluster, and nothing is tried
-    again. `adaptive` is the adaptive cluster's way: the full scan, or our module's; `says`: endpoints say in each answer
-    what they have in progress, which our module hears. `weights` replaces the operator's
-    static weights, by row. `good_body` says that an answer without a body is an error to the proxies' log, `same_luck`
+    again. `adaptive` is the adaptive cluster's way: the full scan, or our module's; `says`: endpoints say in each
+    answer what they have in progress, which the module hears. `weights` replaces the operator's static weights, by row.
+    `good_body` says that an answer without a body is an error to the proxies' log, `same_luck`
     that a second try meets an endpoint's share of errors with the luck of the first. `demand_s`: the mean demand, for
     oracles; None: that of the (first) trace. ValueError: no such way, or not one service, or a topology larger than the
     fleet.
@@ -127,9 +127,7 @@ class FleetMesh:
         self._coins: Callable[[int], Floats] = arms.random if coins is None else dealt(coins)
         self._fleet, self._weights, self._service = fleet, weights, topology.services[0].id
         way, count = WAYS[self.rules.policy], len(topology.nodes)
-        self._servers = arrays.servers(
-            fleet, reports=way == picking.REPORTED, says=says, probed=way == picking.PREQUAL
-        )
+        self._servers = arrays.servers(fleet, reports=way == picking.REPORTED, says=says, probed=way == picking.PREQUAL)
         self._book = arrays.book(self.rules, same_luck=same_luck)
         self._nodes = arrays.nodes(count, len(fleet), [way, WAYS[adaptive]], self._rng)
         self._nodes.cluster["pooled"] = self.rules.max_connections < NO_LIMIT
@@ -301,6 +299,9 @@ class FleetMesh:
                 cluster = n.cluster[v, Arm.ADAPTIVE]
                 cluster["lanes"], cluster["workers"] = max(told.lanes, 1.0), max(told.workers, 1.0)
                 cluster["believed_s"] = told.believed_s
+                able = n.lane["able"][v, Arm.ADAPTIVE]
+                able[:] = 0.0
+                able[list(told.capacities)] = list(told.capacities.values())
             if told is not None and (before is None or (before.weights, before.tiers) != (told.weights, told.tiers)):
                 self._weigh(v)
                 restart(n, v, int(Arm.ADAPTIVE))

@@ -22,7 +22,7 @@ TELLING = 0.25
 SMOOTHING = 1.0 / 64
 HEARD = 0.05
 """The part of its fair share that everybody gets in any case."""
-AHEAD = 12.0
+AHEAD = 40.0
 """Turns that one may be early by what it said."""
 USUAL = 1.0 / 8
 """How much a word counts in what is usual."""
@@ -47,9 +47,15 @@ def overlooked(n: Nodes, v: int, arm: int, e: int) -> bool:
 
 
 @inlined
-def cost(lane: Records, seen: float, lanes: float) -> float:
+def cost(seen: float, lanes: float, capacity: float) -> float:
     """The time to an answer with so many open that are seen, and a little for them."""
-    return float((max(seen + 1.0, lanes) + (seen + 1.0) / 64) / lane.pace)
+    return float((max(seen + 1.0, lanes) + (seen + 1.0) / 64) / capacity)
+
+
+@inlined
+def able(lane: Records) -> float:
+    """Its capacity, to weigh what it says by."""
+    return float(lane.able if lane.able > 0.0 else lane.pace)
 
 
 @compiled
@@ -80,7 +86,7 @@ def by_scan(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
         lane = n.lane[v, arm, e]
         if overlooked(n, v, arm, e):
             return int(e)
-        costs = cost(lane, lane.open, n.cluster[v, arm].lanes)
+        costs = cost(lane.open, n.cluster[v, arm].lanes, lane.pace)
         if costs < least:
             least, best, ties = costs, e, 1
         elif costs == least:
@@ -102,7 +108,7 @@ def by_turn(n: Nodes, v: int, arm: int, most: int) -> int:
             if (d > last_due or (d == last_due and j > last)) and d < due:
                 at, due = j, d
         lane = n.lane[v, arm, n.up[v, at]]
-        costs = -1.0 if overlooked(n, v, arm, n.up[v, at]) else cost(lane, lane.open, cluster.lanes)
+        costs = -1.0 if overlooked(n, v, arm, n.up[v, at]) else cost(lane.open, cluster.lanes, lane.pace)
         total += lane.open
         looked += 1
         if costs < least:
@@ -132,13 +138,13 @@ def hear(n: Nodes, v: int, arm: int, e: int, in_flight: float, at_s: float) -> N
 
 @compiled
 def by_report(n: Nodes, v: int, arm: int, mine: int, at_s: float, rng: np.random.Generator) -> int:
-    """In place of `mine` one that by what it said will answer sooner. Without a word of `mine` it is as busy as usual."""
+    """In place of `mine` one that by what it said will answer sooner. `mine`, without a word, is as busy as usual."""
     cluster, m = n.cluster[v, arm], n.lane[v, arm, mine]
     if overlooked(n, v, arm, mine):
         return mine
     believed_s, workers = cluster.believed_s, cluster.workers
     there = m.others + m.open if at_s - m.heard_s < believed_s else m.usual
-    least, second, best, ties = cost(m, there, workers), inf, mine, 1
+    least, second, best, ties = cost(there, workers, able(m)), inf, mine, 1
     for j in range(n.node[v].ups):
         e = int(n.up[v, j])
         o = n.lane[v, arm, e]
@@ -146,9 +152,9 @@ def by_report(n: Nodes, v: int, arm: int, mine: int, at_s: float, rng: np.random
             continue
         second = min(second, o.deadline)
         early = cluster.turns and (o.deadline - cluster.clock) * o.pace > AHEAD
-        if not at_s - o.heard_s < believed_s or cost(o, o.others, workers) > least or early:
+        if not at_s - o.heard_s < believed_s or cost(o.others, workers, able(o)) > least or early:
             continue
-        costs = cost(o, o.others + o.open, workers)
+        costs = cost(o.others + o.open, workers, able(o))
         if costs < least:
             least, best, ties = costs, e, 1
         elif costs == least and best != mine:

@@ -186,12 +186,12 @@ def assignment(
     arm: Arm,
     weights: Ints,
     tiers: Sequence[int] | None = None,
-    module: Mapping[str, float] | None = None,
+    module: Sequence[Mapping[str, float]] | None = None,
 ) -> Rendered:
     """A service's endpoints with `weights` in the topology's order. ValueError as `split_address`.
 
     Grouped by zone; or, on the adaptive arm, by tier: a locality for each, that takes turns by the sum of its weights.
-    `module` is told to our module in each endpoint's metadata, by name.
+    `module` is told to our module in each endpoint's metadata, by name, in the same order.
     """
     name = cluster_name(service.name, arm)
     out = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
@@ -212,8 +212,8 @@ def assignment(
         member.load_balancing_weight.value = given
         if arm is Arm.ADAPTIVE:
             place.load_balancing_weight.value += given
-            if module:
-                member.metadata.filter_metadata[NAMESPACE].update(module)
+            if module and module[at]:
+                member.metadata.filter_metadata[NAMESPACE].update(module[at])
     return rendered(name, out, (e.address for e in service.endpoints))
 
 

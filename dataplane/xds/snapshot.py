@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from dataplane.contract import NO_PLAN, Arm, Plan, ServicePlan, Topology
+from dataplane.contract import NO_PLAN, Arm, Plan, Service, ServicePlan, Topology
 from dataplane.mesh import BreakerSpec, Mesh, cluster_name
 from dataplane.xds import listeners, resources, tracing, weights
 from dataplane.xds.kinds import Kind
@@ -179,7 +179,7 @@ class Snapshot:
                     yield resources.assignment(service, arm, weights.static(service))
                     continue
                 learned, tiers = weights.in_force(service, decided), weights.tiers(service, decided)
-                yield resources.assignment(service, arm, learned, tiers, _to_module(decided))
+                yield resources.assignment(service, arm, learned, tiers, _to_module(service, decided))
 
     def _touched(self, service: int, arm: Arm, topology: Topology, plan: Plan | None) -> bool:
         if topology is not self.topology:
@@ -209,15 +209,17 @@ class Snapshot:
 
 def _picks(plan: ServicePlan | None) -> object:
     """What of a plan is in its assignment."""
-    return plan and (plan.weights, plan.tiers, _to_module(plan))
+    return plan and (plan.weights, plan.tiers, plan.lanes, plan.workers, plan.believed_s, plan.capacities)
 
 
-def _to_module(plan: ServicePlan | None) -> dict[str, float]:
-    """What of a plan is for our module, as it reads it; what is not known is left out."""
+def _to_module(service: Service, plan: ServicePlan | None) -> list[dict[str, float]] | None:
+    """What of a plan is for our module, of each endpoint, as it reads it; what is not known is left out."""
     if plan is None:
-        return {}
+        return None
     told = {"lanes": plan.lanes, "workers": plan.workers, "believed_ms": round(plan.believed_s * 1000.0)}
-    return {name: n for name, n in told.items() if n}
+    known = {name: n for name, n in told.items() if n}
+    own = plan.capacities
+    return [known | ({"capacity": own[e.id]} if e.id in own else {}) for e in service.endpoints]
 
 
 def _accepts(mesh: Mesh) -> dict[str, frozenset[str]]:

@@ -181,7 +181,7 @@ class AdaptiveSection(Section):
     """Who picks on the adaptive arm. `envoy`: its own least request, by weights and tiers; `module`: our module in it,
     by capacity and queue, at each node that has the module; the others go on with least request."""
     reports: bool = _SETTINGS.reports
-    """The module goes by what endpoints say in their answers of their own queues (`endpoint-load-metrics`), where they do."""
+    """The module goes by what endpoints say of their own queues in their answers (`endpoint-load-metrics`)."""
     tick: Annotated[float, Duration("100ms", "1m")] = _SETTINGS.tick_s
     """Between decisions. Each renews the lease."""
     services: dict[str, OverrideSection] = Field(default={})
