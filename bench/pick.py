@@ -34,8 +34,8 @@ THROUGHPUT_BAR, NOISE = 0.98, 0.05
 HERE = Path(__file__).parent
 
 
-def cost_ns(folder: Path) -> dict[tuple[int, int], float]:
-    """Nanoseconds a pick, by endpoints and requests open at each."""
+def cost_ns(folder: Path) -> list[Figure]:
+    """Of a pick, by endpoints, requests open at each and whether they say so; and of an answer that says it."""
     program = folder / "pick_cost"
     done = subprocess.run(
         [*compiler(), *PICK.flags, HERE / "pick_cost.c", "-o", program, "-lm"],
@@ -45,11 +45,16 @@ def cost_ns(folder: Path) -> dict[tuple[int, int], float]:
     )
     if done.returncode:
         raise CannotRunError(f"the module cannot be compiled here: {done.stderr.strip() or 'no C compiler'}")
-    out = {}
+    out = []
     for hosts in BARS_NS:
-        for open_ in (0, 2):
-            told = subprocess.run([program, str(hosts), str(open_)], capture_output=True, check=True)
-            out[hosts, open_] = float(told.stdout)
+        for open_, how in ((0, "turns"), (2, "scanned")):
+            for says in ((), ("says",)):
+                told = subprocess.run([program, str(hosts), str(open_), *says], capture_output=True, check=True)
+                pick, heard = map(float, told.stdout.split())
+                name = f"a pick at {hosts} endpoints, {how}" + (", all say what they have" if says else "")
+                out.append(Figure(name, pick, "ns", BARS_NS[hosts]))
+            if open_:
+                out.append(Figure(f"an answer of one of {hosts} that says it", heard, "ns"))
     return out
 
 
@@ -78,10 +83,7 @@ async def measure(rounds: int, seconds: float) -> Result:
     """The cost, and then the rounds."""
     with tempfile.TemporaryDirectory(prefix="weirflow-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        figures = [
-            Figure(f"a pick at {hosts} endpoints, {'turns' if not open_ else 'scanned'}", ns, "ns", BARS_NS[hosts])
-            for (hosts, open_), ns in cost_ns(folder).items()
-        ]
+        figures = cost_ns(folder)
         *backends, one, other = free_ports(ENDPOINTS + 2)
         envoys = [EnvoyProcess(b) for b in bootstraps([f"127.0.0.1:{p}" for p in backends], (one, other))]
         async with nginx(folder, backends):

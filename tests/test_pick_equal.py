@@ -25,7 +25,7 @@ class Member(ctypes.Structure):
         ("id", ctypes.c_uint64),
         ("capacity", ctypes.c_double),
         ("lanes", ctypes.c_double),
-        ("able", ctypes.c_double),
+        ("slow", ctypes.c_double),
         ("workers", ctypes.c_double),
         ("others", ctypes.c_double),
         ("usual", ctypes.c_double),
@@ -105,7 +105,7 @@ class Both:
             member.at, member.capacity, member.due = at, float(lanes["pace"][at]), float(lanes["deadline"][at])
             member.last, member.lanes = int(lanes["last"][at]), self.lanes
             member.workers, member.believed_ms = 2.0, 2000
-            member.able = self.able[at] if self.able else member.capacity
+            member.slow = 1.0 / (self.able[at] if self.able else member.capacity)
             lanes["able"][at] = self.able[at] if self.able else 0.0
         self.crew.capacity, self.crew.clock = float(self.nodes.cluster["total"][0, 0]), 0.0
 

@@ -8,8 +8,7 @@
  * Indices: `healthy` counts among the healthy hosts of a priority, `at` among all of them. What a pick returns is a
  * healthy index; what tells of a host's open requests wants the other.
  */
-#ifndef WEIRFLOW_ABI_H
-#define WEIRFLOW_ABI_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -67,5 +66,3 @@ CALLBACK bool envoy_dynamic_module_callback_access_logger_get_header_value(void 
 CALLBACK bool envoy_dynamic_module_callback_access_logger_get_upstream_cluster(void *envoy, buffer *out);
 CALLBACK bool envoy_dynamic_module_callback_access_logger_get_upstream_remote_address(void *envoy, buffer *out,
                                                                                       uint32_t *port);
-
-#endif

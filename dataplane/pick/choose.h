@@ -26,11 +26,11 @@
  * Nothing here allocates, and nothing is undefined for a crew of one, for capacities of 1 to 2^32 - 1, or for bars that
  * leave nobody: then who is barred is picked after all. dataplane/simulated/leased_pick.py is the same in Python.
  */
-#ifndef WEIRFLOW_CHOOSE_H
-#define WEIRFLOW_CHOOSE_H
+#pragma once
 
 #include <math.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { SCANNED = 64, DRAWN = 8, BARS = 8 };
@@ -44,7 +44,7 @@ typedef struct {
   uint64_t id;     /* of its address: who it was before a rebuild */
   double capacity; /* at least 1 */
   double lanes;    /* at least 1 */
-  double able;     /* its capacity, to weigh by what it says: `capacity` may be a turn's, of a split; at least 1 */
+  double slow;     /* 1 / its capacity, to weigh what it says by: `capacity` may be a turn's, of a split */
   double workers;  /* requests that it works on at once, of all proxies; at least 1 */
   double others;   /* requests of others there, when it last said */
   double usual;    /* requests there, smoothed over what it said */
@@ -82,6 +82,8 @@ typedef struct {
   uint32_t count;
 } bars;
 
+static inline double larger(double a, double b) { return a > b ? a : b; } /* fmax is a call, for the sake of NaN */
+
 static inline bool is_barred(const bars *b, uint32_t i) {
   for (uint32_t k = 0; k < b->count; k++)
     if (b->member[k] == i) return true;
@@ -100,7 +102,7 @@ static inline bool overlooked(const crew *c, uint32_t i) {
 
 /* With `open` requests there that are seen, of which it works on `lanes` at once. */
 static inline double cost(double open, double lanes, double capacity) {
-  return (fmax(open + 1.0, lanes) + (open + 1.0) / 64) / capacity;
+  return (larger(open + 1.0, lanes) + (open + 1.0) / 64) / capacity;
 }
 
 static inline void look(crew *c, double open) { c->open += (open - c->open) * SMOOTHING; }
@@ -150,15 +152,14 @@ static inline uint32_t by_scan(const crew *c, const uint32_t *open, const bars *
   return best;
 }
 
-static inline uint32_t least_busy(crew *c, const bars *not, const eyes *see) {
-  if (c->count > SCANNED) return by_turn(c, c->open < TELLING ? 1 : DRAWN, not, see);
-  uint32_t open[SCANNED];
-  double all = 0.0;
-  for (uint32_t i = 0; i < c->count; i++) {
-    uint64_t n = see->open(see->of, &c->members[i]);
-    open[i] = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
-    all += open[i];
+/* Without a word of theirs. `open` has that of each of a crew that is scanned. */
+static inline uint32_t least_busy(crew *c, const uint32_t *open, const bars *not, const eyes *see) {
+  if (!open) {
+    c->turns = true;
+    return by_turn(c, c->open < TELLING ? 1 : DRAWN, not, see);
   }
+  double all = 0.0;
+  for (uint32_t i = 0; i < c->count; i++) all += open[i];
   look(c, all / c->count);
   bool turns = c->open < TELLING;
   if (turns && !c->turns)
@@ -173,26 +174,30 @@ static inline bool believed(const member *m, uint64_t now_ms) {
 
 /* It said how many it has in progress while so many were open there from here. */
 static inline void hear(crew *c, member *m, double in_flight, double open, uint64_t now_ms) {
-  m->others = fmax(in_flight - open, 0.0);
+  m->others = larger(in_flight - open, 0.0);
   m->usual += (in_flight - m->usual) * (m->heard_ms ? USUAL : 1.0);
   m->heard_ms = now_ms;
   c->reports = true;
 }
 
-/* In place of `mine` one that by what it said will answer sooner. `mine`, without a word, is as busy as usual. */
-static inline uint32_t by_report(crew *c, uint32_t mine, const bars *not, const eyes *see) {
+static inline double answers(const member *m, double there) {
+  return (larger(there + 1.0, m->workers) + (there + 1.0) / 64) * m->slow;
+}
+
+/* In place of `mine` one that by what it said will answer sooner. `mine`, without a word, is as busy as usual. Of a large
+ * crew SCANNED are asked, from a random one on. */
+static inline uint32_t by_report(crew *c, uint32_t mine, const uint32_t *open, const bars *not, const eyes *see) {
   member *m = &c->members[mine];
   if (overlooked(c, mine)) return mine;
-  double there = believed(m, see->now_ms) ? m->others + (double)see->open(see->of, m) : m->usual;
-  double least = cost(there, m->workers, m->able), second = INFINITY;
-  uint32_t best = mine, ties = 1;
-  for (uint32_t i = 0; i < c->count; i++) {
+  double ours = open ? open[mine] : (double)see->open(see->of, m);
+  double least = answers(m, believed(m, see->now_ms) ? m->others + ours : m->usual), second = INFINITY;
+  uint32_t best = mine, ties = 1, i = open ? 0 : (uint32_t)(see->draw(see->of) * c->count);
+  for (uint32_t k = 0; k < c->count && k < SCANNED; k++, i = i + 1 < c->count ? i + 1 : 0) {
     member *o = &c->members[i];
     if (i == mine || is_barred(not, i)) continue;
-    second = fmin(second, o->due);
-    if (!believed(o, see->now_ms) || cost(o->others, o->workers, o->able) > least) continue;
-    if (c->turns && (o->due - c->clock) * o->capacity > AHEAD) continue;
-    double costs = cost(o->others + (double)see->open(see->of, o), o->workers, o->able);
+    second = o->due < second ? o->due : second;
+    if (!believed(o, see->now_ms) || (c->turns && (o->due - c->clock) * o->capacity > AHEAD)) continue;
+    double costs = answers(o, o->others + (open ? open[i] : (double)see->open(see->of, o)));
     if (costs < least) {
       least = costs, best = i, ties = 1;
     } else if (costs == least && best != mine && see->draw(see->of) * ++ties < 1.0) {
@@ -200,7 +205,7 @@ static inline uint32_t by_report(crew *c, uint32_t mine, const bars *not, const 
     }
   }
   if (best != mine && c->turns) { /* it stays next in line */
-    m->due = fmax(m->due - 1.0 / m->capacity, second);
+    m->due = larger(m->due - 1.0 / m->capacity, second);
     c->members[best].due += 1.0 / c->members[best].capacity;
   }
   return best;
@@ -209,11 +214,14 @@ static inline uint32_t by_report(crew *c, uint32_t mine, const bars *not, const 
 /* Who gets the next request; `c->count` is at least 1. */
 static inline uint32_t choose(crew *c, const bars *not, const eyes *see) {
   static const bars nobody = {{0}, 0};
+  uint32_t seen[SCANNED], *open = c->count > SCANNED ? NULL : seen;
+  for (uint32_t i = 0; open && i < c->count; i++) {
+    uint64_t n = see->open(see->of, &c->members[i]);
+    open[i] = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+  }
   if (not->count >= c->count) not = &nobody;
-  uint32_t i = least_busy(c, not, see);
-  if (c->reports) i = by_report(c, i, not, see);
+  uint32_t i = least_busy(c, open, not, see);
+  if (c->reports) i = by_report(c, i, open, not, see);
   c->members[i].last = ++c->picks;
   return i;
 }
-
-#endif

@@ -160,12 +160,12 @@ static void line_up(balancer *b, uint32_t priority) {
     *m = (member){.id = id_of(want),
                   .capacity = weight ? weight : 1,
                   .lanes = told(b, priority, at, LANES, 1.0),
-                  .able = told(b, priority, at, CAPACITY, 0.0),
                   .workers = told(b, priority, at, WORKERS, 1.0),
                   .believed_ms = (uint64_t)told(b, priority, at, BELIEVED, 0.0),
                   .last = c->picks,
                   .at = (uint32_t)at};
-    if (m->able < 1.0) m->able = m->capacity;
+    double able = told(b, priority, at, CAPACITY, 0.0);
+    m->slow = 1.0 / (able >= 1.0 ? able : m->capacity);
     const member *was = known(&old, m->id, &from);
     if (was) {
       m->due = (was->due - old.clock) * was->capacity / m->capacity;
@@ -309,7 +309,7 @@ static uint64_t who_answered(void *envoy) {
   buffer ip = {NULL, 0};
   uint32_t port = 0;
   if (!envoy_dynamic_module_callback_access_logger_get_upstream_remote_address(envoy, &ip, &port)) return 0;
-  bool six = memchr(ip.ptr, ':', ip.length) != NULL;
+  bool six = memchr(ip.ptr, ':', ip.length) != NULL; /* then it is written in brackets */
   uint64_t id = id_with(id_with(NOTHING, "[", six), ip.ptr, ip.length);
   char tail[8], *at = tail + sizeof tail;
   do *--at = (char)('0' + port % 10);

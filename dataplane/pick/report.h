@@ -5,8 +5,7 @@
  * or the message itself, base64 after `BIN ` or in `endpoint-load-metrics-bin`. Anybody may have written the bytes: what
  * is no such report, or no number of at least 0, is no report.
  */
-#ifndef WEIRFLOW_REPORT_H
-#define WEIRFLOW_REPORT_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -72,5 +71,3 @@ static inline double in_flight_of(const char *value, size_t length, bool message
   double told = message || binary ? told_in_message(value, length) : told_in_text(value, length);
   return told >= 0.0 && told <= MOST_IN_FLIGHT ? told : -1.0;
 }
-
-#endif

@@ -53,9 +53,11 @@ def cost(seen: float, lanes: float, capacity: float) -> float:
 
 
 @inlined
-def able(lane: Records) -> float:
-    """Its capacity, to weigh what it says by."""
-    return float(lane.able if lane.able > 0.0 else lane.pace)
+def answers(lane: Records, there: float, workers: float) -> float:
+    """The time to an answer with so many there, by a capacity that may be told beside its pace."""
+    return float(
+        (max(there + 1.0, workers) + (there + 1.0) / 64) * (1.0 / (lane.able if lane.able > 0.0 else lane.pace))
+    )
 
 
 @compiled
@@ -63,6 +65,7 @@ def least_busy(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
     """The endpoint, by a scan or by turns."""
     cluster, ups = n.cluster[v, arm], n.node[v].ups
     if ups > SCANNED:
+        cluster.turns = True
         return by_turn(n, v, arm, 1 if cluster.busy < TELLING else DRAWN)
     total = 0.0
     for j in range(ups):
@@ -138,23 +141,27 @@ def hear(n: Nodes, v: int, arm: int, e: int, in_flight: float, at_s: float) -> N
 
 @compiled
 def by_report(n: Nodes, v: int, arm: int, mine: int, at_s: float, rng: np.random.Generator) -> int:
-    """In place of `mine` one that by what it said will answer sooner. `mine`, without a word, is as busy as usual."""
-    cluster, m = n.cluster[v, arm], n.lane[v, arm, mine]
+    """In place of `mine` one that by what it said will answer sooner. `mine`, without a word, is as busy as usual.
+
+    Of a large crew SCANNED are asked, from a random one on.
+    """
+    cluster, m, ups = n.cluster[v, arm], n.lane[v, arm, mine], n.node[v].ups
     if overlooked(n, v, arm, mine):
         return mine
     believed_s, workers = cluster.believed_s, cluster.workers
     there = m.others + m.open if at_s - m.heard_s < believed_s else m.usual
-    least, second, best, ties = cost(there, workers, able(m)), inf, mine, 1
-    for j in range(n.node[v].ups):
-        e = int(n.up[v, j])
+    least, second, best, ties = answers(m, there, workers), inf, mine, 1
+    first = int(rng.random() * ups) if ups > SCANNED else 0
+    for k in range(min(ups, SCANNED)):
+        e = int(n.up[v, (first + k) % ups])
         o = n.lane[v, arm, e]
         if e == mine:
             continue
         second = min(second, o.deadline)
         early = cluster.turns and (o.deadline - cluster.clock) * o.pace > AHEAD
-        if not at_s - o.heard_s < believed_s or cost(o.others, workers, able(o)) > least or early:
+        if not at_s - o.heard_s < believed_s or early:
             continue
-        costs = cost(o.others + o.open, workers, able(o))
+        costs = answers(o, o.others + o.open, workers)
         if costs < least:
             least, best, ties = costs, e, 1
         elif costs == least and best != mine:
