@@ -48,8 +48,7 @@ typedef struct {
   double workers;  /* requests that it works on at once, of all proxies; at least 1 */
   double others;   /* requests of others there, when it last said */
   double usual;    /* requests there, smoothed over what it said */
-  uint64_t heard_ms;    /* when it last said; 0: never */
-  uint64_t believed_ms; /* for how long that is believed; 0: not at all */
+  uint64_t heard_ms, believed_ms; /* when it last said, 0: never; for how long that is believed, 0: not at all */
   double due;      /* of its next turn */
   uint64_t last;   /* pick that it got */
   uint32_t at;     /* among all hosts of the priority */
