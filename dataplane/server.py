@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +41,7 @@ from dataplane.contract import (
 )
 from dataplane.ledger import Ledger
 from dataplane.mesh import Mesh, other_names
+from dataplane.peer import Peer
 from dataplane.pick.policy import has_module
 from dataplane.xds import tracing
 from dataplane.xds.kinds import Kind
@@ -64,57 +65,10 @@ class _Node:
     id: int
     name: str
     decoder: Decoder
-    peer: _Peer | None = None
+    peer: Peer | None = None
     nacks: int = 0
     agent: str = ""  # what it says that it is: "envoy 1.40.0"
     dropped: Counter[str] = field(default_factory=Counter)
-
-
-class _Peer:
-    """One open ADS stream: its state machine, what waits to be written, and the task that serves it."""
-
-    def __init__(self, stream: Stream, task: asyncio.Task[Any]) -> None:
-        self.stream = stream
-        self.task = task
-        self.replaced = ""  # why it was ended by us
-        self._over = False
-        self._waiting: deque[Any] = deque()
-        self._wake = asyncio.Event()
-
-    def put(self, response: Any) -> None:
-        """Write this soon. At most one of each kind waits, as the stream sends the next only after an answer."""
-        self._waiting.append(response)
-        self._wake.set()
-
-    def end(self, why: str) -> None:
-        """End the stream from our side."""
-        self.replaced = why
-        self.task.cancel()
-
-    async def write(self, context: Any) -> None:
-        """Write what is put, until it is over."""
-        while not self._over:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting and not self._over:
-                await context.write(self._waiting.popleft().SerializeToString())
-
-    def wrote(self, writer: asyncio.Task[None]) -> None:
-        """The writer has ended: one that failed ends the stream. Asking tells asyncio that its failure was seen."""
-        if not writer.cancelled() and writer.exception() is not None and not self._over:
-            self.task.cancel()
-
-    async def finish(self, writer: asyncio.Task[None]) -> None:
-        """Let a write that is under way end: beside it gRPC takes no status, and the peer would wait for ever.
-
-        It ends when the peer reads or is gone, which keepalive sees to.
-        """
-        self._over = True
-        self._wake.set()
-        try:
-            await asyncio.wait({writer})
-        finally:
-            writer.cancel()
 
 
 class Server:
@@ -257,7 +211,7 @@ class Server:
         for node, peer in self._peers():
             self._carry_out(node, peer, peer.stream.on_snapshot(self._snapshot, self._steady()))
 
-    def _carry_out(self, node: _Node, peer: _Peer, outputs: list[Output]) -> None:
+    def _carry_out(self, node: _Node, peer: Peer, outputs: list[Output]) -> None:
         """Send responses and tell verdicts; note when the node has come to hold the newest weights."""
         for output in outputs:
             if not isinstance(output, Verdict):
@@ -270,7 +224,7 @@ class Server:
         if peer.stream.settled(Kind.EDS):
             self._ledger.accepted(node.id, self._snapshot.plan_version, self._real())
 
-    def _peers(self) -> list[tuple[_Node, _Peer]]:
+    def _peers(self) -> list[tuple[_Node, Peer]]:
         return [(node, node.peer) for node in self._nodes.values() if node.peer is not None]
 
     # The three services
@@ -284,7 +238,7 @@ class Server:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  (gRPC runs each handler in a task)
         ours = has_module(request.node)
-        peer = _Peer(Stream(node.id, node.name, self._snapshot, ttl_s=self._ttl_s, has_module=ours), task)
+        peer = Peer(Stream(node.id, node.name, self._snapshot, ttl_s=self._ttl_s, has_module=ours), task)
         if node.peer is not None:
             # A node has one ADS stream. The older is half gone, or its node was started anew.
             node.peer.end("the node has opened a newer stream")
