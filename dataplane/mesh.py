@@ -7,9 +7,11 @@ brain never sees it; it sees the `Topology` that a `Registry` derives from it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from dataplane.contract import ADAPTIVE_SUFFIX, SHED_SUFFIX, Arm, Endpoint, Node, Service, Topology
+from dataplane.identity import NODE
 
 Priority = Literal["critical", "default", "sheddable"]
 """Of a route while its service is short: who is sheddable is refused first, who is critical last."""
@@ -27,6 +29,7 @@ class NodeSpec:
     log_level: str = "warning"
     zone: str = ""  # Envoy's node.locality.zone; "": not told
     service: str = ""  # whose sidecar it is; "": nobody's
+    identity: str = ""  # what its certificate must say; "": by the pattern of all (see `dataplane.identity`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,16 @@ class ServiceSpec:
     full_scan: bool = False  # LEAST_REQUEST of the static cluster compares all endpoints, not two
     also_known_as: tuple[str, ...] = ()  # clusters that nodes with a configuration of their own have it in
     module: bool = False  # the adaptive cluster picks by our module (`dataplane.pick`), at nodes that have it
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSpec:
+    """Of the port that nodes call: its PEM files, and the pattern of the nodes' names (see `dataplane.identity`)."""
+
+    cert_file: Path
+    key_file: Path
+    client_ca_file: Path
+    client_identity: str = NODE
 
 
 @dataclass(frozen=True, slots=True)

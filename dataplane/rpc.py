@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -27,7 +27,11 @@ OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 10_000),  # and we ping them, to notice one that is half gone
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),  # who connects and says nothing is not waited for
 )
+OVER_TLS = (("grpc.max_connection_age_ms", 30_000),)
+"""A connection so old takes no further stream, and those that are open go on. Without it one whose certificate was the
+wrong one would ask again on the same connection for ever, with a right one at hand."""
 MAX_RPCS = 4096
 
 log = structlog.get_logger(__name__)
@@ -78,8 +82,8 @@ class Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no type
         return serve
 
 
-def server(handlers: Mapping[str, Handler], faults: Counter[str]) -> Any:
+def server(handlers: Mapping[str, Handler], faults: Counter[str], options: Sequence[tuple[str, int]] = ()) -> Any:
     """A grpc.aio server with these methods, its limits set; not started."""
-    out = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MAX_RPCS)
+    out = grpc.aio.server(options=(*OPTIONS, *options), maximum_concurrent_rpcs=MAX_RPCS)
     out.add_generic_rpc_handlers((Methods(handlers, faults),))
     return out

@@ -23,7 +23,7 @@ import structlog
 from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
 
-from dataplane import lrs, rpc
+from dataplane import identity, lrs, rpc
 from dataplane.als.decoder import Decoder, identify
 from dataplane.als.traced import Traced
 from dataplane.answers import Answers
@@ -39,6 +39,7 @@ from dataplane.contract import (
     Topology,
     Verdict,
 )
+from dataplane.credentials import Credentials
 from dataplane.ledger import Ledger
 from dataplane.mesh import Mesh, other_names
 from dataplane.peer import Peer
@@ -75,7 +76,8 @@ class Server:
     """`contract.DataPlane` over real sockets. Made and used on one event loop.
 
     `epoch` names this run: it must differ from that of any run before. `now` is the driver's clock and is read once, to
-    give our own real seconds (for node offsets and the ledger) an origin that people can read.
+    give our own real seconds (for node offsets and the ledger) an origin that people can read. With `credentials` nodes
+    call over TLS, and each is believed to be only who its certificate says (see `identity`).
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Server:
         epoch: str,
         flush_s: float = 0.1,
         lrs_interval_s: float = 0.5,
+        credentials: Credentials | None = None,
     ) -> None:
         self._on_telemetry = on_telemetry
         self._on_event = on_event
@@ -97,6 +100,7 @@ class Server:
         self._ttl_s = ttl_s
         self._flush_s = flush_s
         self._lrs_interval_s = lrs_interval_s
+        self._credentials = credentials
         self._snapshot = Snapshot.first(epoch, mesh, topology)
         self._topology = topology
         self._ledger = Ledger(topology)
@@ -109,17 +113,29 @@ class Server:
         self._flusher: asyncio.Task[None] | None = None
         self._origin = 0.0
 
-    async def start(self, address: str = "127.0.0.1:0") -> int:
-        """Listen; returns the bound port. OSError when the address cannot be had."""
+    async def start(self, address: str = "127.0.0.1:0", own: str = "") -> int:
+        """Listen; returns the bound port. OSError when the address cannot be had.
+
+        `own` is a second address, `unix:PATH`, in the clear: for Envoys of ours, who need no certificate there. Who
+        reaches it is believed, so its folder must be closed to everybody else.
+        """
         self._origin = self._now() - asyncio.get_running_loop().time()
-        self._server = rpc.server({ADS: self._ads, ALS: self._als, LRS: self._lrs}, self._faults)
+        methods = {ADS: self._ads, ALS: self._als, LRS: self._lrs}
+        self._server = rpc.server(methods, self._faults, rpc.OVER_TLS if self._credentials is not None else ())
         try:
-            port: int = self._server.add_insecure_port(address)
+            port = self._listen(address)
+            if own:
+                self._server.add_insecure_port(own)
         except RuntimeError as e:
             raise OSError(f"cannot listen on {address}: is it in use, or not an address of this machine?") from e
         await self._server.start()
         self._flusher = asyncio.create_task(self._flush_for_ever())
         return port
+
+    def _listen(self, address: str) -> int:
+        if self._credentials is None:
+            return int(self._server.add_insecure_port(address))
+        return int(self._server.add_secure_port(address, self._credentials.for_grpc()))
 
     async def stop(self) -> None:
         """Stop listening, end the streams, and tell the telemetry that had arrived. Idempotent."""
@@ -171,7 +187,7 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """By node: what it says it is, versions by kind, refusals, clock offset, what reads its log, has it our module,
-        what of its log was far off or dropped; beside that, faults of peers and the newest trace of each arm."""
+        what of its log was far off or dropped; beside that, faults of peers, certificates and the newest traces."""
         return {
             "nodes": {
                 name: {
@@ -190,6 +206,7 @@ class Server:
             },
             "plan": self._snapshot.plan_version,
             "faults": dict(self._faults),
+            "tls": None if self._credentials is None else self._credentials.status(),
             "exemplars": [
                 {"service": service, "arm": arm, "trace_id": e.trace_id, "seconds": e.seconds, "at": e.at}
                 for (service, arm), e in self._traced.newest.items()
@@ -234,7 +251,7 @@ class Server:
         if first is None:
             return
         request = discovery_pb2.DiscoveryRequest.FromString(first)
-        node = self._node(request.node.id)
+        node = self._node(request.node.id, context)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  (gRPC runs each handler in a task)
         ours = has_module(request.node)
@@ -268,7 +285,7 @@ class Server:
         async for message in messages:
             if node is None:
                 name, log_name = identify(message)
-                node, traced = self._node(name), log_name == tracing.LOG
+                node, traced = self._node(name, context), log_name == tracing.LOG
             if traced:
                 self._traced.hear(node.id, message, self._real())
                 continue
@@ -279,7 +296,7 @@ class Server:
         first = await anext(messages, None)
         if first is None:
             return
-        node = self._node(lrs_pb2.LoadStatsRequest.FromString(first).node.id)
+        node = self._node(lrs_pb2.LoadStatsRequest.FromString(first).node.id, context)
         answer = lrs_pb2.LoadStatsResponse(send_all_clusters=True, report_endpoint_granularity=True)
         answer.load_reporting_interval.FromMicroseconds(int(self._lrs_interval_s * 1e6))
         await context.write(answer.SerializeToString())
@@ -291,8 +308,11 @@ class Server:
                 node.dropped.update(rejected)
                 self._tell(Dropped(node.id, rejected))
 
-    def _node(self, name: str) -> _Node:
-        """The node of that id. RefusedError, with the mend, when the mesh has none."""
+    def _node(self, name: str, context: Any) -> _Node:
+        """The node of that id. RefusedError, with the mend, when the mesh has none or the peer may not speak for it."""
+        if self._credentials is not None and not context.peer().startswith("unix:"):
+            self._credentials.came_through(context.peer())
+            self._identify(name, identity.names_of(context.auth_context()), self._credentials.tls.client_identity)
         if name in self._nodes:
             return self._nodes[name]
         raise rpc.RefusedError(
@@ -301,6 +321,18 @@ class Server:
             + (", ".join(sorted(self._nodes)) or "none yet"),
             reason="unknown node",
         )
+
+    def _identify(self, name: str, names: identity.Names, pattern: str) -> None:
+        """RefusedError when a certificate of these names may not speak for that node."""
+        own = next((n.identity for n in self._snapshot.mesh.nodes if n.name == name), "")
+        asked = own or identity.asked_of(name, pattern)
+        if not identity.may_speak(names, asked):
+            raise rpc.RefusedError(
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"a certificate of {names} may not speak for node {name[:100]!r}: that takes {asked[:200]!r}; give it "
+                "a certificate of its own, or set `xds.tls.client_identity` or the node's `identity`",
+                reason="identity",
+            )
 
     # Telemetry
 

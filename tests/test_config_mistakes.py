@@ -114,6 +114,12 @@ SECTION_MISTAKES = [
     ("adaptive: {services: {orders: {switchback: {block: 60s, washout: 57s}}}}", "mesh.yaml:8:44: adaptive.services.orders.switchback: a block of 1m is too short for its washout and four ticks after it; make it 61s or longer"),
     ("xds: {ttl: 2s}", "mesh.yaml:8:12: xds.ttl: 2s is shorter than three ticks of 1s; one late tick would end the lease: make it longer"),
     ("xds: {port: 70000}", "mesh.yaml:8:13: xds.port: 70000 is out of range; it must be at most 65535"),
+    ("xds: {tls: {cert: a}}", "mesh.yaml:8:13: xds.tls.cert: unknown key; did you mean 'cert_file'?"),
+    ("xds: {tls: {cert_file: a}}", "mesh.yaml:8:7: xds.tls.key_file: is missing; give it a value"),
+    ("xds: {tls: {cert_file: a, key_file: '', client_ca_file: c}}", "mesh.yaml:8:37: xds.tls.key_file: must not be empty"),
+    ("xds: {tls: {cert_file: a, key_file: b, client_ca_file: c, client_identity: 'spiffe://mesh/any'}}", "mesh.yaml:8:76: xds.tls.client_identity: 'spiffe://mesh/any' would let one certificate speak for every node; write {node} where the node's name is; nodes that share a certificate have their own 'identity'"),
+    ("xds: {tls: {cert_file: a, key_file: b, client_ca_file: c, client_identity: '*.{node}'}}", "mesh.yaml:8:76: xds.tls.client_identity: '*.{node}' is no name of a certificate; write a URI or a DNS name, as in spiffe://mesh.example/front-1"),
+    ("xds: {tls: {cert_file: a, key_file: b, client_ca_file: c, server_identity: 'a b'}}", "mesh.yaml:8:76: xds.tls.server_identity: 'a b' is no name of a certificate; write a URI or a DNS name, as in spiffe://mesh.example/front-1"),
     ("admin: {address: 0.0.0.0}", "mesh.yaml:8:18: admin.address: 0.0.0.0 can be reached from elsewhere, and there is no admin.token_file; name a token file, or bind 127.0.0.1"),
     ("admin: {address: localhost}", "mesh.yaml:8:18: admin.address: 'localhost' is not an IP address; Envoy and Weirflow bind addresses, as in 127.0.0.1 or 0.0.0.0"),
     ("keda: {port: 18000}", "mesh.yaml:8:14: keda.port: 127.0.0.1:18000 is also xds's; give one another port"),
@@ -154,8 +160,19 @@ def test_a_mistake_in_a_section_is_told_with_its_place_and_the_mend(line, said):
         ("adaptive: {share: 100}\n", "mesh.yaml:8:19: warning: adaptive.share: leaves no holdout, so no gain can be told and a loss is not seen; 95 is the default"),
         ("keda: {address: 0.0.0.0}\n", "mesh.yaml:8:17: warning: keda.address: 0.0.0.0 can be reached from elsewhere, in the clear; whoever reaches it can read every service's demand: keep it in a private network"),
         ("keda:\nadaptive: {models: {demand: false}}\n", None),
-        ("xds: {address: 0.0.0.0}\n", "mesh.yaml:8:16: warning: xds.address: 0.0.0.0 can be reached from elsewhere, and xDS is in the clear; whoever reaches it can speak for a node: keep it in a private network"),
+        ("xds: {address: 0.0.0.0}\n", "mesh.yaml:8:16: warning: xds.address: 0.0.0.0 can be reached from elsewhere, and xDS is in the clear; whoever reaches it can speak for a node: give it xds.tls, or keep it in a private network"),
+        ("xds: {address: 0.0.0.0, tls: {cert_file: a, key_file: b, client_ca_file: c, server_identity: 10.0.0.1}}\n", None),
     ],
 )  # fmt: skip
 def test_what_is_probably_not_meant_is_a_warning(more, said):
     assert warned(SMALLEST + more) == ([said] if said else [])
+
+
+def test_a_nodes_identity_is_a_name_and_asks_for_tls():
+    named = SMALLEST.replace("- name: front-1", "- {name: front-1, identity: 'spiffe://mesh/a'}")
+    assert warned(named) == ["mesh.yaml:2:31: warning: nodes[0].identity: no certificate is asked for; add 'xds.tls'"]
+    assert warned(named + "xds: {tls: {cert_file: a, key_file: b, client_ca_file: c}}\n") == []
+    said = refused(named.replace("spiffe://mesh/a", "no name"))
+    assert said == [
+        "mesh.yaml:2:31: nodes[0].identity: 'no name' is no name of a certificate; write a URI or a DNS name, as in spiffe://mesh.example/front-1"
+    ]

@@ -87,6 +87,7 @@ class World:
         self.renewals = None
         self.last_renewal = 0.0
         self.port = 0
+        self.tls = None  # with it nodes call over TLS: see `tests.certificates`
         self.http = None
 
     async def backend(self, name):
@@ -114,8 +115,9 @@ class World:
         self.topology = self.registry.topology(mesh)
         epoch = f"epoch-{next(self.epochs)}"
         self.server = Server(
-            mesh, self.topology, self.telemetry.append, self.events.append, time.time, ttl_s=TTL_S, epoch=epoch
-        )
+            mesh, self.topology, self.telemetry.append, self.events.append, time.time, ttl_s=TTL_S, epoch=epoch,
+            credentials=self.tls.credentials() if self.tls else None,
+        )  # fmt: skip
         self.port = await self.server.start(f"127.0.0.1:{self.port}")
 
     async def start(self, *services, nodes=("n1",), retry=None, routes=(), module=False, workers=1):
@@ -123,13 +125,18 @@ class World:
         mesh = self.mesh(*services, nodes=nodes, retry=retry)
         await self.serve(replace(mesh, routes=routes) if routes else mesh)
         for node in self.rules.nodes:
-            told = bootstrap(node, f"127.0.0.1:{self.port}", has_module=module)
-            self.envoys[node.name] = EnvoyProcess(told, concurrency=workers)
-            await self.envoys[node.name].start()
+            await self.join(node, module=module, workers=workers)
         for node in self.rules.nodes:
             await self.envoys[node.name].ready()
             listeners = await self.envoys[node.name].listeners()
             setattr(self, node.name, f"http://127.0.0.1:{listeners['in']}")
+
+    async def join(self, node, *, module=False, workers=1, log=None):
+        """Start the Envoy of a node."""
+        secured = self.tls.node(node.name) if self.tls else None
+        told = bootstrap(node, f"127.0.0.1:{self.port}", has_module=module, tls=secured)
+        self.envoys[node.name] = EnvoyProcess(told, concurrency=workers, log=log)
+        await self.envoys[node.name].start()
 
     def plan(self, share=100.0, limits=None, tiers=(), module=None, **weights_by_service):
         """A plan with the next version: weights and tiers in the order of each service's endpoints."""

@@ -36,7 +36,7 @@ class _Post:
 
 
 class Fleet:
-    """All Envoys of ours. `xds_address` is where they call."""
+    """All Envoys of ours. `xds_address` is where they call: `ip:port` or `unix:PATH`."""
 
     def __init__(self, xds_address: str) -> None:
         self._xds_address = xds_address

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
@@ -28,6 +29,7 @@ from brain.decision import Decision
 from brain.hindsight import ForetoldView
 from brain.ranking import ModelView
 from dataplane.contract import OnTelemetry, Plan, Topology
+from dataplane.credentials import Credentials, CredentialsError
 from dataplane.mesh import Mesh, Registry
 from dataplane.server import Server
 from weirflow import discovery
@@ -37,6 +39,7 @@ from weirflow.clock import Clock
 from weirflow.config import ConfigError, Problem, load
 from weirflow.config.build import Config
 from weirflow.config.differs import Change, changes, digest
+from weirflow.config.source import parse
 from weirflow.console.feed import Feed
 from weirflow.console.past import Past
 from weirflow.fleet import Fleet
@@ -109,9 +112,12 @@ class Running:
             clock.now,
             ttl_s=config.xds.ttl_s,
             epoch=self.epoch,
+            credentials=self._credentials(),
         )
         self.driver.dataplane = self.server
-        xds_port = await self.server.start(join(config.xds.address, config.xds.port))
+        # Envoys of ours need no certificate: they call by a socket in a folder that only this user can open.
+        own = f"unix:{down.enter_context(TemporaryDirectory(prefix='weirflow-'))}/xds" if config.xds.tls else ""
+        xds_port = await self.server.start(join(config.xds.address, config.xds.port), own)
         self.xds_address = join(config.xds.address, xds_port)
         down.push_async_callback(self.server.stop)
         self.admin = Admin(self, config.admin)
@@ -122,7 +128,7 @@ class Running:
             scaler = Scaler(self, config.keda, stale_after_s=max(config.xds.ttl_s, 3 * config.settings.tick_s))
             self.keda_address = await scaler.start()
             down.push_async_callback(scaler.stop)
-        self.fleet = Fleet(self.xds_address)
+        self.fleet = Fleet(own or self.xds_address)
         down.push_async_callback(self.fleet.stop)
         await self.fleet.match(self.mesh.nodes)
         down.push_async_callback(self._withdraw)
@@ -274,6 +280,16 @@ class Running:
         except OwnError as error:
             problem = Problem(str(self.path), 0, 0, "adaptive.models.own", str(error))
             raise ConfigError([problem]) from error
+
+    def _credentials(self) -> Credentials | None:
+        """Of the port of the nodes; None: in the clear. ConfigError when the files cannot be used."""
+        if self._config.xds.tls is None:
+            return None
+        try:
+            return Credentials(self._config.xds.tls)
+        except CredentialsError as error:
+            source = parse(self._config.text, str(self.path))
+            raise ConfigError([source.problem(("xds", "tls", error.key), error.message, error.mend)]) from error
 
     def _recorder(self, folder: Path, topology: Topology) -> Recorder:
         config = self._config

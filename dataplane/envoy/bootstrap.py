@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dataplane.envoy.secrets import NodeTls, transport_socket
 from dataplane.mesh import NodeSpec
 from dataplane.pick import policy
 from dataplane.xds.resources import ADS, LAYER, XDS_CLUSTER, address_type, duration, split_address
@@ -22,11 +23,19 @@ brain that is merely busy is not."""
 MAX_DOWNSTREAM_CONNECTIONS = 50_000
 
 
-def bootstrap(node: NodeSpec, xds_address: str, *, admin_port: int = 0, has_module: bool = False) -> dict[str, Any]:
-    """Envoy's bootstrap for a node that takes its configuration from `xds_address` (`host:port`).
+def bootstrap(
+    node: NodeSpec,
+    xds_address: str,
+    *,
+    admin_port: int = 0,
+    has_module: bool = False,
+    tls: NodeTls | None = None,
+) -> dict[str, Any]:
+    """Envoy's bootstrap for a node that takes its configuration from `xds_address` (`host:port` or `unix:PATH`).
 
     Envoy is ready (admin `/ready`) once it has had all of it. Admin listens on loopback. `has_module`: the node says
-    that it has our module (`dataplane.pick`) in its search path. ValueError as `split_address`.
+    that it has our module (`dataplane.pick`) in its search path. `tls`: it calls over TLS, and needs the files of
+    `secrets.sds_files` as well. ValueError as `split_address`.
     """
     return {
         "node": {"id": node.name, "cluster": CLUSTER}
@@ -39,7 +48,7 @@ def bootstrap(node: NodeSpec, xds_address: str, *, admin_port: int = 0, has_modu
             "lds_config": ADS,
         },
         "cluster_manager": {"load_stats_config": _grpc()},
-        "static_resources": {"clusters": [_xds_cluster(xds_address)]},
+        "static_resources": {"clusters": [_xds_cluster(xds_address, tls)]},
         "layered_runtime": {
             "layers": [
                 {"name": "static", "static_layer": {}},
@@ -69,16 +78,20 @@ def _grpc() -> dict[str, Any]:
     return {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": service}]}
 
 
-def _xds_cluster(address: str) -> dict[str, Any]:
-    host, port = split_address(address)
+def _xds_cluster(address: str, tls: NodeTls | None) -> dict[str, Any]:
+    if address.startswith("unix:"):
+        kind, where = "STATIC", {"pipe": {"path": address.removeprefix("unix:")}}
+    else:
+        host, port = split_address(address)
+        kind, where = address_type(host), _socket(host, port)
     keepalive = {"interval": duration(PING_INTERVAL_S), "timeout": duration(PING_TIMEOUT_S)}
     return {
         "name": XDS_CLUSTER,
-        "type": address_type(host),
+        "type": kind,
         "connect_timeout": "1s",
         "load_assignment": {
             "cluster_name": XDS_CLUSTER,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _socket(host, port)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": where}}]}],
         },
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
@@ -86,7 +99,7 @@ def _xds_cluster(address: str) -> dict[str, Any]:
                 "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
             }
         },
-    }
+    } | ({"transport_socket": transport_socket(tls)} if tls is not None else {})
 
 
 def _socket(host: str, port: int) -> dict[str, Any]:

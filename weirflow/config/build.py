@@ -18,6 +18,7 @@ from dataplane.mesh import (
     RetrySpec,
     RouteSpec,
     ServiceSpec,
+    TlsSpec,
     TracingSpec,
 )
 from weirflow.config.alerting import AlertsSection
@@ -25,16 +26,19 @@ from weirflow.config.check import Checked
 from weirflow.config.model import Document, XdsSection
 from weirflow.config.problems import Problem
 from weirflow.config.rules import OutlierSection, RetrySection, RouteSection, ServiceSection
+from weirflow.config.tls import TlsSection
 from weirflow.config.tuning import AdaptiveSection, SwitchbackSection
 
 
 @dataclass(frozen=True, slots=True)
 class Xds:
-    """Where Envoys call. `port` 0: a free one."""
+    """Where Envoys call. `port` 0: a free one. `tls` None: in the clear. `server_identity` "": as nodes call us."""
 
     address: str
     port: int
     ttl_s: float
+    tls: TlsSpec | None = None
+    server_identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ def build(checked: Checked) -> Config:
             critical=tuple(sorted({route.service for route in document.routes if route.priority == "critical"})),
             sheddable=tuple(route.name for route in document.routes if route.priority == "sheddable"),
         ),
-        xds=Xds(document.xds.address, document.xds.port, document.xds.ttl),
+        xds=_xds(document.xds, folder),
         admin=Admin(
             document.admin.address,
             document.admin.port,
@@ -160,6 +164,18 @@ def build(checked: Checked) -> Config:
     )
 
 
+def _xds(section: XdsSection, folder: Path) -> Xds:
+    plain = Xds(section.address, section.port, section.ttl)
+    if section.tls is None:
+        return plain
+    return replace(plain, tls=_tls(section.tls, folder), server_identity=section.tls.server_identity or "")
+
+
+def _tls(section: TlsSection, folder: Path) -> TlsSpec:
+    cert, key, client_ca = section.cert_file, section.key_file, section.client_ca_file
+    return TlsSpec(folder / cert, folder / key, folder / client_ca, section.client_identity)
+
+
 def _alerts(section: AlertsSection, folder: Path) -> Alerts:
     return Alerts(
         alertmanagers=tuple(section.alertmanagers),
@@ -175,7 +191,7 @@ def _alerts(section: AlertsSection, folder: Path) -> Alerts:
 def _mesh(document: Document, settings: Settings) -> Mesh:
     return Mesh(
         nodes=tuple(
-            NodeSpec(n.name, n.spawn, n.concurrency, n.admin_port, n.log_level, n.zone, n.service)
+            NodeSpec(n.name, n.spawn, n.concurrency, n.admin_port, n.log_level, n.zone, n.service, n.identity or "")
             for n in document.nodes
         ),
         listeners=tuple(ListenerSpec(x.name, x.address, x.port, tuple(x.nodes)) for x in document.listeners),

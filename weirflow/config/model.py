@@ -13,19 +13,22 @@ from pydantic import Field
 from weirflow.config.alerting import AlertsSection
 from weirflow.config.fields import Duration, Ip, Port, Section, Size
 from weirflow.config.rules import ListenerSection, NodeSection, RouteSection, ServiceSection
+from weirflow.config.tls import TlsSection
 from weirflow.config.tracing import TracingSection
 from weirflow.config.tuning import AdaptiveSection
 
 
 class XdsSection(Section):
-    """Where Envoys call: ADS, ALS and LRS on one port, in the clear."""
+    """Where Envoys call: ADS, ALS and LRS on one port, in the clear unless there is `tls`."""
 
     address: Ip = "127.0.0.1"
-    """To bind. Off loopback, whoever reaches the port can speak for a node: keep it in a private network."""
+    """To bind. In the clear, whoever reaches the port can speak for a node: off loopback give it `tls`."""
     port: Port = 18000
     """To bind; 0 lets the kernel choose, which foreign Envoys cannot know."""
     ttl: Annotated[float, Duration("2s", "5m")] = 5.0
     """Of the lease: how long learned state outlives the tick that vouched for it."""
+    tls: TlsSection | None = None
+    """Without it everything is in the clear."""
 
 
 class AdminSection(Section):

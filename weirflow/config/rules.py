@@ -13,6 +13,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from weirflow.config.fields import Address, Duration, HostPattern, Ip, Name, PathPrefix, Port, Section, refuse
+from weirflow.config.tls import Identity
 
 RetryOn = Literal[
     "5xx",
@@ -66,6 +67,8 @@ class NodeSection(Section):
     """Where it runs: Envoy's `node.locality`, and what `adaptive.cost.zone_crossing` compares with endpoints' zones."""
     service: str = ""
     """Whose sidecar it is, a name from `services`: what it sends is that service's calls. Empty: an edge."""
+    identity: Identity | None = None
+    """The name that a certificate must bear to speak for it, instead of by `xds.tls.client_identity`."""
 
 
 class ListenerSection(Section):
