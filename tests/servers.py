@@ -1,4 +1,4 @@
-"""The real Prometheus, Alertmanager, NGINX and HAProxy, for tests: on the PATH, or fetched from Debian and unpacked.
+"""The real Prometheus, Alertmanager, NGINX, HAProxy and openssl, for tests: on the PATH, or unpacked from Debian.
 
     python tests/servers.py     fetches them now
 
@@ -30,6 +30,7 @@ PACKAGES = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "nginx": "nginx",
     "haproxy": "haproxy",
+    "openssl": "openssl",
 }
 LIBRARIES = {"haproxy": ("liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")}
 """Packages that a program needs beside its own, which a machine without it hardly has."""

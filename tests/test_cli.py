@@ -303,6 +303,42 @@ def test_bootstrap_asks_where_the_brain_is_when_the_file_leaves_it_open(tmp_path
     assert "say with --xds where that Envoy reaches it" in weirflow("bootstrap", "a", "--mesh", str(file), code=2)
 
 
+SECURED = (
+    "nodes: [{name: a, spawn: false}]\nservices: [{name: s, endpoints: ['x:1']}]\n"
+    "xds: {port: 18000, tls: {cert_file: c, key_file: k, client_ca_file: ca}}\n"
+)
+
+
+def test_bootstrap_over_tls_writes_the_files_that_a_node_rotates_by(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mesh.yaml").write_text(SECURED)
+    assert "say with --to where to write the bootstrap and its secrets" in weirflow("bootstrap", "a", code=2)
+    elsewhere = ("--xds", "brain.example:7000", "--to", "out/a", "--at", "/etc/weirflow", "-o", "json")
+    assert weirflow("bootstrap", "a", *elsewhere) == ""
+    made = json.loads((tmp_path / "out/a/bootstrap.json").read_text())
+    (cluster,) = made["static_resources"]["clusters"]
+    tls = cluster["transport_socket"]["typed_config"]
+    common = tls["common_tls_context"]
+    assert tls["sni"] == "brain.example"
+    default = common["combined_validation_context"]["default_validation_context"]
+    assert default == {"match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": "brain.example"}}]}
+    (named,) = common["tls_certificate_sds_secret_configs"]
+    assert named["sds_config"]["path_config_source"]["path"] == "/etc/weirflow/certificate.json"
+    (secret,) = json.loads((tmp_path / "out/a/certificate.json").read_text())["resources"]
+    assert secret["tls_certificate"]["private_key"]["filename"] == "/etc/weirflow/tls/tls.key"
+    (ca,) = json.loads((tmp_path / "out/a/ca.json").read_text())["resources"]
+    assert ca["validation_context"]["trusted_ca"]["filename"] == "/etc/weirflow/tls/ca.crt"
+    weirflow("bootstrap", "a", "--to", "here", "--certs", "/run/certs")
+    assert f"{tmp_path}/here/ca.json" in (tmp_path / "here/bootstrap.yaml").read_text()
+    assert "san_type: IP_ADDRESS" in (tmp_path / "here/bootstrap.yaml").read_text()
+    assert "/run/certs/tls.crt" in (tmp_path / "here/certificate.json").read_text()
+
+
+def test_bootstrap_in_the_clear_can_be_written_to_a_folder_as_well(tmp_path):
+    weirflow("bootstrap", "front-1", "--mesh", EXAMPLE, "--to", str(tmp_path / "x"))
+    assert [f.name for f in (tmp_path / "x").iterdir()] == ["bootstrap.yaml"]
+
+
 # Recordings.
 
 

@@ -68,6 +68,7 @@ SILENCED = "test_alertmanager.py::test_a_mesh_that_runs_tells_its_alertmanager_a
 CHECKED = "test_check_command.py::test_of_a_mesh_that_runs_all_is_well_and_its_ports_are_its_own"
 COMPLETED = "test_completion.py::test_a_real_bash_completes"
 SCORED = "test_models_command.py::test_the_models_of_a_recording_are_scored_and_those_of_a_checkpoint_told"
+SECURED = "test_tls_how_to.py::test_a_node_joins_over_tls_by_the_commands_of_the_page_as_they_stand"
 ELSEWHERE = {
     "check ": CHECKED,
     "--install-completion": COMPLETED,
@@ -79,6 +80,7 @@ ELSEWHERE = {
     "models promote forest": (
         "test_models_command.py::test_a_promotion_is_told_to_the_brain_and_kept_in_the_audit_with_who_and_who_was_before"
     ),
+    "bootstrap front-1 --mesh mesh.yaml --xds brain.example:18000 --to front-1": SECURED,
     "run ": A_MESH,
     "alerts --watch": "test_alert_commands.py::test_watching_tells_what_opens_and_closes_until_it_is_interrupted",
     "alerts silence ": SILENCED,
@@ -99,7 +101,9 @@ OTHERS = {
     "python": A_MESH,  # it starts backends by the same module
     "curl": "test_backend.py::test_control_refuses_nonsense_and_says_what_is_wrong",
     "ssh": "",  # a way to the console
-    "cp": "",  # the module, to where an Envoy looks for it
+    "cp": "",  # the module, to where an Envoy looks for it; a CA, beside a node's certificate
+    "mkdir": "",  # for that
+    "openssl": SECURED,
     "export": "",
     "wrk": "",  # a client like any other
     ".": "",  # the shell's own

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from weirflow.commands.failing import FAILED, USAGE, print_problems
 from weirflow.commands.output import Form, FormOption, complain, print_json
 from weirflow.config.problems import ConfigError
+
+if TYPE_CHECKING:
+    from weirflow.config.build import Config
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The mesh file.")]
 MESH_FILE = Path("mesh.yaml")
@@ -79,14 +82,28 @@ def bootstrap(
     module: Annotated[
         bool, typer.Option("--module", help="That Envoy finds our module in ENVOY_DYNAMIC_MODULES_SEARCH_PATH.")
     ] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="FOLDER", help="Write it there, with the two files that TLS needs beside it."),
+    ] = None,
+    at: Annotated[
+        Path | None,
+        typer.Option("--at", metavar="PATH", help="Where that Envoy will have FOLDER. [default: FOLDER itself]"),
+    ] = None,
+    certs: Annotated[
+        Path | None,
+        typer.Option("--certs", metavar="PATH", help="Where it has tls.crt, tls.key and ca.crt. [default: PATH/tls]"),
+    ] = None,
     output: FormOption = Form.TEXT,
 ) -> None:
     """Print the bootstrap file for your own Envoy.
 
-    For a node with `spawn: false`: save it, and start that Envoy with `envoy -c`.
+    For a node with `spawn: false`: save it, and start that Envoy with `envoy -c`. Over TLS it takes two more files, by
+    which Envoy reads certificates again when they change: `--to` says where to write all three.
     """
     from dataplane.envoy.bootstrap import bootstrap as make
-    from weirflow.addresses import is_wildcard, join, split
+    from dataplane.envoy.secrets import NodeTls, sds_files
+    from weirflow.addresses import split
     from weirflow.config import load
     from weirflow.config.problems import mend_of
 
@@ -94,22 +111,49 @@ def bootstrap(
     specs = {spec.name: spec for spec in loaded.mesh.nodes}
     if node not in specs:
         raise typer.BadParameter(f"{file} has no node {node!r}; {mend_of(node, specs, kind='nodes')}")
-    if xds is None and (loaded.xds.port == 0 or is_wildcard(loaded.xds.address)):
-        raise typer.BadParameter(f"{file} leaves the xDS address open; say with --xds where that Envoy reaches it")
-    address = xds if xds is not None else join(loaded.xds.address, loaded.xds.port)
+    address = xds if xds is not None else _xds_address(loaded)
     try:
-        split(address)
+        host, _ = split(address)
     except ValueError as error:
         raise typer.BadParameter(f"{address!r} {error}") from error
-    made = make(specs[node], address, admin_port=specs[node].admin_port, has_module=module)
+    tls: NodeTls | None = None
+    if loaded.xds.tls is not None:
+        if to is None:
+            raise typer.BadParameter(f"{file} has xds.tls; say with --to where to write the bootstrap and its secrets")
+        folder = at if at is not None else to.absolute()
+        tls = NodeTls(folder, certs if certs is not None else folder / "tls", loaded.xds.server_identity or host)
+    made = make(specs[node], address, admin_port=specs[node].admin_port, has_module=module, tls=tls)
+    if to is None:
+        _write(made, output, sys.stdout)
+        return
+    to.mkdir(parents=True, exist_ok=True)
+    with (to / ("bootstrap.json" if output is Form.JSON else "bootstrap.yaml")).open("w") as stream:
+        _write(made, output, stream)
+    for name, content in (sds_files(tls) if tls is not None else {}).items():
+        (to / name).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _xds_address(loaded: Config) -> str:
+    """Where nodes call, as the mesh file alone has it."""
+    from weirflow.addresses import is_wildcard, join
+
+    if loaded.xds.port == 0 or is_wildcard(loaded.xds.address):
+        raise typer.BadParameter(
+            f"{loaded.file} leaves the xDS address open; say with --xds where that Envoy reaches it"
+        )
+    return join(loaded.xds.address, loaded.xds.port)
+
+
+def _write(made: dict[str, Any], output: Form, stream: TextIO) -> None:
     if output is Form.JSON:
-        print_json(made)
+        json.dump(made, stream, indent=2)
+        stream.write("\n")
         return
     from ruamel.yaml import YAML
 
     yaml = YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.dump(made, sys.stdout)
+    yaml.dump(made, stream)
 
 
 @config.command()
