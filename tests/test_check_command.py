@@ -91,8 +91,8 @@ def test_of_a_sound_mesh_every_check_is_ok_and_the_exit_status_is_0() -> None:
         outcomes = {n: c["outcome"] for n, c in told(mesh.weirflow("check", "-o", "json")).items()}
     assert set(outcomes) == {
         "python", "envoy", "disk, ports, secrets", "valid", "answers", "ticks", "lease", "failed ticks", "reload",
-        "checkpoint", "connected", "telemetry", "refusals", "clocks", "versions", "pick module", "agreement",
-        "receivers", "running", "gaps",
+        "checkpoint", "certificates", "connected", "telemetry", "refusals", "clocks", "versions", "pick module",
+        "agreement", "receivers", "running", "gaps",
     }  # fmt: skip
     not_made = {"disk, ports, secrets", "valid", "gaps"}
     assert {n for n, o in outcomes.items() if o != "ok"} == not_made
@@ -105,7 +105,7 @@ def test_of_a_sound_mesh_every_check_is_ok_and_the_exit_status_is_0() -> None:
     assert "√ ticks the last 250ms ago, in 3ms" in lines
     assert "√ checkpoint written 12.2s ago" in lines
     assert "√ versions envoy 1.40.0" in lines
-    assert lines[-1] == "17 ok, 0 warnings, 0 failures, 3 not made"
+    assert lines[-1] == "18 ok, 0 warnings, 0 failures, 3 not made"
 
 
 def test_what_fails_has_its_hint_with_a_page_and_the_exit_status_is_1() -> None:

@@ -66,7 +66,7 @@ def test_every_metric_is_on_the_dashboard_but_those_that_say_nothing_over_time()
         "weirflow_build_info", "weirflow_config_reload_successful", "weirflow_lease_renewed_timestamp_seconds",
         "weirflow_lease_ttl_seconds", "weirflow_ticks_total", "weirflow_arm_requests_total",
         "weirflow_endpoint_static_weight", "weirflow_latency_goal_seconds", "weirflow_switchback_pairs",
-        "weirflow_alerts_lost_total", "weirflow_recording_active",
+        "weirflow_alerts_lost_total", "weirflow_recording_active", "weirflow_certificate_not_before_timestamp_seconds",
     }  # fmt: skip
 
 

@@ -12,7 +12,15 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from weirflow.metrics import FAMILIES, MAX_REASONS, MeshCollector
-from weirflow.staged import StagedOperations, example_decision, example_endpoint, example_service, example_status
+from weirflow.staged import (
+    DAY_S,
+    NOW,
+    StagedOperations,
+    example_decision,
+    example_endpoint,
+    example_service,
+    example_status,
+)
 
 
 def scrape(operations: StagedOperations) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -68,6 +76,12 @@ def test_a_scrape_tells_weights_gain_and_nodes_as_the_decision_has_them():
     assert of(samples, "weirflow_alert_receiver_up", receiver="http://127.0.0.1:9093") == 0
     assert of(samples, "weirflow_alerts_lost_total", receiver="http://127.0.0.1:9093") == 0
     assert of(samples, "weirflow_recording_active") == 1
+    assert of(samples, "weirflow_stream_faults_total", reason="identity") == 2
+    assert of(samples, "weirflow_certificate_not_after_timestamp_seconds", certificate="server") == NOW + 80 * DAY_S
+    assert of(samples, "weirflow_certificate_not_before_timestamp_seconds", certificate="server") == NOW - 10 * DAY_S
+    assert of(samples, "weirflow_certificate_not_after_timestamp_seconds", certificate="client_ca") == NOW + 900 * DAY_S
+    assert of(samples, "weirflow_tls_connections_total") == 9
+    assert of(samples, "weirflow_tls_connections_trusted_total") == 7
     assert of(samples, "weirflow_build_info", version="0.1.0") == 1
 
 
@@ -100,6 +114,14 @@ def test_before_the_first_tick_and_without_a_status_a_scrape_is_still_an_answer(
     samples = scrape(StagedOperations(None, {}))
     assert of(samples, "weirflow_recording_active") == 0
     assert not any(name.startswith("weirflow_endpoint") for name, _ in samples)
+
+
+def test_of_a_port_in_the_clear_no_certificate_is_told():
+    status = example_status()
+    status["wires"] |= {"tls": None, "faults": {}}
+    samples = scrape(StagedOperations(example_decision(), status))
+    assert not [name for name, _ in samples if "certificate" in name or "tls" in name]
+    assert of(samples, "weirflow_stream_faults_total", reason="identity") == 0, "`increase` sees no first event"
 
 
 def test_infinities_and_hostile_names_do_not_break_the_text_format():
@@ -149,5 +171,6 @@ def test_names_keep_the_conventions(family):
         "kind",
         "severity",
         "receiver",
+        "certificate",
     }
     assert len(FAMILIES) == len({f.name for f in FAMILIES})

@@ -46,6 +46,8 @@ class Family:
         return GaugeMetricFamily(self.name, self.help, labels=self.labels)
 
 
+_REASON = ("reason",)
+_CERTIFICATE = ("certificate",)
 _ENDPOINT = ("service", "endpoint")
 _ARM = ("service", "arm")
 _ESTIMATE = ("service", "estimate")
@@ -108,6 +110,13 @@ FAMILIES = (
     Family("weirflow_node_parked", "Kinds of resource whose last version it refused.", ("node",)),
     Family("weirflow_nacks_total", "Versions that the node refused.", ("node",)),
     Family("weirflow_dropped_total", "Log entries that nobody learned from.", ("node", "reason")),
+    Family(
+        "weirflow_stream_faults_total", "Streams of nodes ended by a fault; `identity`: spoke for another.", _REASON
+    ),
+    Family("weirflow_certificate_not_before_timestamp_seconds", "Beginning of one that TLS goes by.", _CERTIFICATE),
+    Family("weirflow_certificate_not_after_timestamp_seconds", "End of that `server` or `client_ca`.", _CERTIFICATE),
+    Family("weirflow_tls_connections_total", "Connections that began at the TLS port of the nodes."),
+    Family("weirflow_tls_connections_trusted_total", "Those that came as far as a stream; the rest was turned away."),
     Family("weirflow_incident_open", "Incidents that are open.", ("service", "kind", "severity")),
     Family("weirflow_alert_receiver_up", "1 while it takes what it is told of alerts.", ("receiver",)),
     Family("weirflow_alerts_lost_total", "Messages given up: it was down too long, or refused.", ("receiver",)),
@@ -140,6 +149,7 @@ class MeshCollector(Collector):
         status, decision = self._operations.status(), self._operations.decision()
         _process(put, status, decision, self._operations.now())
         _nodes(put, status, decision)
+        _wires(put, _part(status, "wires"))
         if decision is not None:
             put("weirflow_frozen", decision.frozen)
             put("weirflow_plan_version", decision.plan.version if decision.plan is not None else None)
@@ -188,6 +198,18 @@ def _nodes(put: Put, status: Mapping[str, Any], decision: Decision | None) -> No
         put("weirflow_node_fresh", node.fresh, node.name)
         put("weirflow_node_report_age_seconds", node.report_age_s, node.name)
         put("weirflow_node_parked", len(node.parked), node.name)
+
+
+def _wires(put: Put, wires: Mapping[str, Any]) -> None:
+    # From the start on, at 0: a counter that begins with its first event hides that from `increase`.
+    for reason, count in ({"identity": 0, **_part(wires, "faults")} if wires else {}).items():
+        put("weirflow_stream_faults_total", count, reason)
+    tls = _part(wires, "tls")
+    for which, dates in _part(tls, "certificates").items():
+        put("weirflow_certificate_not_before_timestamp_seconds", dates["not_before"], which)
+        put("weirflow_certificate_not_after_timestamp_seconds", dates["not_after"], which)
+    put("weirflow_tls_connections_total", tls.get("connections"))
+    put("weirflow_tls_connections_trusted_total", tls.get("trusted"))
 
 
 def _incidents(put: Put, decision: Decision) -> None:

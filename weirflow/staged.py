@@ -41,6 +41,7 @@ from weirflow.console.past import Past
 from weirflow.notify import Notifier
 
 NOW = 1_700_000_000.0
+DAY_S = 86_400.0
 MESH = """
 nodes: [{name: front-1}, {name: front-2}]
 services:
@@ -294,7 +295,14 @@ def example_status() -> dict[str, Any]:
         },
         "wires": {
             "plan": 7,
-            "faults": {},
+            "faults": {"identity": 2},
+            "tls": {
+                "certificates": {
+                    "server": {"not_before": NOW - 10 * DAY_S, "not_after": NOW + 80 * DAY_S},
+                    "client_ca": {"not_before": NOW - 100 * DAY_S, "not_after": NOW + 900 * DAY_S},
+                },
+                "problem": "", "connections": 9, "trusted": 7,
+            },
             "nodes": {
                 "front-1": {
                     "connected": True,

@@ -157,6 +157,22 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             width=12,
         ),
         Panel("Connected", "none", nodes("weirflow_node_connected"), width=12),
+        Panel(
+            "Certificates end in",
+            "s",
+            {"{{certificate}}": "weirflow_certificate_not_after_timestamp_seconds - time()"},
+            "Empty where nodes call in the clear.",
+        ),
+        Panel(
+            "TLS connections",
+            "none",
+            {
+                "began": "rate(weirflow_tls_connections_total[5m])",
+                "trusted": "rate(weirflow_tls_connections_trusted_total[5m])",
+            },
+            "What lies between was turned away: no certificate, an expired one, or one of another CA.",
+        ),
+        Panel("Streams ended by a fault", "none", {"{{reason}}": "rate(weirflow_stream_faults_total[5m])"}),
     ),
     "Weirflow itself": (
         Panel("Tick", "s", {"took": "weirflow_tick_duration_seconds"}),

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import weirflow
 from weirflow.addresses import is_loopback
-from weirflow.checkup import brain, gaps, machine, ports
+from weirflow.checkup import brain, certificates, gaps, machine, ports
 from weirflow.checkup.found import Check, Group, failure, first, not_made, ok, warning, within
+from weirflow.clock import Clock
 from weirflow.config.check import Checked
 from weirflow.config.problems import Problem
 
@@ -75,6 +76,7 @@ def _machine(asked: Asked) -> Iterator[Check]:
     runs = asked.answer is not None
     yield from within("ports", lambda: ports.ports(document, ports.ours(process, asked.admin, runs=runs), runs=runs))
     yield from within("secrets", lambda: machine.secrets(document, folder))
+    yield from within("certificates", lambda: certificates.files(document, folder, Clock().now()))
 
 
 def _mesh_file(asked: Asked) -> Iterator[Check]:
@@ -101,6 +103,7 @@ def _brain(answer: Json, asked: Asked) -> Iterator[Check]:
     yield from within("answers", lambda: brain.answering(answer, asked.admin, weirflow.__version__))
     yield from within("ticks", lambda: brain.ticking(answer))
     yield from within("checkpoint", lambda: brain.keeping(answer))
+    yield from within("certificates", lambda: certificates.in_use(answer))
 
 
 def _recording(answer: Json, asked: Asked) -> Iterator[Check]:

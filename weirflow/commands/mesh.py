@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -11,10 +12,11 @@ import typer
 
 from weirflow.commands.failing import FAILED, USAGE, print_problems
 from weirflow.commands.output import Form, FormOption, complain, print_json
-from weirflow.config.problems import ConfigError
+from weirflow.config.problems import ConfigError, Problem
 
 if TYPE_CHECKING:
     from weirflow.config.build import Config
+    from weirflow.config.model import Document
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The mesh file.")]
 MESH_FILE = Path("mesh.yaml")
@@ -37,7 +39,7 @@ def run(file: FileArgument = MESH_FILE) -> None:
 
     loaded = load(file)
     log.configure(loaded.logging.level, loaded.logging.format)
-    for warning in loaded.warnings:
+    for warning in (*loaded.warnings, *_of_certificates(loaded.document, loaded.file, loaded.text)):
         complain(str(warning))
     try:
         status = asyncio.run(serve(file, Clock()))
@@ -63,14 +65,26 @@ def validate(
     except ConfigError as error:
         print_problems(error.problems, output, accepted=False, file=str(file))
         raise typer.Exit(USAGE) from error
-    print_problems(checked.warnings, output, accepted=True, file=str(file))
+    warnings = (*checked.warnings, *_of_certificates(checked.document, file, checked.source.text))
+    print_problems(warnings, output, accepted=True, file=str(file))
     if output is Form.TEXT:
         document = checked.document
         endpoints = sum(len(s.endpoints) for s in document.services)
         counts = {"nodes": len(document.nodes), "services": len(document.services), "endpoints": endpoints}
         typer.echo(f"{file}: accepted ({', '.join(f'{word}: {count}' for word, count in counts.items())})")
-    if strict and checked.warnings:
+    if strict and warnings:
         raise typer.Exit(FAILED)
+
+
+def _of_certificates(document: Document, file: Path, text: str) -> Sequence[Problem]:
+    """What is wrong with the files that `xds.tls` names, at their lines."""
+    if document.xds.tls is None:
+        return ()
+    from weirflow.certificates import look, placed
+    from weirflow.clock import Clock
+    from weirflow.config.source import parse
+
+    return placed(look(document.xds.tls, file.parent, Clock().now()), parse(text, str(file)))
 
 
 def bootstrap(
