@@ -114,6 +114,8 @@ SECTION_MISTAKES = [
     ("adaptive: {services: {orders: {switchback: {block: 60s, washout: 57s}}}}", "mesh.yaml:8:44: adaptive.services.orders.switchback: a block of 1m is too short for its washout and four ticks after it; make it 61s or longer"),
     ("xds: {ttl: 2s}", "mesh.yaml:8:12: xds.ttl: 2s is shorter than three ticks of 1s; one late tick would end the lease: make it longer"),
     ("xds: {port: 70000}", "mesh.yaml:8:13: xds.port: 70000 is out of range; it must be at most 65535"),
+    ("xds: {address: 0.0.0.0}", "mesh.yaml:8:16: xds.address: 0.0.0.0 can be reached from elsewhere, and there is no xds.tls; name its certificates, or write 'insecure: true' and keep it in a private network"),
+    ("xds: {address: '::', tls: }", "mesh.yaml:8:16: xds.address: :: can be reached from elsewhere, and there is no xds.tls; name its certificates, or write 'insecure: true' and keep it in a private network"),
     ("xds: {tls: {cert: a}}", "mesh.yaml:8:13: xds.tls.cert: unknown key; did you mean 'cert_file'?"),
     ("xds: {tls: {cert_file: a}}", "mesh.yaml:8:7: xds.tls.key_file: is missing; give it a value"),
     ("xds: {tls: {cert_file: a, key_file: '', client_ca_file: c}}", "mesh.yaml:8:37: xds.tls.key_file: must not be empty"),
@@ -160,7 +162,8 @@ def test_a_mistake_in_a_section_is_told_with_its_place_and_the_mend(line, said):
         ("adaptive: {share: 100}\n", "mesh.yaml:8:19: warning: adaptive.share: leaves no holdout, so no gain can be told and a loss is not seen; 95 is the default"),
         ("keda: {address: 0.0.0.0}\n", "mesh.yaml:8:17: warning: keda.address: 0.0.0.0 can be reached from elsewhere, in the clear; whoever reaches it can read every service's demand: keep it in a private network"),
         ("keda:\nadaptive: {models: {demand: false}}\n", None),
-        ("xds: {address: 0.0.0.0}\n", "mesh.yaml:8:16: warning: xds.address: 0.0.0.0 can be reached from elsewhere, and xDS is in the clear; whoever reaches it can speak for a node: give it xds.tls, or keep it in a private network"),
+        ("xds: {address: 0.0.0.0, insecure: true}\n", "mesh.yaml:8:16: warning: xds.address: 0.0.0.0 can be reached from elsewhere, and there is no xds.tls; whoever reaches it can speak for a node: keep it in a private network"),
+        ("xds: {address: '::1'}\n", None),
         ("xds: {address: 0.0.0.0, tls: {cert_file: a, key_file: b, client_ca_file: c, server_identity: 10.0.0.1}}\n", None),
     ],
 )  # fmt: skip

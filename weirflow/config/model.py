@@ -22,13 +22,15 @@ class XdsSection(Section):
     """Where Envoys call: ADS, ALS and LRS on one port, in the clear unless there is `tls`."""
 
     address: Ip = "127.0.0.1"
-    """To bind. In the clear, whoever reaches the port can speak for a node: off loopback give it `tls`."""
+    """To bind. Off loopback it takes `tls`: in the clear, whoever reaches the port can speak for a node."""
     port: Port = 18000
     """To bind; 0 lets the kernel choose, which foreign Envoys cannot know."""
     ttl: Annotated[float, Duration("2s", "5m")] = 5.0
     """Of the lease: how long learned state outlives the tick that vouched for it."""
     tls: TlsSection | None = None
     """Without it everything is in the clear."""
+    insecure: bool = False
+    """Be in the clear off loopback all the same: in a network that nobody else reaches, or behind what does TLS."""
 
 
 class AdminSection(Section):

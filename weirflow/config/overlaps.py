@@ -98,13 +98,17 @@ def _processes(source: Source) -> Iterator[Problem]:
         message = f"{admin.address} can be reached from elsewhere, and there is no admin.token_file"
         yield source.problem(("admin", "address"), message, "name a token file, or bind 127.0.0.1")
     if xds is not None and not is_loopback(xds.address) and xds.tls is None:
-        message = f"{xds.address} can be reached from elsewhere, and xDS is in the clear"
-        mend = "whoever reaches it can speak for a node: give it xds.tls, or keep it in a private network"
-        yield source.problem(("xds", "address"), message, mend, severity="warning")
+        message = f"{xds.address} can be reached from elsewhere, and there is no xds.tls"
+        mend = "whoever reaches it can speak for a node: keep it in a private network"
+        if not xds.insecure:
+            mend = "name its certificates, or write 'insecure: true' and keep it in a private network"
+        path: Path = ("xds", "address")
+        yield source.problem(path, message, mend, severity="warning" if xds.insecure else "error")
     for i, node in _sound(source, "nodes", NodeSection):
         if node.identity is not None and xds is not None and xds.tls is None:
-            path: Path = ("nodes", i, "identity")
-            yield source.problem(path, "no certificate is asked for", "add 'xds.tls'", severity="warning")
+            yield source.problem(
+                ("nodes", i, "identity"), "no certificate is asked for", "add 'xds.tls'", severity="warning"
+            )
     keda = None if source.data.get("keda") is None else _section(source, "keda", KedaSection)
     if keda is not None and adaptive is not None and not adaptive.models.demand:
         message = "has nothing to tell while adaptive.models.demand is false"
