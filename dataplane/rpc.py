@@ -29,9 +29,10 @@ OPTIONS = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.server_handshake_timeout_ms", 10_000),  # who connects and says nothing is not waited for
 )
-OVER_TLS = (("grpc.max_connection_age_ms", 30_000),)
-"""A connection so old takes no further stream, and those that are open go on. Without it one whose certificate was the
-wrong one would ask again on the same connection for ever, with a right one at hand."""
+OVER_TLS = (("grpc.max_connection_age_ms", 30_000), ("grpc.max_connection_age_grace_ms", 3_600_000))
+"""A connection so old takes no further stream: one whose certificate was the wrong one would ask again on the same
+connection for ever, with a right one at hand. Streams that are open go on, and end an hour later: who comes back shows
+the certificate that it has by then, and a certificate that has ended does not live on in an old stream."""
 MAX_RPCS = 4096
 
 log = structlog.get_logger(__name__)

@@ -1,4 +1,4 @@
-"""TLS against real Envoys: who gets its snapshot, who is refused and told, and rotation under load.
+"""TLS against real Envoys: who gets its snapshot, who is refused and told (fault case 30), and rotation under load.
 
 Every wait is for a condition, with a deadline.
 """
@@ -165,6 +165,29 @@ async def test_rotating_every_file_under_load_fails_no_request_and_the_new_ones_
     await asyncio.gather(*loads)
     assert set(seen) == {"a", "b"}
     assert world.server.status()["faults"] == {}
+
+
+async def test_a_certificate_that_has_ended_does_not_live_on_in_an_old_stream_and_no_request_fails(world, monkeypatch):
+    monkeypatch.setattr(rpc, "OVER_TLS", tuple((name, 1000) for name, _ in rpc.OVER_TLS))
+    await world.start(await world.service("web", "a", "b"))
+    await world.publish(world.plan(web=(100, 300)))
+    world.tls.give("n1", world.tls.authority.issue("spiffe://mesh/node/n1", start_s=-2 * HOUR_S, end_s=-HOUR_S))
+    seen = Counter()
+
+    async def gone():
+        seen.update(await world.split("/web", 10))
+        tls = world.server.status()["tls"]
+        return connected(world) == [] and tls["connections"] >= tls["trusted"] + 2
+
+    await world.until(gone, 15)
+    world.tls.give("n1")
+
+    async def back():
+        seen.update(await world.split("/web", 10))
+        return connected(world) == ["n1"]
+
+    await world.until(back, 15)
+    assert set(seen) == {"a", "b"}
 
 
 async def test_the_sds_files_themselves_are_read_again_when_a_config_map_of_them_changes(world, tmp_path):
