@@ -261,7 +261,7 @@ class Course:
         )
         nodes = in_effect(picks)
         hears = by_module and settings.reports
-        self.module = told_module(self.module, view, nodes, want.bears, hears=hears) if by_module else ToldModule()
+        self.module = told_module(self.module, view, nodes, want, hears=hears) if by_module else ToldModule()
         attracts = self.attraction.unexplained(view.members, view.capacity, view.capacity_low, view.prior, now)
         self.gaining = tuple(e.address for e, who in zip(self.service.endpoints, attracts.tolist(), strict=True) if who)
         wanted = held_back(want.wanted, before, attracts)

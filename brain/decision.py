@@ -202,7 +202,7 @@ class Decision:
                         "reasons": {str(e): r for e, r in p.reasons.items()},
                     }
                     | {name: n for name in MODULES if (n := getattr(p, name))}
-                    | ({"capacities": {str(e): c for e, c in p.capacities.items()}} if p.capacities else {})
+                    | {name: {str(e): n for e, n in own.items()} for name in OWN if (own := getattr(p, name))}
                     for k, p in self.plan.services.items()
                 },
             }
@@ -210,7 +210,8 @@ class Decision:
 
 
 MODULES = ("lanes", "workers", "believed_s")
-"""What a plan tells our module alone; it is written where there is something to tell."""
+OWN = ("capacities", "queues")
+"""What a plan tells our module alone, and that of each endpoint; written where there is something to tell."""
 _AS_IS = frozenset({str, int, float, bool, type(None)})
 
 

@@ -4,7 +4,8 @@
 nobody waits. `believed_s` is for how long what an endpoint says in an answer of its own queue is worth something: a few
 times the work of a request, in which a queue is worked off and another one stands there. `capacities` are by what such
 queues are weighed where the weights are turns to be dealt out, and so a split of the load. They are for the moment and
-move no turn: whether a difference will last is not asked.
+move no turn: whether a difference will last is not asked. `queues` are what the proxies have open, in all, at endpoints
+that are seconds behind: no endpoint is believed that says it has less.
 
 All are learned and move a little at each tick; a plan tells others only where they differ enough to matter.
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from brain.view import Floats, View
+    from brain.weights import Proposal
 
 SAME = 0.15
 """What differs by less is told no other."""
@@ -39,13 +41,13 @@ class ToldModule:
     workers: float = 0.0
     believed_s: float = 0.0
     capacities: Mapping[int, float] = field(default_factory=dict)
+    queues: Mapping[int, float] = field(default_factory=dict)
 
 
-def told_module(before: ToldModule, view: View, nodes: float, bears: Floats | None, *, hears: bool) -> ToldModule:
+def told_module(before: ToldModule, view: View, nodes: float, want: Proposal, *, hears: bool) -> ToldModule:
     """What to tell after `before`, where so many nodes share the service's load. What is not known stays as it was.
 
-    `bears` are capacities of any scale, shape (n,), None where the weights are; `hears`: whether to go by what
-    endpoints say of their own queues at all.
+    `hears`: whether to go by what endpoints say of their own queues at all.
     """
     known_s = view.service_s[np.isfinite(view.service_s)]
     work_s = float(np.median(known_s)) if known_s.size else np.nan
@@ -53,8 +55,18 @@ def told_module(before: ToldModule, view: View, nodes: float, bears: Floats | No
         steady(before.lanes, view.lanes / nodes * (1.0 + UNSEEN * (1.0 - 1.0 / nodes)), 2),
         steady(before.workers, view.lanes, 2),
         steady(before.believed_s, BELIEVED * work_s, 4) if hears else 0.0,
-        _capacities(before.capacities, view, bears) if hears and bears is not None else {},
+        _capacities(before.capacities, view, want.bears) if hears and want.bears is not None else {},
+        _queues(before.queues, view, want.overdue_s) if hears else {},
     )
+
+
+def _queues(before: Mapping[int, float], view: View, overdue_s: Floats) -> Mapping[int, float]:
+    """Of who has seconds more to work off than others, by endpoint id: requests that the proxies have open there."""
+    out = {}
+    for e, late_s, found in zip(view.members.tolist(), overdue_s.tolist(), view.in_flight.tolist(), strict=True):
+        if late_s > 0.0:
+            out[e] = steady(before.get(e, 0.0), found, 0)
+    return out
 
 
 def _capacities(before: Mapping[int, float], view: View, bears: Floats) -> Mapping[int, float]:

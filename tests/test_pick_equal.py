@@ -27,6 +27,7 @@ class Member(ctypes.Structure):
         ("lanes", ctypes.c_double),
         ("slow", ctypes.c_double),
         ("workers", ctypes.c_double),
+        ("queue", ctypes.c_double),
         ("others", ctypes.c_double),
         ("usual", ctypes.c_double),
         ("heard_ms", ctypes.c_uint64),
@@ -124,6 +125,10 @@ class Both:
         """Let time pass."""
         self.eyes.now_ms += round(seconds * 1000)
 
+    def is_known(self, i: int, queue: float) -> None:
+        """The control plane tells that one has so many in progress at least."""
+        self.members[i].queue = self.nodes.lane["queue"][0, 0, i] = queue
+
     def says(self, i: int, in_flight: float) -> None:
         """One has said in an answer what it has in progress."""
         self._library.heard(ctypes.byref(self.crew), i, in_flight, self.open[i], self.eyes.now_ms)
@@ -154,6 +159,7 @@ capacity = st.one_of(st.integers(1, 1000), st.sampled_from([1, 100, 2**32 - 1]))
     busy=st.sampled_from([0, 0, 1, 4]),
     says=st.sampled_from([0.0, 0.1, 0.5]),
     split=st.booleans(),
+    known=st.sampled_from([0.0, 4.0]),
     steps=st.integers(1, 120),
 )
 @settings(max_examples=80, deadline=None)
@@ -165,11 +171,13 @@ def test_c_and_python_pick_the_same_and_come_to_the_same_state(
     busy: int,
     says: float,
     split: bool,
+    known: float,
     steps: int,
 ) -> None:
     rng = np.random.default_rng(seed + 1)
     able = rng.integers(1, 1000, size=len(capacities)).tolist() if split else ()
     both = Both(library, capacities, seed, lanes, able)
+    both.is_known(0, known)
     for step in range(steps):
         c, python = both.pick()
         assert c == python, f"pick {step}"
@@ -276,6 +284,15 @@ def test_where_turns_are_a_split_words_are_weighed_by_the_capacities_told_beside
         both.says(0, 4.0)
         both.says(1, 1.0)
         assert both.pick() == (1, 1), "(4 + 1) / 300 would be less than (1 + 1) / 100, but it bears 200"
+
+
+def test_nobody_is_believed_to_have_less_than_is_known(library: ctypes.CDLL) -> None:
+    both = Both(library, [100, 100, 100], 7)
+    order = [both.pick()[0] for _ in range(3)]
+    for i, in_flight in zip(order, (5.0, 0.0, 3.0), strict=True):
+        both.says(i, in_flight)
+    both.is_known(order[1], 4.0)
+    assert both.pick() == (order[2], order[2])
 
 
 def test_what_was_said_long_ago_counts_for_nothing(library: ctypes.CDLL) -> None:

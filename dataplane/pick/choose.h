@@ -46,6 +46,7 @@ typedef struct {
   double lanes;    /* at least 1 */
   double slow;     /* 1 / its capacity, to weigh what it says by: `capacity` may be a turn's, of a split */
   double workers;  /* requests that it works on at once, of all proxies; at least 1 */
+  double queue;    /* requests that it has at least, as the control plane knows */
   double others;   /* requests of others there, when it last said */
   double usual;    /* requests there, smoothed over what it said */
   uint64_t heard_ms, believed_ms; /* when it last said, 0: never; for how long that is believed, 0: not at all */
@@ -76,10 +77,7 @@ typedef struct {
   uint64_t now_ms; /* at least 1 */
 } eyes;
 
-typedef struct {
-  uint32_t member[BARS];
-  uint32_t count;
-} bars;
+typedef struct { uint32_t member[BARS], count; } bars;
 
 static inline double larger(double a, double b) { return a > b ? a : b; } /* fmax is a call, for the sake of NaN */
 
@@ -180,6 +178,7 @@ static inline void hear(crew *c, member *m, double in_flight, double open, uint6
 }
 
 static inline double answers(const member *m, double there) {
+  there = larger(there, m->queue);
   return (larger(there + 1.0, m->workers) + (there + 1.0) / 64) * m->slow;
 }
 

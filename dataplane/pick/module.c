@@ -34,7 +34,7 @@ static __thread balancer *balancers; /* of this worker */
 
 enum { WAITS_MS = 1000 };
 static const int configured = 1;
-static const buffer NAMESPACE = {"weirflow", 8}, LANES = {"lanes", 5}, WORKERS = {"workers", 7}, CAPACITY = {"capacity", 8};
+static const buffer NAMESPACE = {"weirflow", 8}, LANES = {"lanes", 5}, WORKERS = {"workers", 7}, CAPACITY = {"capacity", 8}, QUEUE = {"queue", 5};
 static const buffer BELIEVED = {"believed_ms", 11};
 static const buffer REPORT = {"endpoint-load-metrics", 21}, REPORT_MESSAGE = {"endpoint-load-metrics-bin", 25};
 
@@ -164,6 +164,7 @@ static void line_up(balancer *b, uint32_t priority) {
                   .believed_ms = (uint64_t)told(b, priority, at, BELIEVED, 0.0),
                   .last = c->picks,
                   .at = (uint32_t)at};
+    m->queue = told(b, priority, at, QUEUE, 0.0);
     double able = told(b, priority, at, CAPACITY, 0.0);
     m->slow = 1.0 / (able >= 1.0 ? able : m->capacity);
     const member *was = known(&old, m->id, &from);

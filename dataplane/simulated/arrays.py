@@ -199,6 +199,7 @@ LANE = np.dtype(
         ("pace", "f8"),  # the weight by which its deadline was set (`leased_pick`); 0: it is new
         ("last", "i8"),  # of its cluster's picks that it got
         ("able", "f8"),  # its capacity, to weigh what it says by; 0: as its pace
+        ("queue", "f8"),  # requests that it has at least, as the plan knows
         ("others", "f8"),  # requests of others there, when it last said what it has in progress
         ("usual", "f8"),  # requests there, smoothed over what it said
         ("heard_s", "f8"),  # when it last said; -inf: never

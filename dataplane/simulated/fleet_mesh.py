@@ -299,9 +299,10 @@ class FleetMesh:
                 cluster = n.cluster[v, Arm.ADAPTIVE]
                 cluster["lanes"], cluster["workers"] = max(told.lanes, 1.0), max(told.workers, 1.0)
                 cluster["believed_s"] = told.believed_s
-                able = n.lane["able"][v, Arm.ADAPTIVE]
-                able[:] = 0.0
-                able[list(told.capacities)] = list(told.capacities.values())
+                for name, own in (("able", told.capacities), ("queue", told.queues)):
+                    column = n.lane[name][v, Arm.ADAPTIVE]
+                    column[:] = 0.0
+                    column[list(own)] = list(own.values())
             if told is not None and (before is None or (before.weights, before.tiers) != (told.weights, told.tiers)):
                 self._weigh(v)
                 restart(n, v, int(Arm.ADAPTIVE))

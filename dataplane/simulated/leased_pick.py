@@ -55,9 +55,8 @@ def cost(seen: float, lanes: float, capacity: float) -> float:
 @inlined
 def answers(lane: Records, there: float, workers: float) -> float:
     """The time to an answer with so many there, by a capacity that may be told beside its pace."""
-    return float(
-        (max(there + 1.0, workers) + (there + 1.0) / 64) * (1.0 / (lane.able if lane.able > 0.0 else lane.pace))
-    )
+    slow, least = 1.0 / (lane.able if lane.able > 0.0 else lane.pace), max(there, lane.queue)
+    return float((max(least + 1.0, workers) + (least + 1.0) / 64) * slow)
 
 
 @compiled

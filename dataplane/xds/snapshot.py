@@ -209,7 +209,7 @@ class Snapshot:
 
 def _picks(plan: ServicePlan | None) -> object:
     """What of a plan is in its assignment."""
-    return plan and (plan.weights, plan.tiers, plan.lanes, plan.workers, plan.believed_s, plan.capacities)
+    return plan and (plan.weights, plan.tiers, plan.lanes, plan.workers, plan.believed_s, plan.capacities, plan.queues)
 
 
 def _to_module(service: Service, plan: ServicePlan | None) -> list[dict[str, float]] | None:
@@ -218,8 +218,8 @@ def _to_module(service: Service, plan: ServicePlan | None) -> list[dict[str, flo
         return None
     told = {"lanes": plan.lanes, "workers": plan.workers, "believed_ms": round(plan.believed_s * 1000.0)}
     known = {name: n for name, n in told.items() if n}
-    own = plan.capacities
-    return [known | ({"capacity": own[e.id]} if e.id in own else {}) for e in service.endpoints]
+    own = {"capacity": plan.capacities, "queue": plan.queues}
+    return [known | {name: of[e.id] for name, of in own.items() if e.id in of} for e in service.endpoints]
 
 
 def _accepts(mesh: Mesh) -> dict[str, frozenset[str]]:
