@@ -1,4 +1,4 @@
-"""What is decided, as the brain tells it to the data plane: an immutable, versioned plan. Part of `dataplane.contract`."""
+"""What is decided, as the brain tells it to the data plane: a versioned plan that never changes. Part of `contract`."""
 
 from __future__ import annotations
 
