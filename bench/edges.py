@@ -26,12 +26,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import median
 
 import numpy as np
 
 from bench import calm
-from bench.incidents import HEALTHY, failing, slow
+from bench.incidents import HEALTHY, Told, failing, figures_of, meanwhile, slow
 from bench.result import Figure, Result, say, show
 from bench.watched import SETTINGS, address, live
 from brain.brain import Brain
@@ -118,52 +117,40 @@ def decided(trouble: Trouble, seed: int) -> tuple[str, list[Decision]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Run:
     """What came of one run."""
 
-    found_s: float | None  # from the fault to the first incident
-    right: bool
+    told: Told
     opened_right: bool
-    incidents: int
-    before: int
     edges: bool  # whether an edge was among the causes at any time
     doubted: bool
 
 
-def suffer(trouble: Trouble, seed: int) -> Told:
+def suffer(trouble: Trouble, seed: int) -> Run:
     """One run with this trouble in it."""
     start, end = CALM_S, CALM_S + FAULT_S
     place, decisions = decided(trouble, seed)
     log = [(decision.now, decision.incidents) for decision in decisions]
-    doubted = any(alert.kind == "NodeContradicts" for decision in decisions for alert in decision.alerts)
-    before = {i.id for now, some in log if now <= start for i in some}
-    meanwhile = [(now, i) for now, some in log if start < now <= end for i in some if i.id not in before]
-    after = {i.id for now, some in log if now > start for i in some} - before
-    edges = any(cause.startswith("Edge") for _, some in log for i in some for cause in i.causes)
-    if not meanwhile:
-        return Told(None, False, False, len(after), len(before), edges, doubted)
-    (first_s, first), (_, last) = meanwhile[0], meanwhile[-1]
-    right = last.causes[0] == f"{trouble.kind} {place}"
-    opened_right = first.kind == trouble.kind and first.causes[0] == f"{trouble.kind} {place}"
-    return Told(first_s - start, right, opened_right, len(after), len(before), edges, doubted)
+    right = f"{trouble.kind} {place}"
+    opened = [i for _, i in meanwhile(log, start, end)][:1]
+    return Run(
+        told=Told.of(log, start, end, lambda cause: cause == right),
+        opened_right=any(i.kind == trouble.kind and i.causes[0] == right for i in opened),
+        edges=any(cause.startswith("Edge") for _, some in log for i in some for cause in i.causes),
+        doubted=any(alert.kind == "NodeContradicts" for decision in decisions for alert in decision.alerts),
+    )
 
 
-def figures_of(trouble: Trouble, runs: Sequence[Told]) -> list[Figure]:
+def figures(trouble: Trouble, runs: Sequence[Run]) -> list[Figure]:
     """Over all runs."""
-    n, many = trouble.name, len(runs)
-    found = [t.found_s for t in runs if t.found_s is not None]
+    n = trouble.name
     out = [
-        Figure(f"{n}_recall", len(found) / many, bar=0.95, at_most=False),
-        Figure(f"{n}_detect_s", median(found) if found else math.nan, "s", bar=3.0),
-        Figure(f"{n}_detect_worst_s", max(found, default=math.nan), "s"),
-        Figure(f"{n}_cause", sum(t.right for t in runs) / many, bar=0.9, at_most=False),
-        Figure(f"{n}_opened_right", sum(t.opened_right for t in runs) / many),
-        Figure(f"{n}_incidents", float(max(t.incidents for t in runs)), bar=1.0),
-        Figure(f"{n}_before", float(sum(t.before for t in runs)), bar=0.0),
-        Figure(f"{n}_doubted", float(sum(t.doubted for t in runs))),
+        *figures_of(n, [run.told for run in runs]),
+        Figure(f"{n}_opened_right", sum(run.opened_right for run in runs) / len(runs)),
+        Figure(f"{n}_doubted", float(sum(run.doubted for run in runs))),
     ]
     if trouble.edge is None:
-        out.append(Figure(f"{n}_edges", float(sum(t.edges for t in runs)), bar=0.0))
+        out.append(Figure(f"{n}_edges", float(sum(run.edges for run in runs)), bar=0.0))
     return out
 
 
@@ -189,8 +176,9 @@ def main() -> int:
     result, seeds = Result("edges"), range(asked.first_seed, asked.first_seed + asked.seeds)
     for trouble in (t for t in TROUBLES if asked.fault in t.name and not asked.calm):
         runs = [suffer(trouble, seed) for seed in seeds]
-        say(f"edges: {trouble.name}: {[t.found_s for t in runs]}, right {sum(t.right for t in runs)} of {len(runs)}")
-        result.figures += figures_of(trouble, runs)
+        told = [run.told for run in runs]
+        say(f"edges: {trouble.name}: {[t.found_s for t in told]}, right {sum(t.right for t in told)} of {len(runs)}")
+        result.figures += figures(trouble, runs)
     if asked.calm:
         result.figures.append(Figure("false", float(sum(cries(seed, asked.calm) for seed in seeds)), bar=0.0))
         result.figures.append(Figure("hours", asked.calm * asked.seeds))

@@ -85,7 +85,11 @@ TROUBLES = (
 )
 
 
-def told_of(world: World, until_s: float) -> list[tuple[float, tuple[IncidentView, ...]]]:
+Log = list[tuple[float, tuple[IncidentView, ...]]]
+"""The incidents at each tick."""
+
+
+def told_of(world: World, until_s: float) -> Log:
     """The incidents at each tick."""
     return [(decision.now, decision.incidents) for decision in live(world, until_s)]
 
@@ -117,20 +121,48 @@ class Told:
     incidents: int
     before: int
 
+    @classmethod
+    def of(cls, log: Log, start: float, end: float, right: Callable[[str], bool]) -> Told:
+        """Of a fault from one time to another. `right`: whether a cause, the first one as the fault ended, is."""
+        before = {i.id for now, some in log if now <= start for i in some}
+        after = {i.id for now, some in log if now > start for i in some} - before
+        told = meanwhile(log, start, end)
+        if not told:
+            return cls(None, False, len(after), len(before))
+        return cls(told[0][0] - start, right(told[-1][1].causes[0]), len(after), len(before))
+
+
+def meanwhile(log: Log, start: float, end: float) -> list[tuple[float, IncidentView]]:
+    """What was told of during a fault, tick by tick, of incidents that there were not before it."""
+    before = {i.id for now, some in log if now <= start for i in some}
+    return [(now, i) for now, some in log if start < now <= end for i in some if i.id not in before]
+
 
 def suffer(trouble: Trouble, seed: int) -> Told:
     """One run with this trouble in it."""
+    places = {"zone-0"} if trouble.zone else {"shop"}
+    if trouble.bad == 1:
+        places = {address(i) for i in culprits(trouble)}
+
+    def right(cause: str) -> bool:
+        kind, _, where = cause.partition(" ")
+        return kind in trouble.causes and where in places
+
     start, end = CALM_S, CALM_S + FAULT_S
-    bad = culprits(trouble)
-    log = told_of(troubled(trouble, seed), end + AFTER_S)
-    before = {i.id for now, some in log if now <= start for i in some}
-    meanwhile = [(now, i) for now, some in log if start < now <= end for i in some if i.id not in before]
-    after = {i.id for now, some in log if now > start for i in some} - before
-    if not meanwhile:
-        return Told(None, False, len(after), len(before))
-    kind, _, where = meanwhile[-1][1].causes[0].partition(" ")
-    places = {address(i) for i in bad} if trouble.bad == 1 else {"zone-0"} if trouble.zone else {"shop"}
-    return Told(meanwhile[0][0] - start, kind in trouble.causes and where in places, len(after), len(before))
+    return Told.of(told_of(troubled(trouble, seed), end + AFTER_S), start, end, right)
+
+
+def figures_of(name: str, runs: Sequence[Told]) -> list[Figure]:
+    """Of a trouble of that name, over all runs."""
+    found = [t.found_s for t in runs if t.found_s is not None]
+    return [
+        Figure(f"{name}_recall", len(found) / len(runs), bar=0.95, at_most=False),
+        Figure(f"{name}_detect_s", median(found) if found else math.nan, "s", bar=3.0),
+        Figure(f"{name}_detect_worst_s", max(found, default=math.nan), "s"),
+        Figure(f"{name}_cause", sum(t.right for t in runs) / len(runs), bar=0.9, at_most=False),
+        Figure(f"{name}_incidents", float(max(t.incidents for t in runs)), bar=1.0),
+        Figure(f"{name}_before", float(sum(t.before for t in runs)), bar=0.0),
+    ]
 
 
 def rivals(trouble: Trouble, seeds: Sequence[int]) -> dict[str, dict[str, float | None]]:
@@ -169,16 +201,10 @@ def main() -> int:
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     for trouble in (t for t in TROUBLES if asked.fault in t.name):
         runs = [suffer(trouble, seed) for seed in seeds]
-        found = [t.found_s for t in runs if t.found_s is not None]
-        say(f"incidents: {trouble.name}: found {len(found)} of {len(runs)}")
-        n = trouble.name
-        result.figures.append(Figure(f"{n}_recall", len(found) / len(runs), bar=0.95, at_most=False))
-        result.figures.append(Figure(f"{n}_detect_s", median(found) if found else math.nan, "s", bar=3.0))
-        result.figures.append(Figure(f"{n}_cause", sum(t.right for t in runs) / len(runs), bar=0.9, at_most=False))
-        result.figures.append(Figure(f"{n}_incidents", float(max(t.incidents for t in runs)), bar=1.0))
-        result.figures.append(Figure(f"{n}_before", float(sum(t.before for t in runs)), bar=0.0))
+        say(f"incidents: {trouble.name}: found {sum(t.found_s is not None for t in runs)} of {len(runs)}")
+        result.figures += figures_of(trouble.name, runs)
         if asked.rivals:
-            result.detail[n] = rivals(trouble, seeds)
+            result.detail[trouble.name] = rivals(trouble, seeds)
     show(result)
     return 0
 
