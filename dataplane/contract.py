@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cache, cached_property
 from typing import Any, Protocol, Self
@@ -224,7 +224,9 @@ class Columns:
 
     def take(self, index: Any) -> Self:
         """The rows that a mask, slice or integer array names."""
-        return replace(self, **{name: getattr(self, name)[index] for name in self.dtypes()})
+        dtypes, names = self.dtypes(), tuple[str, ...](self.__slots__)
+        told = {name: getattr(self, name) for name in names}
+        return type(self)(**{name: value[index] if name in dtypes else value for name, value in told.items()})
 
     def __len__(self) -> int:
         """Rows in the batch."""

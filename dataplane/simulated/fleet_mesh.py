@@ -258,11 +258,11 @@ class FleetMesh:
         self._drain()
         ended, self._log = Tried.concat(self._log), []
         nodes = [n.id for n in self._topology.nodes]
-        ended = ended.take(np.argsort(ended.node, kind="stable"))
-        attempts, bad = ended.attempt > 0, ended.last & (ended.outcome != Outcome.OK)
-        tried = ended if attempts.all() else ended.take(attempts)
-        logs = by_node(requests_of(tried, self._service, self.wire), nodes)
-        felt = by_node(felt_of(ended.take(bad), self._service, self.wire), nodes) if bad.any() else {}
+        order, attempts = np.argsort(ended.node, kind="stable"), ended.attempt > 0
+        sent = order if attempts.all() else order[attempts[order]]
+        logs = by_node(requests_of(ended, sent, self._service, self.wire), nodes)
+        bad = order[(ended.last & (ended.outcome != Outcome.OK))[order]]
+        felt = by_node(felt_of(ended.take(bad), self._service, self.wire), nodes) if len(bad) else {}
         for node in nodes:
             told = [some[node] for some in (logs, felt) if node in some]
             if told and self._luck.random() >= self.wire.lost:
