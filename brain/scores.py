@@ -10,13 +10,13 @@ the same mistake. `apart` has the same of the tick alone, with its sign, for `br
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dataplane.contract import Outcome
-from features.together import MOST_WAITING, in_turn, together
+from features.together import Waiting, in_turn
 
 if TYPE_CHECKING:
     from dataplane.contract import Requests
@@ -41,27 +41,24 @@ class Scores:
     def resize(self, slots: int) -> None:
         """Other members: the open block is given up."""
         self._tick = np.zeros((2, slots))  # attempts that ended well since the last tick, and their seconds
-        self._waiting: list[Sequence[Any]] = []  # to be counted
-        self._rows = 0
+        self._waiting = Waiting()  # to be counted
         self._begin((), 0.0)
 
     def told(self, batch: Requests) -> None:
         """Count the attempts that ended well."""
-        self._waiting.append((batch.outcome, batch.endpoint, batch.duration_s))
-        self._rows += len(batch)
-        if self._rows >= MOST_WAITING:
+        if self._waiting.add(batch.outcome, batch.endpoint, batch.duration_s):
             self._count()
 
     def _count(self) -> None:
-        waiting, self._waiting, self._rows = self._waiting, [], 0
-        if not waiting:
+        waiting = self._waiting.take()
+        if waiting is None:
             return
-        (outcome, endpoint, took_s), of = together(waiting)
+        (outcome, endpoint, took_s), of, many = waiting
         slots = self._tick.shape[1]
         good = (outcome == Outcome.OK) & (endpoint >= 0) & (endpoint < slots) & (took_s >= 0) & (took_s < np.inf)
         cell = of[good] * slots + endpoint[good]
         for row, weights in enumerate((None, took_s[good])):
-            parts = np.bincount(cell, weights, minlength=len(waiting) * slots).reshape(-1, slots)
+            parts = np.bincount(cell, weights, minlength=many * slots).reshape(-1, slots)
             self._tick[row] = in_turn(self._tick[row], parts)
 
     def tick(self, expected_s: Mapping[str, Floats], now: float) -> dict[str, float] | None:

@@ -38,6 +38,8 @@ WAIT_LATENCIES = 4.0
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
 ALIGN_S = 10.0
+APART_S = 1e-3
+"""What lies so far apart is not taken for the same moment by any rounding."""
 _GOLDEN = 0.6180339887498949
 
 Believed = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.bool_]]
@@ -124,7 +126,8 @@ class Arrivals:
 
         `believed` says of endpoints and nodes, a row per pair, whether the one's word on the other counts.
         """
-        wait = np.clip(WAIT_LATENCIES * np.nan_to_num(latency_s, nan=1.0), SHORTEST_WAIT_S, LONGEST_WAIT_S)
+        known = np.where(np.isnan(latency_s), 1.0, latency_s)
+        wait = np.clip(WAIT_LATENCIES * known, SHORTEST_WAIT_S, LONGEST_WAIT_S)
         found = self._count(wait, believed, now) if self._rows else _none()
         self._choose(now)
         return found
@@ -144,11 +147,14 @@ class Arrivals:
             first = start[keep].min()
             span = end[keep].max() - first + 1.0
             place = endpoint * span - first
-            begins = (place + start)[keep]
+            # Who had ended before the first that asks began, or began after the last one did, is found by nobody.
+            soon, late = start[ready].min() - APART_S, start[ready].max() + APART_S
+            near = np.flatnonzero(keep & (end >= soon) & (start <= late))
+            begins = (place + start)[near]
             order = np.argsort(begins)
-            starts, ends = begins[order], np.sort((place + end)[keep])
+            starts, ends = begins[order], np.sort((place + end)[near])
             # In the order of their starts: to look up rising values costs a fifth.
-            mine = np.flatnonzero(keep)[order]
+            mine = near[order]
             mine = mine[ready[mine]]
             asked = (place + start)[mine]
             found = np.searchsorted(starts, asked) - np.searchsorted(ends, asked, side="right")

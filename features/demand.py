@@ -14,16 +14,13 @@ Refusals of Envoy's own rate limit are in no attempt, and not counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from dataplane.contract import Requests
 from features.columns import Floats, NodeFeatures
 from features.nodes import REPORTED
-from features.together import MOST_WAITING, in_turn, together
+from features.together import Waiting, in_turn
 
 MOST_UNSEEN = 0.1
 """Of a service's traffic that may be out of sight; up to there, what is in sight is scaled up."""
@@ -43,8 +40,7 @@ class Arrivals:
     def __init__(self, services: int) -> None:
         self._at: float | None = None
         self._tries = np.zeros((2, services))  # sent to an endpoint, decayed: all, and first tries
-        self._waiting: list[Sequence[Any]] = []  # to be counted
-        self._rows = 0
+        self._waiting = Waiting()  # to be counted
         self._unsent = np.zeros(services)  # first tries that were sent nowhere, since the last freeze
         self._issued = np.zeros((0, services), dtype=np.int64)  # by node, at the last freeze
         self._report_at = np.zeros(0)
@@ -53,22 +49,20 @@ class Arrivals:
 
     def told(self, batch: Requests) -> None:
         """Count tries. Rows of no known service are passed over."""
-        self._waiting.append((batch.service, batch.attempt, batch.outcome))
-        self._rows += len(batch)
-        if self._rows >= MOST_WAITING:
+        if self._waiting.add(batch.service, batch.attempt, batch.outcome):
             self._count()
 
     def _count(self) -> None:
-        waiting, self._waiting, self._rows = self._waiting, [], 0
-        if not waiting:
+        waiting = self._waiting.take()
+        if waiting is None:
             return
-        (service, attempt, outcome), of = together(waiting)
+        (service, attempt, outcome), of, many = waiting
         services, first, sent = self._unsent.size, attempt <= 1, REPORTED[outcome]
         known = (service >= 0) & (service < services)
         if not known.all():
             service, first, sent, of = service[known], first[known], sent[known], of[known]
         cell = 4 * (of * services + service) + 2 * first + sent
-        kinds = np.bincount(cell, minlength=4 * services * len(waiting)).reshape(-1, services, 2, 2)
+        kinds = np.bincount(cell, minlength=4 * services * many).reshape(-1, services, 2, 2)
         (_, again), (unsent, firsts) = kinds.transpose(2, 3, 0, 1)
         self._tries[_SENT] = in_turn(self._tries[_SENT], again + firsts)
         self._tries[_FIRST] = in_turn(self._tries[_FIRST], firsts)

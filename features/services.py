@@ -115,7 +115,8 @@ class ServiceTally:
         p50, p99 = self._sketch.quantiles((0.5, 0.99))
         known = ended > 0.01
         with np.errstate(divide="ignore", invalid="ignore"):
-            rate = np.nan_to_num(ended / self._sums.window_s(now), nan=0.0)
+            rate = ended / self._sums.window_s(now)
+            rate = np.where(np.isnan(rate), 0.0, rate)
             failed_share = np.where(known, np.clip(failed / ended, 0.0, 1.0), np.nan)
         charged = self._failure_cost_s
         self._failure_cost_s = FAILURE_COST_P99S * self._sketch.quantiles((0.99,), pool=2)[0]

@@ -3,13 +3,15 @@
 Four learn from the same rows and need each other's last word: what an attempt's class costs (`features.classes`), how
 slow each endpoint is and which node may say so (`features.levels`), how many requests it found there
 (`features.arrivals`), and what part of its latency was waiting for them (`models.lanes`).
+
+Batches wait for each other to the next portion of time, for levels move between two portions and not within one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,15 +20,18 @@ from features.arrivals import Arrivals
 from features.classes import ClassTally
 from features.levels import QUANTUM_S, Level, Levels
 from features.nodes import REPORTED
+from features.together import Waiting
+from models.decay import When
 from models.lanes import Lanes
 
 LEAST_WORK = 0.05
 """Of a latency: below it is all waiting, and what the work was cannot be told."""
 
 if TYPE_CHECKING:
-    from features.together import Attempts
+    from numpy.typing import NDArray
+
+    from dataplane.contract import Requests
     from models.base import Floats, Ints, Prediction, State
-    from models.decay import ForwardDecay, When
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,25 +56,39 @@ class Speeds:
         self._lanes = Lanes(topology.endpoint_slots, topology.service_slots)
         self._group = groups(topology)
         self._work_share = np.ones(topology.endpoint_slots)
+        self._waiting = Waiting()
+        self._told_at: list[float] = []  # when each batch of it was
 
-    @property
-    def decays(self) -> tuple[ForwardDecay, ...]:
-        """By which what was told is weighed at once."""
-        return self._classes.decays
+    def told(self, batch: Requests, now: float) -> None:
+        """Take attempts in. Those of endpoints or nodes that are not here are passed over, as are odd durations."""
+        self._told_at.append(now)
+        enough = self._waiting.add(
+            batch.endpoint, batch.node, batch.duration_s, batch.started_s, batch.outcome, batch.route, batch.method
+        )
+        # The first of a portion of time is judged by what was known before it, and then no more may wait for that.
+        if enough or not self._levels.goes_on(now):
+            self._fold()
 
-    def goes_on(self, now: float) -> bool:
-        """Whether what is told at `now` is judged as what was told last: levels move between two portions of time."""
-        return self._levels.goes_on(now)
+    def _fold(self) -> None:
+        """Fold in what waits: batches as one, but where a sum is scaled between two of them."""
+        waiting, at, self._told_at = self._waiting.take(), tuple(self._told_at), []
+        if waiting is None:
+            return
+        columns, of, _ = waiting
+        if not any(decay.moves(at[-1]) for decay in self._classes.decays):
+            self._take_in(columns, When(at, of))
+            return
+        for i, now in enumerate(at):
+            rows = slice(*np.searchsorted(of, (i, i + 1)).tolist())
+            self._take_in([column[rows] for column in columns], When.once(now, rows.stop - rows.start))
 
-    def told(self, batch: Attempts, when: When) -> None:
-        """Fold attempts in. Those of endpoints or nodes that are not here are passed over, as are odd durations."""
-        endpoint, node = batch.endpoint.astype(np.int64), batch.node.astype(np.int64)
-        took = batch.duration_s.astype(np.float64)
+    def _take_in(self, columns: list[NDArray[Any]], when: When) -> None:
+        endpoint, node, took, started, outcome, route, method = columns
+        endpoint, node, took = endpoint.astype(np.int64), node.astype(np.int64), took.astype(np.float64)
         service_of = self._topology.service_of
-        sent = REPORTED[batch.outcome] & (endpoint >= 0) & (endpoint < service_of.size) & (took > 0) & (took < np.inf)
+        sent = REPORTED[outcome] & (endpoint >= 0) & (endpoint < service_of.size) & (took > 0) & (took < np.inf)
         sent &= (node >= 0) & (node < self._nodes)
-        started, good = batch.started_s, batch.outcome == Outcome.OK
-        classes = self._classes.of(batch.route, batch.method)
+        good, classes = outcome == Outcome.OK, self._classes.of(route, method)
         if not sent.all():
             endpoint, node, took = endpoint[sent], node[sent], took[sent]
             started, good, classes, when = started[sent], good[sent], classes[sent], when.take(sent)
@@ -90,6 +109,7 @@ class Speeds:
 
     def freeze(self, now: float) -> Known:
         """What is known now."""
+        self._fold()
         service_of = self._topology.service_of
         level = self._levels.freeze(self._lanes.reckoned(), service_of, self._group, now)
         self._classes.freeze(now)
@@ -110,6 +130,7 @@ class Speeds:
 
     def moved(self, topology: Topology, nodes: int, joined: Ints, now: float) -> None:
         """Other members. `joined`: the endpoint slots that are new."""
+        self._fold()
         self._topology, self._nodes = topology, nodes
         self._classes.resize(len(topology.routes))
         self._levels.resize(topology.endpoint_slots, nodes, topology.service_slots)
@@ -126,10 +147,12 @@ class Speeds:
 
     def state(self) -> dict[str, State]:
         """Each part's state by endpoint; the first axis of every array is endpoints."""
+        self._fold()
         return {"levels": self._levels.state(), "lanes": self._lanes.state(), "noting": self._levels.noting.state()}
 
     def state_of_services(self) -> State:
         """How attempts lie about their endpoint's level; the first axis of every array is services."""
+        self._fold()
         return self._levels.noting.residuals.state()
 
     def restore(self, state: dict[str, State], left: float, now: float) -> None:

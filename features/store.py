@@ -5,7 +5,8 @@ by service and arm, and by caller, what nodes say and may be believed, and what 
 decides.
 
 Batches wait for each other and are folded in together, each row weighed by its own time: what a batch costs is a few
-hundred NumPy calls, whether it has three rows or three hundred. When they are folded in changes no figure.
+hundred NumPy calls, whether it has three rows or three hundred. When they are folded in changes no figure. Latency
+does not wait as long as the rest (`features.speeds`).
 """
 
 from __future__ import annotations
@@ -91,10 +92,11 @@ class FeatureStore:
             if self._nodes.knows(batch.node):
                 self._nodes.dropped(batch)
             return
+        if isinstance(batch, Requests):
+            self._speeds.told(batch, now)
         self._waiting.append((batch, now))
         self._rows += len(batch)
-        # The first of a portion of time is judged by what was known before it, and then no more may wait for that.
-        if self._rows >= MOST_WAITING or (isinstance(batch, Requests) and not self._speeds.goes_on(now)):
+        if self._rows >= MOST_WAITING:
             self._fold()
 
     def _fold(self) -> None:
@@ -102,7 +104,7 @@ class FeatureStore:
         waiting, self._waiting, self._rows = self._waiting, [], 0
         if not waiting:
             return
-        tallies = self._endpoints, self._services, self._nodes, self._speeds
+        tallies = self._endpoints, self._services, self._nodes
         if any(decay.moves(waiting[-1][1]) for tally in tallies for decay in tally.decays):
             for one in waiting:
                 self._take_in([one])
@@ -116,7 +118,6 @@ class FeatureStore:
             columns, of = together([columns for columns, _ in told])
             batch, when = Attempts(*columns), When(tuple(at for _, at in told), of)
             taught = self._endpoints.told(batch, when)
-            self._speeds.told(batch, when)
         done = 0
         for kind, run in groupby(some, lambda one: type(one[0])):
             alike = list(run)

@@ -17,21 +17,18 @@ MOST_WAITING = 2000
 
 
 class Attempts(NamedTuple):
-    """The columns of `Requests` that features are made of."""
+    """The columns of `Requests` that tallies are made of."""
 
-    started_s: Floats
     duration_s: NDArray[np.float32]
     felt_s: NDArray[np.float32]
     service: NDArray[np.int32]
     endpoint: NDArray[np.int32]
     node: NDArray[np.int32]
-    route: NDArray[np.int32]
     outcome: NDArray[np.int8]
     bytes_in: Ints
     bytes_out: Ints
     attempt: NDArray[np.int16]
     arm: NDArray[np.int8]
-    method: NDArray[np.int8]
 
     @classmethod
     def of(cls, batch: Requests) -> Self:
@@ -48,6 +45,33 @@ def together(parts: Sequence[Sequence[Any]]) -> tuple[list[Any], Ints]:
     """The same columns of several batches as one, and of which batch each row is. Not for no batch at all."""
     of = np.repeat(np.arange(len(parts)), [len(columns[0]) for columns in parts])
     return [np.concatenate(some) if len(parts) > 1 else some[0] for some in zip(*parts, strict=True)], of
+
+
+class Waiting:
+    """Columns of batches that wait to be counted as one, each batch for itself all the same.
+
+    >>> waiting = Waiting()
+    >>> waiting.add(np.array([1, 0])), waiting.add(np.array([2]))
+    (False, False)
+    >>> (kind,), of, many = waiting.take()
+    >>> kind, of, many, waiting.take()
+    (array([1, 0, 2]), array([0, 0, 1]), 2, None)
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[Sequence[Any]] = []
+        self._rows = 0
+
+    def add(self, *columns: NDArray[Any]) -> bool:
+        """Let a batch wait. Whether that is enough: then it is time to `take`."""
+        self._parts.append(columns)
+        self._rows += len(columns[0])
+        return self._rows >= MOST_WAITING
+
+    def take(self) -> tuple[list[Any], Ints, int] | None:
+        """The columns, of which batch each row is, and how many batches there are; None when none waits."""
+        parts, self._parts, self._rows = self._parts, [], 0
+        return (*together(parts), len(parts)) if parts else None
 
 
 def in_turn(total: Floats, parts: NDArray[Any]) -> Floats:

@@ -89,8 +89,11 @@ class When(NamedTuple):
 
     def runs(self, period_s: float) -> Iterator[tuple[slice, float]]:
         """Rows that fall into the same period, and the first time of each period that has rows."""
-        if len(self.at) == 1 and len(self.of):
-            yield slice(0, len(self.of)), self.at[0]
+        if not len(self.of):
+            return
+        first, last = self.at[self.of[0]], self.at[self.of[-1]]
+        if first // period_s == last // period_s:
+            yield slice(0, len(self.of)), first
             return
         own = [i for i, many in enumerate(np.bincount(self.of, minlength=len(self.at)).tolist()) if many]
         firsts = [i for k, i in enumerate(own) if not k or self.at[i] // period_s != self.at[own[k - 1]] // period_s]

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from brain import scores
 from brain.brain import Brain
 from brain.settings import Mode, Settings
 from dataplane.contract import Endpoint, Felt, InFlight, Node, Outcome, Requests, Service, Telemetry, Topology
 from dataplane.simulated import drive
 from dataplane.simulated.fleet_mesh import FleetMesh
 from dataplane.simulated.rules import RouteRules, Rules
-from features import demand
 from features import store as waiting
+from features import together
 from features.dialogue import alike
+from features.levels import QUANTUM_S
 from features.store import FeatureStore
 from features.together import in_turn
 from tests.fleets import fleet, trace
@@ -106,16 +106,17 @@ def lived(seconds: int, seed: int, rows: int = 12) -> Iterator[Any]:
 def test_what_waits_and_is_folded_in_together_comes_to_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, seconds: int, rows: int, seed: int
 ) -> None:
-    together = list(lived(seconds, seed, rows))  # long enough for the landmarks of what decays in 3 s to move
-    monkeypatch.setattr(waiting, "MOST_WAITING", 1)
+    at_once = list(lived(seconds, seed, rows))  # long enough for the landmarks of what decays in 3 s to move
+    for module in (waiting, together):
+        monkeypatch.setattr(module, "MOST_WAITING", 1)
     alone = list(lived(seconds, seed, rows))
     changed = 0
-    for ours, theirs in zip(together[:-1], alone[:-1], strict=True):
+    for ours, theirs in zip(at_once[:-1], alone[:-1], strict=True):
         for part in ("endpoints", "services", "nodes", "lanes"):
             assert alike(getattr(ours, part), getattr(theirs, part)), (ours.now, part)
         changed += int(ours.endpoints.changed.sum())
     assert changed > 0, "nothing was found to change: levels did not move between two portions"
-    assert plain(together[-1]) == plain(alone[-1])
+    assert plain(at_once[-1]) == plain(alone[-1])
 
 
 def plain(state: Any) -> str:
@@ -131,14 +132,17 @@ def test_a_store_keeps_no_more_waiting_than_it_says() -> None:
             assert sum(len(some) for some, _ in store._waiting) < waiting.MOST_WAITING
 
 
-def test_rows_wait_until_somebody_looks() -> None:
+def test_rows_wait_until_somebody_looks_and_for_latency_to_the_next_portion_of_time() -> None:
     store, topology = FeatureStore(mesh(4)), mesh(4)
     few = [b for _, b in Wires(3).flush(1, START, topology) if isinstance(b, Requests) and len(b)]
     ok = replace(few[0], outcome=np.zeros(len(few[0]), np.int8), endpoint=np.zeros(len(few[0]), np.int32))
     store.told(ok, START)  # the first of a portion goes at once
+    assert (len(store._waiting), len(store._speeds._told_at)) == (1, 0)
     store.told(ok, START + 0.01)
-    assert len(store._waiting) == 1
-    assert int(store.freeze(START + 0.02).endpoints.total[0]) == 2 * len(ok)
+    assert (len(store._waiting), len(store._speeds._told_at)) == (2, 1)
+    store.told(ok, START + QUANTUM_S)
+    assert (len(store._waiting), len(store._speeds._told_at)) == (3, 0)
+    assert int(store.freeze(START + 0.3).endpoints.total[0]) == 3 * len(ok)
     assert not store._waiting
 
 
@@ -157,10 +161,10 @@ def decided(seconds: int) -> Iterator[str]:
 
 
 def test_a_brain_decides_the_same_whether_batches_wait_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    together = list(decided(110))
-    for module in (waiting, scores, demand):
+    at_once = list(decided(110))
+    for module in (waiting, together):
         monkeypatch.setattr(module, "MOST_WAITING", 1)
-    assert together == list(decided(110))
+    assert at_once == list(decided(110))
 
 
 def test_parts_are_added_in_their_turn_to_the_bit_even_where_there_is_one_column() -> None:
