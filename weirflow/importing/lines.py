@@ -16,6 +16,8 @@ from weirflow.importing.rejects import Rejects
 
 LONGEST = 1 << 18
 CHUNK = 1 << 20
+PIECE = 1 << 16
+"""Characters: the objects that so many lines are taken apart into fit a processor's cache; those of a chunk do not."""
 BOM = b"\xef\xbb\xbf"
 _CRI = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:\d\d) std(?:out|err) [FP] ", re.MULTILINE)
 _DOCKER = '{"log":"'
@@ -30,6 +32,16 @@ class Chunk(NamedTuple):
     def lines(self) -> list[str]:
         """The lines, without their ends."""
         return [line.removesuffix("\r") for line in self.text.split("\n")]
+
+    def pieces(self) -> Iterator[Chunk]:
+        """The same lines in chunks of `PIECE` characters or so."""
+        first, at, text = self.first, 0, self.text
+        while at <= len(text):
+            end = text.find("\n", at + PIECE)
+            piece = text[at : end if end >= 0 else len(text)]
+            yield Chunk(first, piece)
+            first += piece.count("\n") + 1
+            at += len(piece) + 1
 
 
 def chunks(blocks: Iterable[bytes], rejects: Rejects) -> Iterator[Chunk]:

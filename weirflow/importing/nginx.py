@@ -9,11 +9,12 @@ them had ended. An entry without a port is the name of a group none of whose ser
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataplane.contract import Floats, Ints, Outcome
 from weirflow.importing import times, values
@@ -78,6 +79,7 @@ _RANK = (
 )
 _LISTS = ("addresses", "statuses", "times", "firsts", "connects")
 _NEXT = re.compile(r"\s*,\s*|\s+:\s+")
+T = TypeVar("T")
 
 
 def compiled(form: str) -> Pattern:
@@ -117,15 +119,15 @@ class Unfolding:
         """The attempts of these lines, in their order: most lines hold one; those that hold more are taken apart."""
         n = len(lines)
         lists: list[Sequence[str]] = [columns.get(name) or ["-"] * n for name in _LISTS]
-        whole = columns.get("status") or [""] * n
+        whole: Sequence[str] = columns.get("status") or [""] * n
         connects = "connects" in columns
         lasted = values.numbers(columns["lasted"])[0] if "lasted" in columns else np.full(n, np.nan)
-        at, number, waited = list(range(n)), np.ones(n, np.int64), np.zeros(n)
-        several = _several(lists[0])
+        index, number, waited = np.arange(n), np.ones(n, np.int64), np.zeros(n)
+        several, tries = _several(lists[0]), dict[int, int]()
         if several:
-            lists, at, number, waited = _unfolded(lists, several)
+            lists, tries, index, number, waited = _unfolded(lists, several)
+            whole = _repeated(whole, tries)
         addresses, statuses, spent, first, connect = lists
-        index = np.array(at)
         last = np.append(np.diff(index) != 0, True)
         duration = values.numbers(spent)[0]
         alone = np.ones(n, np.bool_)
@@ -140,22 +142,20 @@ class Unfolding:
             "attempt": number,
             "endpoint": [a if ":" in a else "" for a in addresses],
             "ttfb_s": first,
-            "status": [
-                s if s != "-" else whole[i] if end else "0"
-                for i, s, end in zip(at, statuses, last.tolist(), strict=True)
-            ],
-            "outcome": [
-                "" if s == "200" else _outcome(s, whole[i], a, f, c, connects)
-                for i, s, a, f, c in zip(at, statuses, addresses, first, connect, strict=True)
-            ],
+            "status": _statuses(statuses, whole, last),
+            "outcome": [""] * len(index),
         }
+        for k in [k for k, status in enumerate(statuses) if status != "200"]:
+            out["outcome"][k] = _outcome(statuses[k], whole[k], addresses[k], first[k], connect[k], connects)
         for name, given in columns.items():
-            if name in ("bytes_in", "bytes_out") and several:
+            if name in (*_LISTS, "ended", "lasted", "status"):
+                continue
+            out[name] = _repeated(given, tries)
+            if name in ("bytes_in", "bytes_out"):
                 # A size is the whole request's: it belongs to the try that was answered, the last one.
-                out[name] = [given[i] if end else "-" for i, end in zip(at, last.tolist(), strict=True)]
-            elif name not in (*_LISTS, "ended", "lasted", "status"):
-                out[name] = [given[i] for i in at] if several else given
-        return Read([lines[i] for i in at] if several else lines, out)
+                for k in np.flatnonzero(~last).tolist():
+                    out[name][k] = "-"
+        return Read(_repeated(lines, tries), out)
 
 
 def _several(addresses: Sequence[str]) -> list[int]:
@@ -168,24 +168,49 @@ def _several(addresses: Sequence[str]) -> list[int]:
 
 def _unfolded(
     lists: Sequence[Sequence[str]], several: Sequence[int]
-) -> tuple[list[Sequence[str]], list[int], Ints, Floats]:
-    """The lists with a row per try: the columns, the line of each row, its number, the seconds in the tries before."""
+) -> tuple[list[Sequence[str]], dict[int, int], Ints, Ints, Floats]:
+    """The lists with a row per try. How many tries each of those lines has; by row its line, its number, and the
+    seconds in the tries before."""
     split = {i: [_NEXT.split(given[i]) for given in lists] for i in several}
+    tries = {i: len(parts[0]) for i, parts in split.items()}
     counts = np.ones(len(lists[0]), np.int64)
-    counts[several] = [len(parts[0]) for parts in split.values()]
+    counts[several] = list(tries.values())
     at = np.repeat(np.arange(len(counts)), counts)
     start = np.cumsum(counts) - counts
-    out = [[given[i] for i in at.tolist()] for given in lists]
+    out = [_repeated(given, tries) for given in lists]
     waited = np.zeros(len(at))
     for i, parts in split.items():
         before = 0.0
-        for k in range(counts[i]):
+        for k in range(tries[i]):
             row = start[i] + k
             for column, items in zip(out, parts, strict=True):
                 column[row] = items[k] if k < len(items) else "-"
             waited[row] = before
             before += _float(out[2][row])
-    return list(out), at.tolist(), np.arange(len(at)) - start[at] + 1, waited
+    return list(out), tries, at, np.arange(len(at)) - start[at] + 1, waited
+
+
+def _repeated(given: Sequence[T], times: Mapping[int, int]) -> list[T]:
+    """The values, those at some places as often as is said there. Places rise.
+
+    >>> _repeated(["a", "b", "c"], {1: 3})
+    ['a', 'b', 'b', 'b', 'c']
+    """
+    out: list[T] = []
+    done = 0
+    for place, many in times.items():
+        out += given[done:place]
+        out += [given[place]] * many
+        done = place + 1
+    return out + list(given[done:])
+
+
+def _statuses(statuses: Sequence[str], whole: Sequence[str], last: NDArray[np.bool_]) -> list[str]:
+    """Of each try: where it has none of its own the request's, if it was the last one."""
+    out = list(statuses)
+    for k in [k for k, status in enumerate(statuses) if status == "-"]:
+        out[k] = whole[k] if last[k] else "0"
+    return out
 
 
 def _outcome(status: str, whole: str, address: str, first: str, connect: str, connects: bool) -> str:

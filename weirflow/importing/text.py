@@ -1,4 +1,4 @@
-"""Lines that a pattern describes, a chunk in one go, and line by line only where one is bad."""
+"""Lines that a pattern describes, a piece of a chunk in one go, and line by line only where one is bad."""
 
 from __future__ import annotations
 
@@ -41,9 +41,15 @@ class PatternReader:
     def read(self, source: Source, rejects: Rejects) -> Iterator[Read]:
         """As `Reader.read`."""
         for chunk in chunks(source.blocks(), rejects):
-            lines, rows = self._rows(chunk, rejects)
-            if rows:
-                yield self._columns(lines, rows)
+            lines: list[int] = []
+            columns: list[list[str]] = [[] for _ in self._pattern.columns]
+            for piece in chunk.pieces():
+                numbers, rows = self._rows(piece, rejects)
+                lines += numbers
+                for column, values in zip(columns, zip(*rows, strict=True), strict=bool(rows)):
+                    column += values
+            if lines:
+                yield self._columns(lines, columns)
 
     def _rows(self, chunk: Chunk, rejects: Rejects) -> tuple[Sequence[int], list[tuple[str, ...]]]:
         """The captured groups of the lines that match, and the numbers of these lines."""
@@ -65,8 +71,8 @@ class PatternReader:
             numbers.append(number)
         return numbers, rows
 
-    def _columns(self, lines: Sequence[int], rows: list[tuple[str, ...]]) -> Read:
-        columns: Columns = dict(zip(self._pattern.columns, zip(*rows, strict=True), strict=True))
+    def _columns(self, lines: Sequence[int], found: list[list[str]]) -> Read:
+        columns: Columns = dict(zip(self._pattern.columns, found, strict=True))
         for name, normal in self._normal.items():
             if name in columns:
                 known = {text: normal(text) for text in set(columns[name])}
