@@ -169,3 +169,20 @@ def test_rows_that_come_late_are_put_in_order_however_small_the_blocks(tmp_path:
     at_s = np.concatenate([b.at_s for b in seen])
     assert at_s == pytest.approx(began, abs=1e-6)
     assert about.longest_way_s == pytest.approx(took.max(), abs=0.05)
+
+
+def test_a_part_of_many_rows_is_taken_in_blocks_and_what_users_felt_with_them(tmp_path: Path) -> None:
+    told: list[Telemetry] = []
+    for second in range(40):
+        told.append(attempts(*(second + np.arange(10) / 10.0), took_s=0.3))
+        told.append(ended_badly(second + 0.05))
+    made = recording(tmp_path, *told)
+    assert len(made.parts) == 1
+    about = survey(made, 0, [])
+    whole, several = list(blocks(made, about)), list(blocks(made, about, rows=100))
+    assert len(whole) == 1
+    assert len(several) > 3
+    assert max(map(len, several)) < 200  # what waits for its order, and a piece; of each shed one there are two rows
+    at_s = np.concatenate([b.at_s for b in several])
+    assert at_s.tolist() == whole[0].at_s.tolist() == sorted(at_s)
+    assert np.concatenate([b.attempt for b in several]).tolist() == whole[0].attempt.tolist()

@@ -43,13 +43,13 @@ class Rows:
     at_s: Floats
     end_s: Floats
     felt_s: Floats
-    endpoint: Ints  # its id in the recording; -1: none was picked
-    node: Ints
-    route: Ints  # -1: unknown
-    outcome: Ints
+    endpoint: NDArray[np.int32]  # its id in the recording; -1: none was picked
+    node: NDArray[np.int32]
+    route: NDArray[np.int32]  # -1: unknown
+    outcome: NDArray[np.int8]
     adaptive: NDArray[np.bool_]
-    status: Ints
-    attempt: Ints
+    status: NDArray[np.int16]
+    attempt: NDArray[np.int16]
 
     def __len__(self) -> int:
         return len(self.at_s)
@@ -144,7 +144,7 @@ def _count(out: Survey, c: dict[str, Any], duration: Floats) -> None:
     out.squares = _added(out.squares, route[answered], duration[answered] ** 2)
 
 
-def _added(old: Floats, route: Ints, weight: Floats | None = None) -> Floats:
+def _added(old: Floats, route: NDArray[np.integer], weight: Floats | None = None) -> Floats:
     """Sums by route, with these."""
     more = np.bincount(route, weight, minlength=len(old)).astype(np.float64)
     more[: len(old)] += old
@@ -154,27 +154,35 @@ def _added(old: Floats, route: Ints, weight: Floats | None = None) -> Floats:
 def blocks(
     recording: Recording, about: Survey, *, rows: int = BLOCK_ROWS, faults: list[RecordingError] | None = None
 ) -> Iterator[Rows]:
-    """All attempts in order, in blocks of about so many (a part is never divided). The last one may be small.
+    """All attempts in order, in blocks of about so many. The last one may be small.
 
     Rows of attempt 0 are what users felt of requests that ended badly. A request that was refused and had no attempt,
     because it was shed, is there as a first attempt at no endpoint as well.
     """
     held: list[Rows] = []
     faults = faults if faults is not None else []
-    many = 0
     for part, table in recording.tables("attempts", _WANTED, faults=faults):
-        held.append(_rows(_columns(table, about.service, imported=_imported(part)), about, recording.started))
-        held.append(_felt(part, about, recording.started, faults))
-        many += len(held[-1]) + len(held[-2])
-        if many >= rows:
-            upto_s = part.ended - recording.started - about.longest_way_s
-            whole = Rows.concat(held)
-            ready = whole.at_s < upto_s
-            if ready.sum() * 2 >= many:  # else nearly all must wait: read on
-                yield _ordered(whole.take(ready))
-                held, many = [whole.take(~ready)], int((~ready).sum())
-    if many:
+        for number, (piece, told) in enumerate(_pieces(table, rows, part.ended)):
+            held.append(_rows(_columns(piece, about.service, imported=_imported(part)), about, recording.started))
+            if number == 0:  # later ones wait with them
+                held.append(_felt(part, about, recording.started, faults))
+            many = sum(map(len, held))
+            if many >= rows:
+                whole = Rows.concat(held)
+                ready = whole.at_s < told - recording.started - about.longest_way_s
+                if ready.sum() * 2 >= many:  # else nearly all must wait: read on
+                    yield _ordered(whole.take(ready))
+                    held = [whole.take(~ready)]
+    if any(map(len, held)):
         yield _ordered(Rows.concat(held))
+
+
+def _pieces(table: Any, rows: int, ended: float) -> Iterator[tuple[Any, float]]:
+    """A part's rows, so many at a time, each with the time from which on what comes after it was told."""
+    told = np.append(table.column("now").to_numpy(), ended)
+    least = np.minimum.accumulate(told[::-1])[::-1]
+    for first in range(0, max(len(table), 1), rows):
+        yield table.slice(first, rows), float(least[min(first + rows, len(table))])
 
 
 def _felt(part: ClosedPart, about: Survey, started: float, faults: list[RecordingError]) -> Rows:
@@ -227,10 +235,10 @@ def _rows(c: dict[str, Any], about: Survey, started: float) -> Rows:
         if node < len(offsets):
             offsets[node] = offset
     at_s = c["started_s"] + offsets[c["node_id"]] - started
-    ids = {name: c[f"{name}_id"].astype(np.int64) for name in ("endpoint", "node", "route", "outcome")}
-    more = {name: c[name].astype(np.int64) for name in ("status", "attempt")}
+    ids = {name: c[f"{name}_id"].astype(np.int32) for name in ("endpoint", "node", "route")}
+    more = {name: c[name].astype(np.int16) for name in ("status", "attempt")}
     end_s, felt_s = at_s + c["duration_s"].astype(np.float64), c["felt_s"].astype(np.float64)
-    return Rows(at_s, end_s, felt_s, adaptive=c["arm_id"] == 1, **ids, **more)
+    return Rows(at_s, end_s, felt_s, outcome=c["outcome_id"].astype(np.int8), adaptive=c["arm_id"] == 1, **ids, **more)
 
 
 def _ordered(rows: Rows) -> Rows:

@@ -69,21 +69,26 @@ def coin(recording: Recording, frame: Frame) -> Picked:
         ok = table.filter(pc.equal(table.column("outcome"), "OK"))
         took_s, now = _floats(ok, "felt_s"), _floats(ok, "now")
         share = leased.of_plans(_ints(ok, "plan"))
-        found.append((took_s, np.zeros(len(ok)), _ints(ok, "arm_id"), _ints(ok, "route_id"), share, now))
+        found.append(_tossed(took_s, np.zeros(len(ok)), _ints(ok, "arm_id"), _ints(ok, "route_id"), share, now))
     columns = ["service", "outcome", "duration_s", "arm_id", "route_id", "now"]
     for table in _tables(recording, "felt", columns, frame, every):
         bad = table.filter(pc.is_in(table.column("outcome"), value_set=_texts(_BAD)))
         took_s, now = _floats(bad, "duration_s"), _floats(bad, "now")
         share = leased.at(now - took_s)
-        found.append((took_s, np.ones(len(bad)), _ints(bad, "arm_id"), _ints(bad, "route_id"), share, now))
+        found.append(_tossed(took_s, np.ones(len(bad)), _ints(bad, "arm_id"), _ints(bad, "route_id"), share, now))
     took_s, failed, arm, route, share, now = _joined(found, 6)
     adaptive = arm == int(Arm.ADAPTIVE)
-    tossed = (share > 0.0) & (share < 1.0)
     chance = np.where(adaptive, share, 1.0 - share)
     rows = Picked(
         took_s, failed, adaptive.astype(np.int64), route + 1, chance, now - frame.started, np.empty((len(arm), 0))
     )
-    return _taken(rows, tossed, every)
+    return _taken(rows, np.ones(len(arm), np.bool_), every)
+
+
+def _tossed(took_s: Floats, failed: Floats, arm: Ints, route: Ints, share: Floats, now: Floats) -> tuple[Any, ...]:
+    """The rows that a coin decided: of a recording without an adaptive arm there are none to be held."""
+    tossed = (share > 0.0) & (share < 1.0)
+    return tuple(column[tossed] for column in (took_s, failed, arm, route, share, now))
 
 
 def picks(recording: Recording, frame: Frame, weights: Mapping[str, int]) -> Picked:
