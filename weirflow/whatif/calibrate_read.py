@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataplane.contract import Floats, Ints, Outcome
+from dataplane.contract import Floats, Outcome
 from models.resolution import step_of
 from weirflow.recording import Recording, RecordingError
 from weirflow.recording.closed import ClosedPart
