@@ -36,6 +36,7 @@ from brain.scores import Scores
 from brain.settings import OURS
 from brain.simple import SimpleLearners
 from dataplane.contract import Requests
+from models.base import known_or
 
 if TYPE_CHECKING:
     from brain.decision import GainView
@@ -144,7 +145,7 @@ class Champion:
 
     def learn(self, features: Features, service_of: Ints, now: float) -> None:
         """Score what each model says of the attempts that came, then let all learn from them."""
-        before, self._open = self._open, np.nan_to_num(features.endpoints.in_flight)
+        before, self._open = self._open, known_or(features.endpoints.in_flight, 0.0)
         found = (before + self._open) / 2 if before.shape == self._open.shape else self._open
         with np.errstate(divide="ignore", invalid="ignore"):  # rows that nothing is known of yet
             expected_s = {name: model.expected_s(found) for name, model in self._seats.items()}

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.base import known_or
+
 if TYPE_CHECKING:
     from models.base import Floats, Ints
     from models.decay import When
@@ -126,8 +128,7 @@ class Arrivals:
 
         `believed` says of endpoints and nodes, a row per pair, whether the one's word on the other counts.
         """
-        known = np.where(np.isnan(latency_s), 1.0, latency_s)
-        wait = np.clip(WAIT_LATENCIES * known, SHORTEST_WAIT_S, LONGEST_WAIT_S)
+        wait = np.clip(WAIT_LATENCIES * known_or(latency_s, 1.0), SHORTEST_WAIT_S, LONGEST_WAIT_S)
         found = self._count(wait, believed, now) if self._rows else _none()
         self._choose(now)
         return found

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dataplane.contract import InFlight
 from features.columns import Floats
+from models.base import known_or
 from models.decay import When
 
 
@@ -66,7 +67,7 @@ class OpenRequests:
 
     def stuck_s(self, in_flight: Floats, now: float) -> Floats:
         """How long each endpoint is stuck; 0 where nothing is open, or where that is unknown. Shape (slots,)."""
-        silent = np.nan_to_num(min(self._heard, now) - self._since)
+        silent = known_or(min(self._heard, now) - self._since, 0.0)
         return np.where(in_flight > 0, np.maximum(silent, 0.0), 0.0)
 
     def resize(self, nodes: int, slots: int) -> None:

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.noting import Noting
-from models.base import Floats, Ints, State, check_state
+from models.base import Floats, Ints, State, check_state, known_or
 from models.change import Changes
 from models.decay import DecayedSums, ForwardDecay
 from models.lanes import growth
@@ -161,13 +161,13 @@ class Levels:
             where, lasted = where[heard], lasted[heard]
         self._ended.add(0, where, lasted, now)
         open_now = self._ended.at(now)[0] / self._ended.window_s(now)
-        queue = growth(_known(open_now, 0.0), lanes[service_of])
+        queue = growth(known_or(open_now, 0.0), lanes[service_of])
         waiting = queue[endpoint]
         work = np.maximum(took, 1e-6) / waiting
         log = np.log(work)
         variance, relative = self._spreads(now)
         deviation = np.sqrt(variance)[service_of]
-        least = _known(self._base - FAR * deviation, -np.inf)[endpoint]
+        least = known_or(self._base - FAR * deviation, -np.inf)[endpoint]
         log = np.maximum(log, least)  # what took next to nothing has a logarithm without bound
         self._add_slow(cell, endpoint, took, log, work, deviation, now)
         known = np.isfinite(self._base[endpoint]) & heard
@@ -218,7 +218,7 @@ class Levels:
         factor = self._decay.admit(now)
         if factor != 1.0:
             self._slow *= factor
-        cap = _known(self._base + FAR * deviation, np.inf)[endpoint]
+        cap = known_or(self._base + FAR * deviation, np.inf)[endpoint]
         less = np.exp(np.minimum(cap - log, 0.0))
         weight = self._decay.weight(now)
         for field, part in enumerate((np.ones_like(log), took * less, np.minimum(log, cap), work * less)):
@@ -367,8 +367,3 @@ class Levels:
         self._slow[:, 0] = state["slow"]
         self._decay.landmark = float(state["landmark"]) + min(now - left, 0.0)
         self._ended.begin(np.arange(self._base.size), now)  # what is open is seen anew, and from now on
-
-
-def _known(values: Floats, otherwise: float) -> Floats:
-    """The values, or that where there is none (`np.nan_to_num`, which costs ten times this on a handful of rows)."""
-    return np.where(np.isnan(values), otherwise, values)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dataplane.contract import Arm, Dropped, InFlight, Outcome
 from features.columns import Floats, Ints, NodeFeatures
 from features.together import Attempts
+from models.base import known_or
 from models.decay import DecayedSums, ForwardDecay, When
 
 LOST_COUNT = 1.0
@@ -97,8 +98,8 @@ class NodeTally:
         return NodeFeatures(
             report_age_s=now - self._report,
             attempts_age_s=now - self._row,
-            issued_per_s=np.nan_to_num(issued / window),
-            seen_per_s=np.nan_to_num(seen / window),
+            issued_per_s=known_or(issued / window, 0.0),
+            seen_per_s=known_or(seen / window, 0.0),
             fresh=self.reporting(now) & ~lost,
             picks=self._picks.copy(),
             issued=self._issued_to.copy(),

@@ -18,7 +18,7 @@ from dataplane.contract import Felt, Outcome
 from features.columns import Floats, ServiceFeatures
 from features.endpoints import TEACHES
 from features.together import Attempts
-from models.base import Ints, State, check_state
+from models.base import Ints, State, check_state, known_or
 from models.decay import DecayedSums, ForwardDecay, When
 from models.sketch import QuantileSketch
 
@@ -115,8 +115,7 @@ class ServiceTally:
         p50, p99 = self._sketch.quantiles((0.5, 0.99))
         known = ended > 0.01
         with np.errstate(divide="ignore", invalid="ignore"):
-            rate = ended / self._sums.window_s(now)
-            rate = np.where(np.isnan(rate), 0.0, rate)
+            rate = known_or(ended / self._sums.window_s(now), 0.0)
             failed_share = np.where(known, np.clip(failed / ended, 0.0, 1.0), np.nan)
         charged = self._failure_cost_s
         self._failure_cost_s = FAILURE_COST_P99S * self._sketch.quantiles((0.99,), pool=2)[0]

