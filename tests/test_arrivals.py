@@ -40,6 +40,29 @@ def test_where_who_came_first_leaves_first_the_latest_attempts_are_told_by_all_t
     assert max(truth) >= 8
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_each_is_told_how_many_it_found_of_all_that_were_told_of_by_then(seed: int) -> None:
+    rng, many, latency_s = np.random.default_rng(seed), 900, np.full(2, 0.2)
+    start, took = np.sort(rng.uniform(0.0, 9.0, many)), rng.exponential(0.2, many)
+    where, node, ended = rng.integers(2, size=many), rng.integers(2, size=many), start + took
+    arrivals, asked = Arrivals(2, 2), 0
+    for second in range(1, 10):
+        for i in np.argsort(ended).tolist():
+            if second - 1 < ended[i] <= second:  # heard of at once, so that clocks are right
+                one = slice(i, i + 1)
+                at = When.once(float(ended[i]), 1)
+                arrivals.told(where[one], node[one], start[one], took[one], took[one], np.ones(1, bool), at)
+        found = arrivals.freeze(latency_s, lambda e, n: np.ones(e.shape, bool), float(second))
+        by_then = ended <= second
+        for e, count, lasted in zip(found.endpoint, found.found, found.took_s, strict=True):
+            began = float(start[took == lasted][0])
+            there = by_then & (where == e)
+            assert count == (start[there] < began).sum() - (ended[there] <= began).sum()
+        asked += len(found.found)
+    # Four latencies after it began a request is asked about, if it has ended.
+    assert asked == ((ended <= 9.0) & (start <= 9.0 - 0.8)).sum()
+
+
 def test_of_an_endpoint_that_is_not_watched_nothing_is_told() -> None:
     arrivals = Arrivals(1, 2, most=1)
     heard, when = np.ones(2, bool), When.once(1.0, 2)
