@@ -192,8 +192,7 @@ class Columns:
     @cache
     def _defaults(cls) -> dict[str, int]:
         """The columns that need not be given, and what they are then."""
-        found = {f.name: f.metadata.get("default") for f in fields(cls)}
-        return {name: default for name, default in found.items() if default is not None}
+        return {f.name: f.metadata["default"] for f in fields(cls) if f.metadata.get("default") is not None}
 
     @classmethod
     def of(cls, **columns: Any) -> Self:
@@ -224,9 +223,8 @@ class Columns:
 
     def take(self, index: Any) -> Self:
         """The rows that a mask, slice or integer array names."""
-        dtypes, names = self.dtypes(), tuple[str, ...](self.__slots__)
-        told = {name: getattr(self, name) for name in names}
-        return type(self)(**{name: value[index] if name in dtypes else value for name, value in told.items()})
+        columns, told = self.dtypes(), {name: getattr(self, name) for name in tuple[str, ...](self.__slots__)}
+        return type(self)(**{name: value[index] if name in columns else value for name, value in told.items()})
 
     def __len__(self) -> int:
         """Rows in the batch."""
