@@ -3,6 +3,7 @@
     python -m bench.calm --seeds 4 --hours 48 --first-seed 2000     # JSON; a line for each false incident on stderr
     python -m bench.calm --rivals --hours 24                        # what others would have told
     python -m bench.calm --hours 1 --deploys 5760                   # deploys of three weeks in four hours
+    python -m bench.calm --seeds 8 --hours 24 --mesh                # the seeds at once, services of one mesh
 
 `ENDPOINTS` endpoints that are unlike for good and wander a little, with queues now and then. Traffic has its season of
 a day, wanders by the minute and comes in bursts by the second. One endpoint after another starts anew and is slow for
@@ -10,7 +11,9 @@ ten seconds. Two in a thousand attempts fail. And all slow down together by a te
 times a day. Whatever is told of such a mesh is told for nothing. How often there are deploys, and how often all slow
 down together, may be asked for: what is rare is counted sooner so.
 
-A seed is another world for other `--hours`: whoever writes down an incident writes down both.
+A seed is another world for other `--hours`: whoever writes down an incident writes down both. With `--mesh` the worlds
+are the same under one brain, but that each begins at another time of its day: more hours are lived in a time, and soon
+all of a day's. A week stays a week of one service.
 """
 
 from __future__ import annotations
@@ -18,14 +21,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.special import gammaincinv
 
 from bench.incident_rivals import Bools, told, watched
 from bench.result import Figure, Result, say, show
-from bench.watched import Floats, World, live
+from bench.watched import Floats, World, live_all
 from brain.decision import IncidentView
 from brain.incidents import QUIET_S
 from dataplane.simulated.endpoint import Behaviour, Fault
@@ -44,8 +47,10 @@ TOGETHER_S, TOGETHER = (120.0, 600.0), (1.1, 1.2)
 WEEK_H = 168.0
 
 
-def world(seed: int, hours: float, *, together: float = TOGETHER_A_DAY, deploys: float = DEPLOYS_A_DAY) -> World:
-    """So many hours of it. `together` and `deploys` are a day."""
+def world(
+    seed: int, hours: float, *, together: float = TOGETHER_A_DAY, deploys: float = DEPLOYS_A_DAY, day: float = 0.0
+) -> World:
+    """So many hours of it. `together` and `deploys` are a day; `day` is the part of its day at which it begins."""
     rng, until_s = np.random.default_rng((seed, 1)), hours * 3600.0
     shared = []
     for begin in np.sort(rng.uniform(600.0, until_s, int(together * hours / 24))).tolist():
@@ -63,23 +68,28 @@ def world(seed: int, hours: float, *, together: float = TOGETHER_A_DAY, deploys:
     bursts = rng.gamma(BY_SECOND**-2, BY_SECOND**2, int(until_s) + 2)
 
     def rate(at_s: Floats) -> Floats:
-        season = 1.0 + SEASON * np.sin(2.0 * np.pi * at_s / 86400.0)
+        season = 1.0 + SEASON * np.sin(2.0 * np.pi * (at_s / 86400.0 + day))
         minute = np.interp(at_s, 60.0 * np.arange(len(noise)), noise)
         return np.asarray(ENDPOINTS * PER_S * season * np.exp(minute) * bursts[at_s.astype(np.int64)])
 
     return World(behaviours, rate, seed, flush_s=0.25)
 
 
-def cries(lived: World, hours: float) -> Iterator[tuple[float, IncidentView]]:
-    """Each incident of those hours, and when it was first told."""
+def cries(lived: Sequence[World], hours: float) -> Iterator[tuple[float, IncidentView]]:
+    """Each incident of those hours of one mesh, and when it was first told."""
     known = set()
-    for decision in live(lived, hours * 3600.0):
+    for decision in live_all(lived, hours * 3600.0):
         if decision.now % 3600.0 == 0.0:
-            say(f"calm: seed {lived.seed}, {decision.now / 3600.0:.0f} h lived")
+            say(f"calm: {seeds_of(lived)}, {decision.now / 3600.0:.0f} h lived")
         for incident in decision.incidents:
             if incident.id not in known:
                 known.add(incident.id)
                 yield decision.now, incident
+
+
+def seeds_of(worlds: Sequence[World]) -> str:
+    """For people."""
+    return f"seed{'s' * (len(worlds) > 1)} {', '.join(str(world.seed) for world in worlds)}"
 
 
 def at_most(false: int) -> float:
@@ -101,23 +111,27 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=48.0, help="for each seed")
     parser.add_argument("--together", type=float, default=TOGETHER_A_DAY, help="slow all down so often a day")
     parser.add_argument("--deploys", type=float, default=DEPLOYS_A_DAY, help="start one anew so often a day")
+    parser.add_argument("--mesh", action="store_true", help="all seeds at once, as services of one mesh")
     parser.add_argument("--rivals", action="store_true", help="what others would have told, and nobody else")
     asked = parser.parse_args()
     result, kinds = Result("calm"), Counter[str]()
     seeds, others = range(asked.first_seed, asked.first_seed + asked.seeds), Counter[str]()
 
     def made(seed: int) -> World:
-        return world(seed, asked.hours, together=asked.together, deploys=asked.deploys)
+        day = (seed - asked.first_seed) / asked.seeds if asked.mesh else 0.0
+        return world(seed, asked.hours, together=asked.together, deploys=asked.deploys, day=day)
 
     for seed in seeds if asked.rivals else ():
         seen = watched(made(seed), asked.hours * 3600.0)
         others.update({name: episodes(said.fires) for name, said in told(seen).items()})
         say(f"calm: seed {seed} done, {dict(others)}")
-    for seed in seeds if not asked.rivals else ():
-        for at_s, incident in cries(made(seed), asked.hours):
-            say(f"calm: seed {seed}, {at_s / 3600.0:.2f} h: {'; '.join(incident.causes)}: {incident.summary}")
+    worlds = [made(seed) for seed in seeds]
+    for lived in () if asked.rivals else [worlds] if asked.mesh else [[one] for one in worlds]:
+        for at_s, incident in cries(lived, asked.hours):
+            where, what = incident.labels["service"], "; ".join(incident.causes)
+            say(f"calm: {where}, {at_s / 3600.0:.2f} h: {what}: {incident.summary}")
             kinds[incident.kind] += 1
-        say(f"calm: seed {seed} done, {kinds.total()} so far")
+        say(f"calm: {seeds_of(lived)} done, {kinds.total()} so far")
     weeks, false = asked.seeds * asked.hours / WEEK_H, kinds.total()
     if asked.rivals:
         result.figures += [Figure(f"{name}_false_a_week", count / weeks) for name, count in others.items()]

@@ -1,14 +1,18 @@
-"""One service in virtual time for the watch to look at: what goes wrong with whom, what is asked, and a brain over it.
+"""Services in virtual time for the watch to look at: what goes wrong with whom, what is asked, and a brain over them.
 
-The world is drawn by NumPy and lived by the compiled mesh, a stretch of some hours after another, so that memory does
-not grow with the weeks. The brain lives through all of them. Between two stretches the requests that are open are lost,
-a handful, and a plan in force stays so.
+A service's world is drawn by NumPy and lived by the compiled mesh, a stretch of some hours after another, so that
+memory does not grow with the weeks. The brain lives through all of them. Between two stretches the requests that are
+open are lost, a handful, and a plan in force stays so.
+
+Several worlds may be the services of one mesh: what a brain's tick costs is then paid once for all. Each is lived by a
+mesh that knows of no other; what it tells is renumbered, and joined with what the others tell at the same moment.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +20,7 @@ from numpy.typing import NDArray
 from brain.brain import Brain
 from brain.decision import Decision
 from brain.settings import Mode, Settings
-from dataplane.contract import Endpoint, Node, Requests, Service, Telemetry, Topology
+from dataplane.contract import Endpoint, Felt, InFlight, Node, Plan, Requests, Service, Telemetry, Topology
 from dataplane.simulated.endpoint import Behaviour
 from dataplane.simulated.fleet import Fleet, Trace
 from dataplane.simulated.fleet_mesh import FleetMesh, Rhythm
@@ -125,52 +129,120 @@ def live(
     from_s: float = 0.0,
 ) -> Iterator[Decision]:
     """Each tick's decision from then until then. `tap` hears what the brain hears, and when."""
-    brain = brain or Brain(world.topology, SETTINGS)
+    return live_all((world,), until_s, brain or Brain(world.topology, SETTINGS), tap, from_s)
+
+
+def live_all(
+    worlds: Sequence[World],
+    until_s: float,
+    brain: Brain | None = None,
+    tap: Callable[[Telemetry, float], None] = lambda _batch, _now: None,
+    from_s: float = 0.0,
+) -> Iterator[Decision]:
+    """The same of worlds that are services of one mesh, named after their seeds. All have the same proxies."""
+    topology = joined(worlds)
+    brain = brain or Brain(topology, SETTINGS)
     for number, begin_s in enumerate(np.arange(from_s, until_s, STRETCH_S).tolist()):
         end_s = min(begin_s + STRETCH_S, until_s)
-        mesh = FleetMesh(
+        parts = [_Part(world, s, int(topology.members[s][0])) for s, world in enumerate(worlds)]
+        for part in parts:
+            part.begin(number, begin_s, end_s)
+        yield from _lived(parts, brain, begin_s, end_s, tap)
+
+
+def joined(worlds: Sequence[World]) -> Topology:
+    """One mesh with a service for each world, its endpoints numbered on from those before."""
+    services, first = [], 0
+    for s, world in enumerate(worlds):
+        (alone,) = world.topology.services
+        members = tuple(replace(e, id=first + e.id) for e in alone.endpoints)
+        services.append(Service(s, f"{alone.name}-{world.seed}", members))
+        first += len(members)
+    return Topology(1, tuple(services), worlds[0].nodes)
+
+
+class _Part:
+    """One world among others for a stretch, under its own numbers: `service` and its `first` endpoint elsewhere."""
+
+    def __init__(self, world: World, service: int, first: int) -> None:
+        self._world, self._service, self._first = world, service, first
+        self._told: list[tuple[float, Telemetry]] = []  # since the last time
+
+    def begin(self, number: int, begin_s: float, end_s: float) -> None:
+        """A mesh for this stretch."""
+        world = self._world
+        self.mesh = FleetMesh(
             world.topology,
             world.fleet(begin_s, end_s),
             world.trace(begin_s, end_s),
             np.random.default_rng((world.seed, number, 7)),
+            lambda batch: self._told.append((self.mesh.now, batch)),
             wire=Wire(skew_s=(begin_s,)),
             rhythm=Rhythm(flush_s=world.flush_s),
         )
-        yield from _lived(mesh, brain, begin_s, end_s, tap)
+
+    def run(self, until_s: float) -> list[tuple[float, Telemetry]]:
+        """What it tells until then, and when."""
+        self.mesh.run(until_s)
+        told, self._told = self._told, []
+        return [(now, self._elsewhere(batch)) for now, batch in told]
+
+    def publish(self, plan: Plan) -> None:
+        """Put its part of the plan in force."""
+        told = plan.services[self._service]
+        weights, tiers = ({e - self._first: x for e, x in some.items()} for some in (told.weights, told.tiers))
+        self.mesh.publish(Plan(plan.version, {0: replace(told, weights=weights, tiers=tiers)}))
+
+    def _elsewhere(self, batch: Telemetry) -> Telemetry:
+        if not self._service:
+            return batch
+        if isinstance(batch, Felt):
+            return replace(batch, service=batch.service + self._service)
+        if isinstance(batch, Requests | InFlight):
+            endpoint = np.where(batch.endpoint >= 0, batch.endpoint + self._first, -1)
+            return replace(batch, service=batch.service + self._service, endpoint=endpoint.astype(np.int32))
+        return batch
 
 
 def _lived(
-    mesh: FleetMesh, brain: Brain, begin_s: float, end_s: float, tap: Callable[[Telemetry, float], None]
+    parts: Sequence[_Part], brain: Brain, begin_s: float, end_s: float, tap: Callable[[Telemetry, float], None]
 ) -> Iterator[Decision]:
-    """One stretch. As `drive.run`, at another time than the mesh's own."""
+    """One stretch. As `drive.run`, at another time than the meshes' own."""
 
-    ended: list[Requests] = []  # in one flush of all nodes
+    def run(until_s: float) -> None:
+        for at_s, batch in _in_turn([told for part in parts for told in part.run(until_s)]):
+            now = min(begin_s + at_s, end_s)
+            tap(batch, now)
+            brain.told(batch, now)
 
-    def told(batch: Telemetry) -> None:
-        if isinstance(batch, Requests):
-            ended.append(batch)
-            if len(ended) == 1:
-                mesh.schedule.at(mesh.now, pass_on)  # when all that falls on this moment has been heard
-        else:
-            tell(batch)
+    def publish(plan: Plan | None) -> None:
+        for part in parts if plan is not None else ():
+            part.publish(plan)
 
-    def pass_on() -> None:
-        tell(Requests.concat(ended))
-        ended.clear()
-
-    def tell(batch: Telemetry) -> None:
-        now = min(begin_s + mesh.now, end_s)
-        tap(batch, now)
-        brain.told(batch, now)
-
-    mesh.on_telemetry = told
-    mesh.on_event = lambda event: brain.heard(event, begin_s + mesh.now)
-    if brain.decision is not None and brain.decision.plan is not None:
-        mesh.publish(brain.decision.plan)
-    while begin_s + mesh.now + SETTINGS.tick_s <= end_s:
-        mesh.run(mesh.now + SETTINGS.tick_s)
-        decision = brain.tick(begin_s + mesh.now)
-        if decision.plan is not None:
-            mesh.publish(decision.plan)
+    first = parts[0].mesh  # of what is in force at a proxy all tell the same
+    first.on_event = lambda event: brain.heard(event, begin_s + first.now)
+    publish(brain.decision.plan if brain.decision is not None else None)
+    at_s = 0.0
+    while begin_s + at_s + SETTINGS.tick_s <= end_s:
+        at_s += SETTINGS.tick_s
+        run(at_s)
+        decision = brain.tick(begin_s + at_s)
+        publish(decision.plan)
         yield decision
-    mesh.run(mesh.now + LAST_WORDS_S)
+    run(at_s + LAST_WORDS_S)
+
+
+def _in_turn(told: Sequence[tuple[float, Telemetry]]) -> Iterator[tuple[float, Telemetry]]:
+    """By time, reports before logs; what is of one kind and moment, and of one node if a report, is one batch."""
+    kinds = (InFlight, Felt, Requests)
+
+    def place(one: tuple[float, Telemetry]) -> tuple[float, int, int]:
+        at_s, batch = one
+        return at_s, kinds.index(type(batch)), batch.node_id if isinstance(batch, InFlight) else 0
+
+    for (at_s, _, _), some in groupby(sorted(told, key=place), place):
+        alike = [batch for _, batch in some]
+        one = alike[0] if len(alike) == 1 else type(alike[0]).concat(alike)
+        if isinstance(one, InFlight):
+            one = replace(one, node_id=alike[0].node_id, interval_s=alike[0].interval_s)
+        yield at_s, one

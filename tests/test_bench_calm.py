@@ -22,4 +22,4 @@ def test_none_seen_may_still_stand_for_two() -> None:
 
 
 def test_a_minute_of_calm_is_lived_in_silence() -> None:
-    assert list(cries(world(5, 1.0), 1 / 60)) == []
+    assert list(cries([world(5, 1.0)], 1 / 60)) == []
