@@ -8,11 +8,13 @@
 One service of `ENDPOINTS` endpoints, `RATE_PER_S` requests a second by the proxies of three callers: a third, a half
 and a sixth. After `CALM_S` something goes wrong for `FAULT_S`, and is well again for `AFTER_S`. An edge's fault befalls
 the caller that the seed says, each of the three in turn, between its proxies and the endpoints, so that the mesh feels
-what it would: slow answers are open for longer, bad requests fail at once and take no work. Figures are those of
-`bench.incidents`, and of each trouble
+what it would: slow answers are open for longer, bad requests fail at once and take no work. `two_` are two callers of
+the three with the same fault, where only one in three is well. Figures are those of `bench.incidents`, and of each
+trouble
 
 * `cause`: in how many runs the first cause, as the fault ended, was the right kind at the right place; of an edge's
-  fault that is `EdgeSlow` or `EdgeFailing` of that caller, of a control the service or the endpoint;
+  fault that is `EdgeSlow` or `EdgeFailing` of that caller (of two: the first two), of a control the service or the
+  endpoint;
 * `opened_right`: the same of the kind and labels that the incident was opened with, and keeps;
 * `edges`: runs of a control in which an edge was among what was told at any time. 0 is right;
 * `doubted`: runs in which `NodeContradicts` was told of a proxy, which is an alert of its own and no incident.
@@ -23,7 +25,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -56,6 +58,7 @@ class Trouble:
     name: str
     kind: str  # right as the first cause
     edge: Fault | None = None  # times count from the start of the fault
+    callers: int = 1  # with that fault
     endpoints: int = 0
     fault: Fault | None = None
 
@@ -68,20 +71,23 @@ def fault_of(kind: str, size: float) -> Fault:
 TROUBLES = (
     *(Trouble(f"edge_slow_{x:g}", "EdgeSlow", edge=fault_of("slow", x)) for x in (2, 5)),
     *(Trouble(f"edge_fails_{x:g}", "EdgeFailing", edge=fault_of("fails", x)) for x in (0.02, 0.2, 1.0)),
-    *(Trouble(f"all_slow_{x:g}", "ServiceSlow", None, ENDPOINTS, fault_of("slow", x)) for x in (2, 5)),
-    *(Trouble(f"all_fail_{x:g}", "ServiceFailing", None, ENDPOINTS, fault_of("fails", x)) for x in (0.02, 0.2, 1.0)),
-    Trouble("one_slow_3", "EndpointSlow", None, 1, fault_of("slow", 3)),
-    Trouble("one_fails_0.5", "EndpointFailing", None, 1, fault_of("fails", 0.5)),
+    *(Trouble(f"two_slow_{x:g}", "EdgeSlow", edge=fault_of("slow", x), callers=2) for x in (2, 5)),
+    *(Trouble(f"two_fail_{x:g}", "EdgeFailing", edge=fault_of("fails", x), callers=2) for x in (0.02, 0.2, 1.0)),
+    *(Trouble(f"all_slow_{x:g}", "ServiceSlow", None, 0, ENDPOINTS, fault_of("slow", x)) for x in (2, 5)),
+    *(Trouble(f"all_fail_{x:g}", "ServiceFailing", None, 0, ENDPOINTS, fault_of("fails", x)) for x in (0.02, 0.2, 1.0)),
+    Trouble("one_slow_3", "EndpointSlow", None, 0, 1, fault_of("slow", 3)),
+    Trouble("one_fails_0.5", "EndpointFailing", None, 0, 1, fault_of("fails", 0.5)),
 )
 
 
 class Edged(SimulatedMesh):
-    """A mesh in which one caller's requests fare worse for a while: `bad` is who, `fault` how."""
+    """A mesh in which some callers' requests fare worse for a while: `bad` is who, `fault` how."""
 
-    bad, fault = "", Fault("slow", math.inf, math.inf)
+    bad: Container[str] = ()
+    fault = Fault("slow", math.inf, math.inf)
 
     def _try(self, node: SimulatedNode, attempt: Attempt) -> None:
-        mine, fault = node.node.service == self.bad, self.fault
+        mine, fault = node.node.service in self.bad, self.fault
         if not (mine and fault.start_s <= self.now < fault.end_s):
             super()._try(node, attempt)
         elif fault.kind == "error" and self._rng.random() < fault.share:
@@ -104,16 +110,16 @@ def topology() -> Topology:
     return Topology(1, (Service(0, "shop", members),), nodes)
 
 
-def decided(trouble: Trouble, seed: int) -> tuple[str, list[Decision]]:
+def decided(trouble: Trouble, seed: int) -> tuple[list[str], list[Decision]]:
     """Where the trouble is, and what was decided at each tick."""
-    mesh_of, bad = topology(), list(PROXIES)[seed % len(PROXIES)]
+    mesh_of, bad = topology(), [list(PROXIES)[(seed + k) % len(PROXIES)] for k in range(trouble.callers)]
     ill = HEALTHY if trouble.fault is None else replace(HEALTHY, faults=(trouble.fault,))
     behaviours = {address(i): ill if i < trouble.endpoints else HEALTHY for i in range(ENDPOINTS)}
     mesh = Edged(mesh_of, [Load("shop", RATE_PER_S)], behaviours, np.random.default_rng(seed))
-    place = address(0) if trouble.endpoints == 1 else "shop"
+    places = [address(0) if trouble.endpoints == 1 else "shop"]
     if trouble.edge is not None:
-        mesh.bad, mesh.fault, place = bad, trouble.edge, f"{bad} to shop"
-    return place, list(run(mesh, Brain(mesh_of, SETTINGS), CALM_S + FAULT_S + AFTER_S))
+        mesh.bad, mesh.fault, places = bad, trouble.edge, [f"{caller} to shop" for caller in bad]
+    return places, list(run(mesh, Brain(mesh_of, SETTINGS), CALM_S + FAULT_S + AFTER_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +135,13 @@ class Run:
 def suffer(trouble: Trouble, seed: int) -> Run:
     """One run with this trouble in it."""
     start, end = CALM_S, CALM_S + FAULT_S
-    place, decisions = decided(trouble, seed)
+    places, decisions = decided(trouble, seed)
+    wanted = {f"{trouble.kind} {place}" for place in places}
     log = [(decision.now, decision.incidents) for decision in decisions]
-    right = f"{trouble.kind} {place}"
     opened = [i for _, i in meanwhile(log, start, end)][:1]
     return Run(
-        told=Told.of(log, start, end, lambda cause: cause == right),
-        opened_right=any(i.kind == trouble.kind and i.causes[0] == right for i in opened),
+        told=Told.of(log, start, end, lambda causes: wanted == set(causes[: len(wanted)])),
+        opened_right=any(i.kind == trouble.kind and i.causes[0] in wanted for i in opened),
         edges=any(cause.startswith("Edge") for _, some in log for i in some for cause in i.causes),
         doubted=any(alert.kind == "NodeContradicts" for decision in decisions for alert in decision.alerts),
     )

@@ -122,14 +122,14 @@ class Told:
     before: int
 
     @classmethod
-    def of(cls, log: Log, start: float, end: float, right: Callable[[str], bool]) -> Told:
-        """Of a fault from one time to another. `right`: whether a cause, the first one as the fault ended, is."""
+    def of(cls, log: Log, start: float, end: float, right: Callable[[Sequence[str]], bool]) -> Told:
+        """Of a fault from one time to another. `right`: whether causes, in their order as the fault ended, are."""
         before = {i.id for now, some in log if now <= start for i in some}
         after = {i.id for now, some in log if now > start for i in some} - before
         told = meanwhile(log, start, end)
         if not told:
             return cls(None, False, len(after), len(before))
-        return cls(told[0][0] - start, right(told[-1][1].causes[0]), len(after), len(before))
+        return cls(told[0][0] - start, right(told[-1][1].causes), len(after), len(before))
 
 
 def meanwhile(log: Log, start: float, end: float) -> list[tuple[float, IncidentView]]:
@@ -144,8 +144,8 @@ def suffer(trouble: Trouble, seed: int) -> Told:
     if trouble.bad == 1:
         places = {address(i) for i in culprits(trouble)}
 
-    def right(cause: str) -> bool:
-        kind, _, where = cause.partition(" ")
+    def right(causes: Sequence[str]) -> bool:
+        kind, _, where = causes[0].partition(" ")
         return kind in trouble.causes and where in places
 
     start, end = CALM_S, CALM_S + FAULT_S

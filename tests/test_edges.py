@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from brain.edge_watch import SILENT_S, EdgeWatch
+from brain.apart import SILENT_S
+from brain.edge_watch import EdgeWatch
 from brain.watch import Watch
 from dataplane.contract import Endpoint, Node, Outcome, Service, Topology
 from features.columns import EdgeFeatures
 from features.dialogue import Told
-from models.alone import Alone
+from models.alone import Alone, Beside
 from weirflow import checkpoint
 
 SHOP, STORE = Service(0, "shop", (Endpoint(0, "10.0.0.1:80"),)), Service(1, "store", (Endpoint(1, "10.0.1.1:80"),))
@@ -205,6 +206,48 @@ def test_where_both_are_likely_enough_it_is_none_that_is_odd_alone() -> None:
 def test_a_long_trouble_leaves_no_more_evidence_than_a_short_one() -> None:
     long, over = [(True, 9.0, -5.0)] * 100, [(False, -1.0, -5.0)] * 12
     assert alone(*long, *over, (True, 9.0, np.nan))[-1] is False
+
+
+# Beside others that are well.
+
+
+@pytest.mark.parametrize("ill", [(50.0, 0.02, WORK_S), (50.0, 0.2, WORK_S), (50.0, 1.0, WORK_S)])
+def test_two_callers_of_three_that_fail_are_both_told_of_as_the_third_is_well(ill: Row) -> None:
+    both = ["EdgeFailing web to shop", "EdgeFailing cart to shop"]
+    assert calm().seconds(30, ill, ill, WELL)[-1] == both
+
+
+def test_two_callers_of_three_that_are_slow_are_both_told_of_as_the_third_is_well() -> None:
+    ill = (50.0, 0.0, 2.4 * WORK_S)
+    assert calm().seconds(20, ill, ill, WELL)[-1] == ["EdgeSlow web to shop", "EdgeSlow cart to shop"]
+
+
+def test_they_are_edges_no_more_when_the_last_that_was_well_suffers_too() -> None:
+    for ill in ((50.0, 0.5, WORK_S), (50.0, 0.0, 5 * WORK_S)):
+        told = calm()
+        assert told.seconds(30, ill, ill, WELL)[-1]
+        assert not any(told.seconds(20, ill, ill, ill)[10:])
+
+
+def test_one_that_says_too_little_of_its_being_well_clears_nobody() -> None:
+    told, ill = calm(), (50.0, 0.2, WORK_S)
+    assert not any(told.seconds(20, ill, ill, (1.0, 0.0, WORK_S)))
+
+
+def beside(*steps: tuple[bool, float, float]) -> list[bool]:
+    """What is said after each: whether it is odd by itself, the evidence of that, and that those left are odd."""
+    test = Beside(1)
+    return [bool(test.learn_many(np.array([o]), np.array([own]), np.array([well]))[0]) for o, own, well in steps]
+
+
+def test_who_is_odd_beside_others_stays_so_while_they_are_in_doubt_and_until_there_is_nobody_left() -> None:
+    assert beside((True, 9.0, -9.0), (True, 9.0, -1.0), (True, 9.0, np.nan), (True, 9.0, 3.0)) == [False, *3 * [True]]
+    assert beside((True, 9.0, -9.0), (True, 9.0, -9.0), (True, 9.0, np.inf), (True, 9.0, -9.0))[2:] == [False, False]
+
+
+def test_what_was_shown_in_an_earlier_trouble_is_no_evidence_in_the_next_one() -> None:
+    trouble, over = [(True, 9.0, -5.0)] * 9, [(False, -2.0, -5.0)] * 9
+    assert beside(*trouble, *over, (True, 9.0, -5.0))[-1] is False
 
 
 def test_an_edge_is_well_again_when_its_requests_are() -> None:

@@ -52,7 +52,7 @@ def lived(bad: str, fault: Fault, brain: Taped | None = None) -> list[Decision]:
     ill = replace(HEALTHY, faults=(fault,)) if bad == "everybody" else HEALTHY
     behaviours = {address(i): ill for i in range(9)}
     mesh = Edged(MESH, [Load("shop", RATE_PER_S)], behaviours, np.random.default_rng(31))
-    mesh.bad, mesh.fault = bad, fault
+    mesh.bad, mesh.fault = (bad,), fault
     return list(run(mesh, brain or Taped(), UNTIL_S))
 
 
