@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.calm import COLD, at_most, cries, world
+from bench.calm import COLD, ENDPOINTS, SEASON, at_most, cries, world
+from bench.watched import live, live_all
 
 
 def test_as_many_deploys_and_slow_spells_as_are_asked_for_a_day() -> None:
@@ -23,3 +24,18 @@ def test_none_seen_may_still_stand_for_two() -> None:
 
 def test_a_minute_of_calm_is_lived_in_silence() -> None:
     assert list(cries([world(5, 1.0)], 1 / 60)) == []
+
+
+def test_a_service_of_one_mesh_gets_the_weights_that_it_gets_alone_to_the_bit() -> None:
+    worlds = [world(5, 1.0), world(6, 1.0)]
+    both = [d.plan.services for d in live_all(worlds, 45.0) if d.plan is not None]
+    for s, one in enumerate(worlds):
+        alone = [d.plan.services[0] for d in live(one, 45.0) if d.plan is not None]
+        weights = [{e - s * ENDPOINTS: w for e, w in services[s].weights.items()} for services in both]
+        assert weights == [dict(plan.weights) for plan in alone]
+        assert len(set(weights[-1].values())) > 1, "they have been learned by then"
+
+
+def test_each_service_of_a_mesh_begins_its_day_at_another_time() -> None:
+    at_s, mean, top = np.array([0.0]), world(5, 1.0), world(5, 1.0, day=0.25)
+    assert top.rate(at_s) == pytest.approx((1.0 + SEASON) * mean.rate(at_s))
