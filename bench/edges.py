@@ -81,13 +81,13 @@ TROUBLES = (
 
 
 class Edged(SimulatedMesh):
-    """A mesh in which some callers' requests fare worse for a while: `bad` is who, `fault` how."""
+    """A mesh in which requests of some callers or proxies fare worse for a while: `bad` is whose, `fault` how."""
 
     bad: Container[str] = ()
     fault = Fault("slow", math.inf, math.inf)
 
     def _try(self, node: SimulatedNode, attempt: Attempt) -> None:
-        mine, fault = node.node.service in self.bad, self.fault
+        mine, fault = node.node.service in self.bad or node.node.name in self.bad, self.fault
         if not (mine and fault.start_s <= self.now < fault.end_s):
             super()._try(node, attempt)
         elif fault.kind == "error" and self._rng.random() < fault.share:
@@ -128,21 +128,25 @@ class Run:
 
     told: Told
     opened_right: bool
-    edges: bool  # whether an edge was among the causes at any time
+    edges: bool  # whether an edge (or a proxy: `bench.proxies`) was among the causes at any time
     doubted: bool
 
 
 def suffer(trouble: Trouble, seed: int) -> Run:
     """One run with this trouble in it."""
-    start, end = CALM_S, CALM_S + FAULT_S
     places, decisions = decided(trouble, seed)
-    wanted = {f"{trouble.kind} {place}" for place in places}
+    return told_of(decisions, trouble.kind, {f"{trouble.kind} {place}" for place in places}, "Edge")
+
+
+def told_of(decisions: Sequence[Decision], kind: str, wanted: set[str], amiss: str) -> Run:
+    """What came of a run in which these causes are right. `amiss`: how the kinds begin that a control must not have."""
+    start, end = CALM_S, CALM_S + FAULT_S
     log = [(decision.now, decision.incidents) for decision in decisions]
     opened = [i for _, i in meanwhile(log, start, end)][:1]
     return Run(
         told=Told.of(log, start, end, lambda causes: wanted == set(causes[: len(wanted)])),
-        opened_right=any(i.kind == trouble.kind and i.causes[0] in wanted for i in opened),
-        edges=any(cause.startswith("Edge") for _, some in log for i in some for cause in i.causes),
+        opened_right=any(i.kind == kind and i.causes[0] in wanted for i in opened),
+        edges=any(cause.startswith(amiss) for _, some in log for i in some for cause in i.causes),
         doubted=any(alert.kind == "NodeContradicts" for decision in decisions for alert in decision.alerts),
     )
 

@@ -266,7 +266,7 @@ async def watch(brain: Brain, load: Load, log: list[tuple[float, tuple[Open, ...
         except (TimeoutError, aiohttp.ClientError):
             continue
         some = decision.get("incidents", ())
-        log.append((load.now(), tuple(Open(i["id"], i["causes"][0], i["labels"]["service"]) for i in some)))
+        log.append((load.now(), tuple(Open(i["id"], i["causes"][0], i["labels"].get("service", "")) for i in some)))
 
 
 def changes(log: Log, names: Mapping[str, str]) -> list[str]:

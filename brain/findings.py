@@ -27,13 +27,14 @@ class Finding:
     endpoint: str = ""  # address; "": of the service as a whole
     zone: str = ""  # of that endpoint
     caller: str = ""  # of an edge, who calls; "" there: the proxies that stand beside no service
+    node: str = ""  # through which proxy; "": through whichever
 
     @property
     def place(self) -> str:
-        """Where it is, in words: an endpoint, a zone, a caller and its callee, or a service."""
+        """Where it is, in words: an endpoint, a zone, a proxy, a caller and its callee, or a service."""
         if self.kind.startswith("Edge"):
             return f"{self.caller or 'clients'} to {self.service}"
-        return self.endpoint or self.zone or self.service
+        return self.node or self.endpoint or self.zone or self.service
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +50,7 @@ class Stand:
 class Kind:
     """What people can do about one kind of finding."""
 
-    rank: int  # as a cause: less is nearer to the root
+    rank: float  # as a cause: less is nearer to the root
     advice: str
 
 
@@ -60,6 +61,8 @@ KINDS = {
     "ZoneHangs": Kind(0, "look at the zone's network and what its endpoints wait for; drain the zone if it stays"),
     "ZoneFailing": Kind(2, "look at the zone's network and dependencies; drain the zone if it stays"),
     "ZoneSlow": Kind(5, "look at the zone's network and hosts; drain the zone if it stays"),
+    "NodeFailing": Kind(6.5, "look at that proxy's host, its network and its own log; take it out of the way"),
+    "NodeSlow": Kind(10.5, "look at that proxy's CPU, its host and its network; take it out of the way"),
     "EdgeFailing": Kind(7, "look at what the caller sends, its last deploy and its own proxies; the service is well"),
     "EdgeSlow": Kind(11, "look at the way from the caller to the service, its own proxies and what it asks for"),
     "ServiceShort": Kind(4, "add endpoints, or send less: what is too much is refused, by priority"),
@@ -72,8 +75,9 @@ KINDS = {
     "TrafficSurge": Kind(9, "look at who calls; add endpoints if it stays"),
 }
 """By how near to the root of a trouble each is. A zone's are made of its endpoints' findings (`brain.incidents`) where
-most of the zone is odd, and go before them. An edge is found only where the service is well to others, and goes before
-what shows of it at the service. More traffic than is borne goes before the slowness that follows of it."""
+most of the zone is odd, and go before them. A proxy is found only where others of its caller are well, and goes before
+what shows of it at that caller's edges; an edge only where the service is well to others, and goes before what shows of
+it at the service. More traffic than is borne goes before the slowness that follows of it."""
 
 
 def since_of(state: Mapping[str, Any], kinds: Sequence[str], strangers: Ints) -> dict[tuple[str, int], float]:

@@ -2,7 +2,8 @@
 
 Findings of one service are one incident. A service that calls another one which is in trouble shows that trouble as its
 own, so what is found about a caller is put to the callee, hop by hop, as long as the callee's trouble was not found
-much later. A caller that is in trouble with several services, each of them well to others, is one trouble. A caller's
+much later. A caller that is in trouble with several services, each of them well to others, is one trouble, and so is a
+proxy, whose trouble shows at all services that it asks. A caller's
 symptoms may outlive the cause, or those of the hop between: they stay with their incident, and the cause stays first.
 Within an incident the causes are ranked: what is one endpoint's goes before what is a zone's, that before what is one
 caller's, and that before what is the service's; but where most endpoints are odd alike, or most of what is odd is
@@ -36,9 +37,11 @@ is odd, below which it is only a part."""
 HARMFUL = 0.05
 """Share of a service's requests from which an incident is critical."""
 PARTS_FAIL = ("ZoneFailing", "EndpointFailing")
-SHOWN_BY = {f"{place}{what}": f"Edge{what}" for place in ("Zone", "Endpoint") for what in ("Failing", "Slow")}
-"""One caller's trouble shows at all endpoints alike, at some by chance first: those that are odd by less than twice
-what it makes of each come behind it."""
+SHOWN_BY = {
+    f"{place}{what}": (f"Node{what}", f"Edge{what}") for place in ("Zone", "Endpoint") for what in ("Failing", "Slow")
+}
+"""One caller's or one proxy's trouble shows at all endpoints alike, at some by chance first: those that are odd by less
+than twice what it makes of each come behind it."""
 EVIDENCE = 6
 """Findings that are told of one incident."""
 
@@ -93,7 +96,7 @@ class Incidents:
             incident.causes = ranked(group, zones, root)
             incident.harm = max([incident.harm, *(f.harm for f in group if f.service == root)])
             first = incident.causes[0]
-            part = first.endpoint or first.kind.startswith("Edge")
+            part = first.endpoint or first.kind.startswith(("Edge", "Node"))
             if not incident.kind and (part or now - incident.since_s >= SETTLES_S):
                 incident.kind, incident.labels = first.kind, _labels(first)
         for root in [r for r, i in self._open.items() if now - i.seen_s > (QUIET_S if i.kind else 0.0)]:
@@ -151,7 +154,7 @@ class Incidents:
 
 def _which(findings: Iterable[Finding]) -> set[tuple[str, ...]]:
     """What they are and where: the same from tick to tick, and when they come and go."""
-    return {(f.kind, f.service, f.endpoint, f.caller) for f in findings}
+    return {(f.kind, f.service, f.endpoint, f.caller, f.node) for f in findings}
 
 
 def _opened(incidents: Mapping[str, _Open]) -> list[_Open]:
@@ -165,12 +168,12 @@ def _grouped(findings: Sequence[Finding], calls: Mapping[str, Iterable[str]]) ->
         by_service[f.service].append(f)
     began = {s: min(f.since_s for f in some) for s, some in by_service.items()}
     below = {s: {c for c in calls.get(s, ()) if c in began and began[c] <= began[s] + FOLLOWS_S} for s in began}
-    for whom in _edges(findings).values():
+    for whom in _askers(findings).values():
         for s in whom:
-            below[s] |= whom - {s}  # as if they called each other: what they share is the caller
+            below[s] |= whom - {s}  # as if they called each other: what they share is who asks
     reached = {s: _reached(s, below) for s in began}
 
-    def likely(service: str) -> tuple[int, float, str]:
+    def likely(service: str) -> tuple[float, float, str]:
         return min(KINDS[f.kind].rank for f in by_service[service]), began[service], service
 
     out: dict[str, list[Finding]] = defaultdict(list)
@@ -186,12 +189,12 @@ def _grouped(findings: Sequence[Finding], calls: Mapping[str, Iterable[str]]) ->
     return out
 
 
-def _edges(findings: Iterable[Finding]) -> Mapping[str, set[str]]:
-    """By caller, the services with which it alone is in trouble."""
-    out: dict[str, set[str]] = defaultdict(set)
+def _askers(findings: Iterable[Finding]) -> Mapping[tuple[str, str], set[str]]:
+    """By caller and by proxy, the services with which it alone is in trouble."""
+    out: dict[tuple[str, str], set[str]] = defaultdict(set)
     for f in findings:
-        if f.kind.startswith("Edge"):
-            out[f.caller].add(f.service)
+        if f.kind.startswith(("Edge", "Node")):
+            out[f.caller, f.node].add(f.service)
     return out
 
 
@@ -212,15 +215,20 @@ def ranked(group: Sequence[Finding], zones: Mapping[str, int], root: str) -> tup
         out += _of_endpoints(mine, zones, kind)
     mine = [f for f in out if f.service == root]
     few = _few_of_its_failures(mine)
-    edges = {kind: max((_adds(f) for f in mine if f.kind == kind), default=0.0) for kind in SHOWN_BY.values()}
+    adds = {
+        kind: max((_adds(f) for f in mine if f.kind == kind), default=0.0)
+        for both in SHOWN_BY.values()
+        for kind in both
+    }
 
     def order(f: Finding) -> tuple[Any, ...]:
         rank: float = KINDS[f.kind].rank
         if few and f.kind in PARTS_FAIL:
             rank = KINDS["ServiceFailing"].rank + rank / 10.0
-        elif f.kind in SHOWN_BY and MOST * _own(f) < edges[SHOWN_BY[f.kind]]:
-            rank = KINDS[SHOWN_BY[f.kind]].rank + rank / 10.0
-        return f.service != root, rank, -f.harm * f.times, f.endpoint, f.caller
+        for kind in SHOWN_BY.get(f.kind, ()):
+            if MOST * _own(f) < adds[kind]:
+                rank = max(rank, KINDS[kind].rank + KINDS[f.kind].rank / 100.0)
+        return f.service != root, rank, -f.harm * f.times, f.endpoint, f.caller, f.node
 
     return tuple(sorted(out, key=order))
 
@@ -270,6 +278,8 @@ def _labels(f: Finding) -> Labels:
         out.append(("zone", f.zone))
     elif f.caller:
         out.append(("caller", f.caller))
+    elif f.node:
+        out = [("node", f.node)]  # whatever services it asks
     return tuple(out)
 
 
@@ -282,7 +292,7 @@ def _view(incident: _Open, done: Callable[[Finding], str]) -> IncidentView:
         severity="critical" if incident.harm >= HARMFUL else "warning",
         since_s=incident.since_s,
         summary=first.said,
-        causes=tuple(f"{f.kind} {f.place}" for f in incident.causes),
+        causes=tuple(dict.fromkeys(f"{f.kind} {f.place}" for f in incident.causes)),
         evidence=tuple(incident.causes[:EVIDENCE]),
         harm=incident.harm,
         done=done(first),

@@ -15,6 +15,7 @@ import numpy as np
 from brain.edge_watch import EdgeWatch
 from brain.endpoint_watch import EndpointWatch
 from brain.incidents import Incidents
+from brain.node_watch import NodeWatch
 from brain.service_watch import ServiceWatch
 from brain.size_watch import SizeWatch
 from features.edges import callers_of
@@ -36,7 +37,7 @@ class Watch:
         self._endpoints = EndpointWatch(topology.endpoint_slots)
         self._services = ServiceWatch(topology.service_slots)
         self._sizes = SizeWatch(topology.service_slots)
-        self._edges = EdgeWatch()
+        self._edges, self._nodes = EdgeWatch(), NodeWatch()
         self._incidents = Incidents()
         self._topology = topology
         self.moved(topology)
@@ -76,11 +77,12 @@ class Watch:
         found += self._services.look(features.services, asked_per_s, capacity, limited, topology, now)
         found += self._sizes.look(features.services, topology, now)
         found += self._edges.look(features.edges, topology, now)
+        found += self._nodes.look(features.ways, features.nodes.contradicts, topology, now)
         by_name = {view.name: view for view in services}
         return self._incidents.judge(found, calls(services), self._zones, lambda f: done(f, by_name), now)
 
     def stands(self) -> dict[str, Stand]:
-        """What each kind of finding, but an edge's, was judged by at the last look, by slot of endpoint or service."""
+        """What each kind was judged by at last, by slot of endpoint or service. Edges and proxies have none."""
         return self._endpoints.stands() | self._services.stands() | self._sizes.stands()
 
     def state(self) -> State:
@@ -89,6 +91,8 @@ class Watch:
         members = [e.id for s in topology.services for e in s.endpoints]
         services = [s.id for s in topology.services]
         edges = [slot for slot, pair in enumerate(self._edges.pairs) if self._here(*pair)]
+        here = {n.name for n in topology.nodes}
+        nodes = [slot for slot, name in enumerate(self._nodes.names) if name in here]
         return {
             "endpoint_names": [[s.name, e.address] for s in topology.services for e in s.endpoints],
             "service_names": [s.name for s in topology.services],
@@ -97,6 +101,8 @@ class Watch:
             "services": _rows(self._services.state(), services),
             "sizes": _rows(self._sizes.state(), services),
             "edges": _rows(self._edges.state(), edges),
+            "node_names": [self._nodes.names[slot] for slot in nodes],
+            "nodes": _rows(self._nodes.state(), nodes),
             "incidents": self._incidents.state(),
         }
 
@@ -116,6 +122,11 @@ class Watch:
             rows = [row for row, pair in enumerate(pairs) if self._here(*pair)]
             self._edges = EdgeWatch([pairs[row] for row in rows])
             self._edges.restore(_rows(state["edges"], rows), now)
+        if "nodes" in state:  # nor of proxies
+            here = {n.name for n in topology.nodes}
+            rows = [row for row, name in enumerate(state["node_names"]) if name in here]
+            self._nodes = NodeWatch([str(state["node_names"][row]) for row in rows])
+            self._nodes.restore(_rows(state["nodes"], rows), now)
         self._incidents.restore(state["incidents"], names, now)
 
     def _here(self, caller: str, callee: str) -> bool:

@@ -106,6 +106,18 @@ class EdgeFeatures:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WayFeatures:
+    """The same by the proxy that they went through, ordered by node and service. Shape (rows,) each."""
+
+    node: Ints  # id
+    service: Ints
+    ended: Floats
+    failed: Floats
+    good: Floats
+    good_s: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """All features at one time."""
 
@@ -114,4 +126,5 @@ class Features:
     services: ServiceFeatures
     nodes: NodeFeatures
     edges: EdgeFeatures
+    ways: WayFeatures
     lanes: Prediction  # requests that an endpoint works on at once, by service slot (`models.lanes`); NaN: unknown

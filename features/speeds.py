@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dataplane.contract import Requests
+    from features.together import Attempts
     from models.base import Floats, Ints, Prediction, State
 
 
@@ -82,6 +83,12 @@ class Speeds:
         for i, now in enumerate(at):
             rows = slice(*np.searchsorted(of, (i, i + 1)).tolist())
             self._take_in([column[rows] for column in columns], When.once(now, rows.stop - rows.start))
+
+    def believes(self, batch: Attempts) -> NDArray[np.bool_]:
+        """For each attempt, whether its node is not known to be wrong about its endpoint."""
+        endpoint, node = batch.endpoint, batch.node
+        known = (endpoint >= 0) & (endpoint < self._topology.endpoint_slots) & (node >= 0) & (node < self._nodes)
+        return ~known | self._levels.believed(np.where(known, endpoint, 0), np.where(known, node, 0))
 
     def _take_in(self, columns: list[NDArray[Any]], when: When) -> None:
         endpoint, node, took, started, outcome, route, method = columns

@@ -127,7 +127,7 @@ class FeatureStore:
                 rows = taught[1].between(done, upto)
                 self._open.finished(taught[0][rows], taught[1].take(rows))
                 own, at_s = batch.take(mine), when.take(mine)
-                self._edges.told(own, self._services.told(own, at_s))
+                self._edges.told(own, self._services.told(own, at_s) & self._speeds.believes(own))
                 self._nodes.told(own, at_s)
                 done = upto
                 continue
@@ -153,12 +153,14 @@ class FeatureStore:
         in_flight = self._open.in_flight(nodes.fresh)
         stuck_s = self._open.stuck_s(in_flight, now)
         live = self._topology.service_of >= 0
+        ways, edges = self._edges.freeze()
         return Features(
             now=now,
             endpoints=self._endpoints.freeze(now, live, in_flight, stuck_s, known),
             services=self._services.freeze(now),
             nodes=nodes,
-            edges=self._edges.freeze(),
+            edges=edges,
+            ways=ways,
             lanes=known.known_lanes,
         )
 

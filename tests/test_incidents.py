@@ -185,8 +185,8 @@ def test_no_more_than_a_handful_of_findings_is_told_of_one_incident() -> None:
 
 
 CAUSES = ["ZoneHangs", "EndpointHangs", "ZoneFailing", "EndpointFailing", "ServiceShort", "ZoneSlow", "EndpointSlow",
-          "EdgeFailing", "ServiceFailing", "TrafficSurge", "SaturationAhead", "EdgeSlow", "ServiceSlow", "TrafficDrop",
-          "RequestSize", "ResponseSize"]  # fmt: skip
+          "NodeFailing", "EdgeFailing", "ServiceFailing", "TrafficSurge", "SaturationAhead", "NodeSlow", "EdgeSlow",
+          "ServiceSlow", "TrafficDrop", "RequestSize", "ResponseSize"]  # fmt: skip
 
 
 def test_kinds_rank_by_how_near_they_are_to_the_root_of_a_trouble() -> None:

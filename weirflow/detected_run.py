@@ -203,9 +203,9 @@ def _cut(stand: Stand) -> Floats:
 def _slot(finding: Finding, decision: Decision) -> int | None:
     """Where the figures of that kind hold its place; None for what is made of others' findings, or is there no more.
 
-    Nor have edges any there.
+    Nor have edges and proxies any there.
     """
-    if finding.kind.startswith(("Zone", "Edge")):
+    if finding.kind.startswith(("Zone", "Edge", "Node")):
         return None
     service = next((s for s in decision.services if s.name == finding.service), None)
     if service is None or not finding.endpoint:

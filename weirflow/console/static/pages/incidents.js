@@ -7,7 +7,7 @@ export const title = "Incidents";
 
 const EVERY_MS = 3000;
 const RATES = new Set(["TrafficDrop", "TrafficSurge", "SaturationAhead", "ServiceShort"]);
-const SHARES = new Set(["EndpointFailing", "ZoneFailing", "EdgeFailing", "ServiceFailing"]);
+const SHARES = new Set(["EndpointFailing", "ZoneFailing", "NodeFailing", "EdgeFailing", "ServiceFailing"]);
 
 export function mount(root, context) {
   const wanted = context.route().name;
@@ -101,6 +101,6 @@ function incident(r, context, open) {
 
 function evidence(f) {
   const read = RATES.has(f.kind) ? perSecond : SHARES.has(f.kind) ? percent : f.kind.endsWith("Slow") ? seconds : number;
-  const where = [f.service, f.endpoint, f.zone && `zone ${f.zone}`, f.caller && `asked by ${f.caller}`].filter(Boolean).join(", ");
+  const where = [f.service, f.endpoint, f.zone && `zone ${f.zone}`, f.caller && `asked by ${f.caller}`, f.node && `through ${f.node}`].filter(Boolean).join(", ");
   return h("tr", {}, [f.kind, where, read(f.value), `${read(f.low)} to ${read(f.high)}`, f.said].map((text) => h("td", {}, text)));
 }
