@@ -42,6 +42,9 @@ AHEAD_S = 300.0
 BUSY = 0.6
 """Of its capacity, below which no trend is believed to lead to saturation."""
 HELD_S = 5.0
+NEAR_S, LASTS = 60.0, 0.2
+"""A trend has to have lasted `HELD_S` to be told of, and where the crossing is not near, this part of what is beyond:
+traffic that rises for a minute falls again in the next, and the further ahead it is the more time there is to see."""
 _EVIDENCE = 16.0
 
 
@@ -90,7 +93,7 @@ class ServiceWatch:
             "ServiceFailing": self._answers.failing.odd,
             "ServiceSlow": self._answers.slow.odd,
             "TrafficDrop": self._drop.odd,
-            "SaturationAhead": now - self._rises_since >= HELD_S,
+            "SaturationAhead": now - self._rises_since >= np.fmax(HELD_S, LASTS * (lead_s - NEAR_S)),
             "TrafficSurge": self._surge.odd,
         }
         figures = {

@@ -186,7 +186,9 @@ class Many:
         self.topology, self.now = Topology(1, services, (Node(0, "edge"),)), 0.0
         self.watch = ServiceWatch(self.MANY)
 
-    def second(self, asked: float | Floats, took_s: float | Floats = WORK_S) -> list[str]:
+    def second(
+        self, asked: float | Floats, took_s: float | Floats = WORK_S, capacity: float = float(np.inf)
+    ) -> list[str]:
         """The kinds that are found, of whomever."""
         self.now += 1.0
         columns: dict[str, Any] = {f.name: np.zeros((self.MANY, 2)) for f in fields(ServiceFeatures)}
@@ -194,7 +196,7 @@ class Many:
         columns["tick_good_s"][:, 1] = np.broadcast_to(asked, self.MANY) * took_s
         rate, bears, limited = (
             np.full(self.MANY, 1.0) * asked,
-            np.full(self.MANY, np.inf),
+            np.full(self.MANY, capacity),
             np.zeros(self.MANY, np.bool_),
         )
         found = self.watch.look(ServiceFeatures(**columns), rate, bears, limited, self.topology, self.now)
@@ -301,6 +303,25 @@ def test_a_rise_that_takes_long_to_get_there_is_not_told() -> None:
     told.seconds(120, 700.0, capacity=1160.0)
     for step in range(600):
         assert "SaturationAhead" not in told.second(700.0 + 0.4 * step, capacity=1160.0)
+
+
+def test_traffic_that_rises_for_a_minute_leads_to_nothing_minutes_ahead() -> None:
+    """A hundred services at half of what they bear, with bursts by the second, that wander by the minute."""
+    rng, told, seconds = np.random.default_rng(9), Many(), 0
+    minutes = rng.normal(0.0, 0.08, (31, told.MANY))
+    for second in range(1800):
+        minute, part = divmod(second / 60.0, 1.0)
+        wanders = (1.0 - part) * minutes[int(minute)] + part * minutes[int(minute) + 1]
+        asked = rng.poisson(480.0 * np.exp(wanders) * rng.gamma(25.0, 1 / 25.0, told.MANY)).astype(np.float64)
+        seconds += "SaturationAhead" in told.second(asked, capacity=900.0)
+    assert seconds <= 10, "of fifty hours of one service; a hundred where five seconds of rising are a trend"
+
+
+def test_a_rise_over_minutes_is_told_with_time_to_do_something() -> None:
+    told = Services()
+    told.seconds(120, 450.0, capacity=900.0)
+    found = [step for step in range(250) if "SaturationAhead" in told.second(450.0 + 1.8 * step, capacity=900.0)]
+    assert 250 - found[0] > 90, "it would be too much after 250 s"
 
 
 def test_bursts_are_no_trend() -> None:
