@@ -3,8 +3,8 @@
 Findings of one service are one incident. A service that calls another one which is in trouble shows that trouble as its
 own, so what is found about a caller is put to the callee, hop by hop, as long as the callee's trouble was not found
 much later. A caller that is in trouble with several services, each of them well to others, is one trouble, and so is a
-proxy, whose trouble shows at all services that it asks. A caller's
-symptoms may outlive the cause, or those of the hop between: they stay with their incident, and the cause stays first.
+proxy, whose trouble shows at all services that it asks. A caller's symptoms may outlive the cause, or those of the hop
+between: they stay with their incident, and the cause stays first.
 Within an incident the causes are ranked: what is one endpoint's goes before what is a zone's, that before what is one
 caller's, and that before what is the service's; but where most endpoints are odd alike, or most of what is odd is
 others', it is not theirs.
