@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.edges import AFTER_S, CALM_S, FAULT_S, Edged, Told, Trouble, fault_of, figures_of, told_of
+from bench.edges import AFTER_S, CALM_S, FAULT_S, Edged, Run, Trouble, fault_of, figures, told_of
 from bench.incidents import HEALTHY
 from bench.result import Result, say, show
 from bench.watched import SETTINGS
@@ -80,7 +80,7 @@ def topology() -> Topology:
     return Topology(1, services, tuple(Node(i, name, service=caller) for i, (name, caller) in enumerate(names)))
 
 
-def suffer(case: Case, seed: int) -> Told:
+def suffer(case: Case, seed: int) -> Run:
     """One run of it."""
     mesh_of, trouble = topology(), case.trouble
     fault = trouble.edge or trouble.fault
@@ -119,7 +119,7 @@ def main() -> int:
         say(f"proxies: {name}: {[t.found_s for t in runs]}, right {sum(t.right for t in runs)} of {len(runs)}, "
             f"incidents {[t.incidents for t in runs]}, amiss {sum(t.edges for t in runs)}, "
             f"doubted {sum(t.doubted for t in runs)}")  # fmt: skip
-        result.figures += figures_of(case.trouble, runs)
+        result.figures += figures(case.trouble, runs)
     show(result)
     return 0
 
