@@ -34,8 +34,8 @@ static __thread balancer *balancers; /* of this worker */
 
 enum { WAITS_MS = 1000 };
 static const int configured = 1;
-static const buffer NAMESPACE = {"weirflow", 8}, LANES = {"lanes", 5}, WORKERS = {"workers", 7}, CAPACITY = {"capacity", 8}, QUEUE = {"queue", 5};
-static const buffer BELIEVED = {"believed_ms", 11};
+static const buffer NAMESPACE = {"weirflow", 8}, LANES = {"lanes", 5}, WORKERS = {"workers", 7};
+static const buffer CAPACITY = {"capacity", 8}, QUEUE = {"queue", 5}, BELIEVED = {"believed_ms", 11};
 static const buffer REPORT = {"endpoint-load-metrics", 21}, REPORT_MESSAGE = {"endpoint-load-metrics-bin", 25};
 
 static void complain(const char *text) {
