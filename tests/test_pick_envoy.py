@@ -66,6 +66,27 @@ async def test_what_endpoints_say_of_their_queues_goes_before_turns_while_it_is_
     assert got == ({"a": 3, "b": 3, "c": 3} if "cpu" in form else {"b": 9})
 
 
+async def test_what_is_known_of_an_endpoint_goes_before_what_it_says_and_capacities_before_weights(world):
+    await world.start(await world.service("web", *"abc", module=True), module=True)
+    for name, in_flight in zip("abc", (6, 0, 2), strict=True):
+        world.backends[name].says = f"TEXT named_metrics.in_flight={in_flight}"
+    ids = [e.id for e in world.topology.service("web").endpoints]
+    told = {"workers": 1.0, "believed_s": 60.0}
+
+    async def favourite(**own):
+        """Who gets nine requests, with this told of each."""
+        own = {name: dict(zip(ids, values, strict=True)) for name, values in own.items()}
+        world.hold(world.plan(web=(100, 100, 100), module=told | own))
+        await world.until(lambda: world.server._nodes["n1"].peer.stream.settled(Kind.EDS))
+        return set(await world.split("/web", 9))
+
+    await world.publish(world.plan(web=(100, 100, 100), module=told))
+    assert set(await world.split("/web", 6)) == set("abc"), "each has said what it has, at its first turn"
+    assert await favourite() == {"b"}
+    assert await favourite(queues=(0.0, 9.0, 0.0)) == {"c"}, "it says that it has none, and is known to have nine"
+    assert await favourite(queues=(0.0, 9.0, 0.0), capacities=(400.0, 100.0, 100.0)) == {"a"}, "7 / 400 before 3 / 100"
+
+
 async def test_lanes_reach_it_in_the_metadata_also_when_nothing_else_changes(world):
     await world.start(await world.service("web", *"ab", module=True), module=True)
     await world.publish(world.plan(web=(100, 300), module={"lanes": 0.0}))
