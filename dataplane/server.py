@@ -16,7 +16,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -39,7 +39,6 @@ from dataplane.contract import (
     Topology,
     Verdict,
 )
-from dataplane.credentials import Credentials
 from dataplane.ledger import Ledger
 from dataplane.mesh import Mesh, other_names
 from dataplane.peer import Peer
@@ -48,6 +47,9 @@ from dataplane.xds import tracing
 from dataplane.xds.kinds import Kind
 from dataplane.xds.snapshot import InconsistentError, Snapshot
 from dataplane.xds.stream import Output, Stream
+
+if TYPE_CHECKING:
+    from dataplane.credentials import Credentials  # brings cryptography, which only who serves over TLS needs
 
 ADS = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 ALS = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"

@@ -5,8 +5,8 @@ by service and arm, and by caller, what nodes say and may be believed, and what 
 decides.
 
 Batches wait for each other and are folded in together, each row weighed by its own time: what a batch costs is a few
-hundred NumPy calls, whether it has three rows or three hundred. When they are folded in changes no figure. Latency
-does not wait as long as the rest (`features.speeds`).
+hundred NumPy calls, whether it has three rows or three hundred. When they are folded in changes no figure,
+but that a proxy may have come to be doubted meanwhile. Latency does not wait as long as the rest (`features.speeds`).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -29,7 +29,6 @@ from brain.decision import Decision
 from brain.hindsight import ForetoldView
 from brain.ranking import ModelView
 from dataplane.contract import OnTelemetry, Plan, Topology
-from dataplane.credentials import Credentials, CredentialsError
 from dataplane.mesh import Mesh, Registry
 from dataplane.server import Server
 from weirflow import discovery
@@ -50,6 +49,9 @@ from weirflow.notify import Notifier
 from weirflow.own import OwnError, Stopwatch, roster
 from weirflow.plain import plain
 from weirflow.recording import Recorder, runs
+
+if TYPE_CHECKING:
+    from dataplane.credentials import Credentials
 
 log = structlog.get_logger("weirflow")
 
@@ -285,6 +287,8 @@ class Running:
         """Of the port of the nodes; None: in the clear. ConfigError when the files cannot be used."""
         if self._config.xds.tls is None:
             return None
+        from dataplane.credentials import Credentials, CredentialsError  # brings cryptography
+
         try:
             return Credentials(self._config.xds.tls)
         except CredentialsError as error:

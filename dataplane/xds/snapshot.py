@@ -219,6 +219,8 @@ def _to_module(service: Service, plan: ServicePlan | None) -> list[dict[str, flo
     told = {"lanes": plan.lanes, "workers": plan.workers, "believed_ms": round(plan.believed_s * 1000.0)}
     known = {name: n for name, n in told.items() if n}
     own = {"capacity": plan.capacities, "queue": plan.queues}
+    if not (known or any(own.values())):
+        return None
     return [known | {name: of[e.id] for name, of in own.items() if e.id in of} for e in service.endpoints]
 
 
