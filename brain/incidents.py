@@ -27,7 +27,8 @@ from brain.findings import KINDS, Finding
 from models.base import State
 
 SETTLES_S = 1.0
-"""From the first finding about a service as a whole to the incident: the next tick often names a better cause."""
+"""From the first finding that a service is slow or fails as a whole to the incident: the next tick often names a better
+cause. That it is asked for less or more has none."""
 QUIET_S = 15.0
 FOLLOWS_S = 15.0
 """A callee's trouble found up to this much later than its caller's is still taken for the cause."""
@@ -96,8 +97,8 @@ class Incidents:
             incident.causes = ranked(group, zones, root)
             incident.harm = max([incident.harm, *(f.harm for f in group if f.service == root)])
             first = incident.causes[0]
-            part = first.endpoint or first.kind.startswith(("Edge", "Node"))
-            if not incident.kind and (part or now - incident.since_s >= SETTLES_S):
+            sure = first.endpoint or first.kind.startswith(("Edge", "Node", "Traffic"))
+            if not incident.kind and (sure or now - incident.since_s >= SETTLES_S):
                 incident.kind, incident.labels = first.kind, _labels(first)
         for root in [r for r, i in self._open.items() if now - i.seen_s > (QUIET_S if i.kind else 0.0)]:
             del self._open[root]

@@ -64,6 +64,12 @@ def test_it_waits_a_moment_for_a_better_cause() -> None:
     assert incident.kind == "EndpointHangs"
 
 
+@pytest.mark.parametrize("kind", ["TrafficDrop", "TrafficSurge"])
+def test_for_traffic_no_better_cause_is_waited_for(kind: str) -> None:
+    (incident,) = Watched().of(found(kind, since=1.0), seconds=1)
+    assert (incident.kind, incident.labels) == (kind, {"service": "shop"})
+
+
 def test_what_flickers_away_before_that_is_no_incident() -> None:
     watched = Watched()
     watched.of(found("ServiceSlow", since=1.0))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -43,7 +44,7 @@ class Brained:
     folder: Path
     told: dict[str, Any]  # the mesh file
     decides: bool = True  # else a stock policy serves, and the brain looks on
-    incidents: list[tuple[float, str, str]] = field(default_factory=list)  # seen when, its id, its first cause
+    incidents: list[tuple[float, str, str]] = field(default_factory=list)  # told at which tick, its id, its first cause
 
     @property
     def ports(self) -> Sequence[int]:
@@ -75,8 +76,9 @@ class Brained:
             return None
         if decision is None:
             return None
-        now = asyncio.get_running_loop().time()
-        self.incidents += [(now, i["id"], i["causes"][0]) for i in decision.get("incidents", ())]
+        # When it was decided, not when we came to ask: the brain counts from 1970, everything else here by the loop.
+        at = decision["now"] - time.time() + asyncio.get_running_loop().time()
+        self.incidents += [(at, i["id"], i["causes"][0]) for i in decision.get("incidents", ())]
         found = next(s for s in decision["services"] if s["name"] == SERVICE)
         weights = {e["address"]: e["weight"] for e in found["endpoints"]}
         out = np.array([weights.get(a, 0) for a in self.world.addresses], dtype=np.float64)

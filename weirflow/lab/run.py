@@ -81,9 +81,9 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An incident that the brain had open at a moment, asked once a second."""
+    """An incident that the brain had open at a tick; it was asked once a second what it had decided last."""
 
-    at_s: float  # since the start of the run
+    at_s: float  # of that tick, since the start of the run
     id: str
     cause: str  # the first: kind and place
 
