@@ -31,8 +31,9 @@ MOST_AN_ATTEMPT, MOST_A_PORTION = 4.0, 6.0
 AGAINST_S = 15.0
 FOLLOWS_S = 10.0
 """A half-life."""
-FEWEST = 100.0
-"""Attempts of an endpoint before anything is held against its level: the first handful may say anything."""
+FEWEST, YOUNG_S = 100.0, 30.0
+"""Attempts of an endpoint, and time since the first, before anything is held against its level: the first handful may
+say anything, and the first seconds of a mesh find no queue yet."""
 
 _TESTS = (SLOWER, SIX, FASTER)
 
@@ -48,6 +49,7 @@ class Noting:
         self._stood = np.full(slots, np.nan)  # the level that evidence is held against, a mean logarithm
         self._began_at = np.full(slots, -np.inf)  # when the level started again
         self._seen = np.zeros(slots)  # attempts
+        self._first_at = np.full(slots, np.inf)
         self._noted = np.zeros(slots, dtype=np.int8)
         self._news: Bools = np.zeros(slots, dtype=np.bool_)  # noted, and not taken to be where it stands yet
         self._at = np.inf
@@ -64,7 +66,8 @@ class Noting:
         if not stays.all():
             endpoint, log = endpoint[stays], log[stays]
         self._seen += np.bincount(endpoint, minlength=self._seen.size)
-        young = self._seen < FEWEST
+        self._first_at = np.where(self._seen > 0, np.minimum(self._first_at, now), np.inf)
+        young = (self._seen < FEWEST) | (now - self._first_at < YOUNG_S)
         follows = (now - self._began_at >= AGAINST_S) & ~self._sums.any(axis=0)
         at_once = young | follows & (self._news | np.isnan(self._stood))
         part = 1.0 - 0.5 ** (max(now - self._at, 0.0) / FOLLOWS_S)
@@ -107,10 +110,11 @@ class Noting:
         self._stood[endpoints] = np.nan
         self._seen[endpoints] = 0.0
         self._began_at[endpoints] = -np.inf
+        self._first_at[endpoints] = np.inf
 
     def state(self) -> State:
         """A row per endpoint."""
-        own = {name: getattr(self, f"_{name}").copy() for name in ("stood", "began_at", "seen", "noted")}
+        own = {name: getattr(self, f"_{name}").copy() for name in ("stood", "began_at", "seen", "first_at", "noted")}
         return own | {"sums": self._sums.T.copy()}
 
     def restore(self, state: State, left: float, now: float) -> None:
@@ -119,7 +123,10 @@ class Noting:
         check_state(state, {"sums": self._sums.T} | dict.fromkeys(("stood", "began_at", "seen", "noted"), one))
         self._sums = np.array(state["sums"], dtype=np.float64).T.copy()
         self._stood, self._seen = (np.array(state[name], dtype=np.float64) for name in ("stood", "seen"))
-        self._began_at = np.array(state["began_at"], dtype=np.float64) + min(now - left, 0.0)
+        moved = min(now - left, 0.0)
+        self._began_at = np.array(state["began_at"], dtype=np.float64) + moved
+        first_at = state.get("first_at", np.where(self._seen > 0, -np.inf, np.inf))  # one from before it has none
+        self._first_at = np.array(first_at, dtype=np.float64) + moved
         self._noted = np.array(state["noted"], dtype=np.int8)
         self._news = np.zeros(self._noted.size, dtype=np.bool_)
 
@@ -130,5 +137,6 @@ class Noting:
         self._sums = np.pad(self._sums, ((0, 0), (0, more)))
         self._stood = np.pad(self._stood, (0, more), constant_values=np.nan)
         self._began_at = np.pad(self._began_at, (0, more), constant_values=-np.inf)
+        self._first_at = np.pad(self._first_at, (0, more), constant_values=np.inf)
         self._seen = np.pad(self._seen, (0, more))
         self._noted, self._news = np.pad(self._noted, (0, more)), np.pad(self._news, (0, more))

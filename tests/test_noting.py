@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.noting import FEWEST, Noting
+from features.noting import FEWEST, YOUNG_S, Noting
 from models.residuals import BIN, FAR, Residuals
 
 BASE = float(np.log(0.05))
@@ -129,6 +129,28 @@ def test_nothing_is_held_against_a_level_that_a_handful_made() -> None:
             one, np.array([BASE]), np.full(1, BASE - 2.0), np.zeros(1), np.ones(1), one, portion * 0.25
         )  # fmt: skip
         assert not noting.take()[0]
+
+
+def test_the_first_seconds_of_a_mesh_which_find_no_queue_are_held_against_nobody() -> None:
+    """One of forty was told slow 36 s after a start: its first hundred attempts had been quicker than any after."""
+    told = Told()
+    told.noting, told.base = Noting(1, 1), BASE - 0.3 - np.log(2.0)
+    begun = told.now
+    assert told.attempts(40, 4, 0.5) is None, "ten seconds of them"
+    while told.now - begun < YOUNG_S:
+        told.base += 0.1 * (BASE - 0.3 - told.base)
+        assert told.attempts(1, 4, 1.0) is None
+    assert told.attempts(400, 4, 1.0) is None
+    assert (told.attempts(40, 4, 2.0) or 999) <= 80, "and from then on it is held against what it was"
+
+
+def test_a_state_from_before_first_attempts_were_timed_is_of_endpoints_that_are_known() -> None:
+    told = Told()
+    old = told.noting.state()
+    del old["first_at"]
+    again = restarted(told)
+    again.noting.restore(old, told.now, told.now)
+    assert (again.attempts(40, 4, 2.0) or 999) <= 80
 
 
 def test_one_that_is_new_in_an_old_slot_has_no_past() -> None:
