@@ -33,6 +33,9 @@ HALF, TWICE = 0.5, 2.0
 SWAYS, MOST_SWAY = 2.0, 0.35
 """Of what a service is asked: by so many of its deviations the mean over some seconds may lie beside the usual, at most
 by the logarithm of 1.4, and the seconds scatter about that. Traffic that rises and falls by the minute is no news."""
+BEGINS_S = 10.0
+"""After a service is asked for the first time, until its traffic teaches what is usual: before that it is nobody's, and
+its first seconds rise from nothing."""
 MORE = 1.2
 """Times what is usual asked of a short service: then it is short because of that, else for another reason."""
 FAST_S, SLOW_S = 10.0, 60.0
@@ -60,6 +63,7 @@ class ServiceWatch:
         self._sway = Usual(slots, least_spread=0.0)  # of the logarithm of its mean over `FAST_S`
         self._drop, self._surge = Page(slots, _EVIDENCE, most=8.0), Page(slots, _EVIDENCE, most=8.0)
         self._levels = np.full((2, slots), np.nan)  # of the rate, fast and slow
+        self._asked_since = np.full(slots, np.inf)  # for the first time
         self._rises_since = np.full(slots, np.inf)
         self._short: Bools = np.zeros(slots, dtype=np.bool_)
         self._since: dict[tuple[str, int], float] = {}
@@ -84,8 +88,10 @@ class ServiceWatch:
         good, good_s = (a.sum(axis=1)[: topology.service_slots] for a in (felt.tick_good, felt.tick_good_s))
         latency, _, _ = self._answers.slower(good, good_s, now)
         share, usual_share = self._fails(felt, since_s)
-        rate, usual_rate = self._traffic(asked_per_s, since_s, now)
-        lead_s = self._saturation(asked_per_s, capacity, since_s, now)
+        self._asked_since = np.where(asked_per_s > 0.0, np.minimum(self._asked_since, now), self._asked_since)
+        begun = np.where(now - self._asked_since >= BEGINS_S, asked_per_s, np.nan)
+        rate, usual_rate = self._traffic(begun, since_s, now)
+        lead_s = self._saturation(begun, capacity, since_s, now)
         self._short = limited & (self._short | (asked_per_s > MORE * usual_rate))
         self._at = now
         odd = {
@@ -176,7 +182,7 @@ class ServiceWatch:
         for (kind, service), at in self._since.items():
             own[f"since_{kind}"][service] = at
         own |= {"lately_fails": self._answers.lately.T.copy(), "levels": self._levels.T.copy()}
-        own |= {"rises_since": self._rises_since.copy(), "short": self._short.copy()}
+        own |= {name: getattr(self, f"_{name}").copy() for name in ("asked_since", "rises_since", "short")}
         return {name: part.state() for name, part in self._parts().items()} | {"own": own}
 
     def restore(self, state: Mapping[str, State], strangers: Ints, now: float) -> None:
@@ -193,6 +199,9 @@ class ServiceWatch:
         self._answers.lately[:, strangers], self._levels[:, strangers] = 0.0, np.nan
         self._rises_since, self._short = own["rises_since"].copy(), own["short"].astype(np.bool_)
         self._rises_since[strangers], self._short[strangers] = np.inf, False
+        known = np.where(self._rate.known_s(now) > 0.0, -np.inf, np.inf)  # for a state from before that was kept
+        self._asked_since = np.array(own.get("asked_since", known), dtype=np.float64)
+        self._asked_since[strangers] = np.inf
         self._since = since_of(own, FOUND, strangers)
         self._at = now
 
@@ -207,6 +216,7 @@ class ServiceWatch:
         for part in (self._answers, self._rate, self._sway, self._drop, self._surge):
             part.resize(slots)
         self._levels = np.pad(self._levels, ((0, 0), (0, more)), constant_values=np.nan)
+        self._asked_since = np.pad(self._asked_since, (0, more), constant_values=np.inf)
         self._rises_since = np.pad(self._rises_since, (0, more), constant_values=np.inf)
         self._short = np.pad(self._short, (0, more))
 
