@@ -115,9 +115,13 @@ def propose(
     if by_module:
         own = np.log(view.prior) + trusted * distance
         bears = borne(view, tiers.middles(own, tiers.alike(own, np.zeros(n))), level, cost)
-    if bears is not None and scans:
+    if bears is not None and scans and sound.all():
         return Proposal(drained(bears, view, late), np.exp(believed), np.zeros_like(joined), late, by_queue=True)
-    whole = drained(shares(view, log_c, level, sound, cost, safe), view, late)
+    whole = shares(view, log_c, level, sound, cost, safe)
+    if bears is not None and scans:
+        bears = safely(bears, whole, sound)
+        return Proposal(drained(bears, view, late), np.exp(believed), np.zeros_like(joined), late, by_queue=True)
+    whole = drained(whole, view, late)
     tiered = scans and not by_module
     in_tiers = joined if tiered else np.zeros_like(joined)
     return Proposal(beside(whole, view.prior, holdout), np.exp(believed), in_tiers, late, bears=bears)
@@ -163,6 +167,17 @@ def borne(view: View, log_c: Floats, level: float, cost: Cost) -> Floats:
         return np.asarray(capacity)
     service_s = view.lanes / np.exp(np.clip(log_c + level, -FARTHEST, FARTHEST))
     return np.asarray(capacity * service_s / (service_s + price_s(view, cost)))
+
+
+def safely(bears: Floats, whole: Floats, sound: Bools) -> Floats:
+    """Capacities that do no harm as turns: who is not sound gets no more by them than by the split. Shapes (n,).
+
+    Whether proxies weigh queues or deal out turns is theirs to say, by what they have open at each moment.
+    """
+    if not sound.any():
+        return bears
+    scale = bears[sound].sum() / whole[sound].sum()
+    return np.asarray(np.where(sound, bears, np.minimum(bears, whole * scale)))
 
 
 def beside(whole: Floats, prior: Floats, holdout: float) -> Floats:

@@ -248,7 +248,7 @@ def test_up_to_the_lanes_nobody_waits_so_speed_alone_counts_and_then_who_has_les
 
 def test_one_that_was_cut_is_asked_now_and_then_so_that_its_recovery_can_be_seen(library: ctypes.CDLL) -> None:
     counts = shares(Both(library, [1, 100, 100, 100], 4), 12_000, lambda i: 0 if i == 0 else 1)
-    assert counts[0] == pytest.approx(12_000 * 0.05 / 301, abs=1), "a twentieth of its share by capacity"
+    assert counts[0] == pytest.approx(12_000 * HEARD / 4, abs=1), "a hundredth of an even share"
 
 
 def test_a_large_crew_is_not_scanned_but_the_eight_next_in_turn_are(library: ctypes.CDLL) -> None:

@@ -78,3 +78,22 @@ def test_where_turns_are_dealt_out_capacities_stand_beside_the_split_undoubted()
     assert bears == pytest.approx(np.array([1, 2, 4]) / 7, abs=0.05)
     assert split[2] / split[0] != pytest.approx(4.0, rel=0.1)
     assert propose(v, 10.0, Cost(), nodes=50.0, lasting=0.5).bears is None, "Envoy hears nothing"
+
+
+@pytest.mark.parametrize("lame", [2.0, 0.1])
+def test_who_is_lame_gets_no_more_by_capacities_than_by_turns_for_proxies_may_deal_them_out(lame: float) -> None:
+    """One of five answered 200 ms late: 4 % of the requests for five seconds, where its capacity was dealt out as turns."""
+    v = loaded([lame, 40.0, 40.0, 40.0, 40.0], 0.3, lanes=4.0)
+    queues, turns = (propose(v, 10.0, Cost(), nodes=n, by_module=True) for n in (1.0, 500.0))
+    assert queues.by_queue
+    assert not turns.by_queue
+    by_queue, by_turn = (found.wanted / found.wanted.sum() for found in (queues, turns))
+    assert by_queue[0] <= by_turn[0] * 1.01
+    assert by_queue[1:] == pytest.approx(np.full(4, 0.25), abs=0.01)
+
+
+def test_who_is_only_weak_keeps_its_capacity() -> None:
+    v = loaded([10.0, 40.0, 40.0, 40.0], 0.3, lanes=4.0)
+    found = propose(v, 10.0, Cost(), nodes=1.0, by_module=True)
+    assert found.by_queue
+    assert found.wanted[0] / found.wanted[1] == pytest.approx(0.25, rel=0.1)

@@ -9,8 +9,7 @@
  * to so many nobody waits and only its speed counts. Of those that come out equal the one with less open is taken, which
  * the small second part of `cost` is for; of equals in all each is as likely. In a large crew only the DRAWN next in turn
  * are compared. Who was cut would then never be asked again, and nobody would see it recover: so a member that has gone
- * without for very long, as its part of all capacity has it, is taken. `HEARD` is the part of its fair share that
- * everybody gets in any case.
+ * without for very long is taken. `HEARD` is the part of an even share that everybody gets in any case.
  *
  * Where a proxy has hardly anything open anywhere, its own zeros would send every request of every proxy to the strongest.
  * There turns are dealt out by capacity: each is due 1 / capacity after the last. New capacities stretch what is left to
@@ -36,7 +35,7 @@
 enum { SCANNED = 64, DRAWN = 8, BARS = 8 };
 #define TELLING 0.25
 #define SMOOTHING (1.0 / 64)
-#define HEARD 0.05
+#define HEARD 0.01
 #define AHEAD 40.0
 #define USUAL (1.0 / 8)
 
@@ -94,7 +93,7 @@ static inline void enters(crew *c, uint32_t i, const eyes *see) {
 
 /* Whether it has gone without for longer than it should. */
 static inline bool overlooked(const crew *c, uint32_t i) {
-  return (double)(c->picks - c->members[i].last) * c->members[i].capacity * HEARD > c->capacity;
+  return (double)(c->picks - c->members[i].last) * HEARD > c->count;
 }
 
 /* With `open` requests there that are seen, of which it works on `lanes` at once. */

@@ -20,8 +20,8 @@ SCANNED, DRAWN = 64, 8
 TELLING = 0.25
 """Open requests a member from which on they are compared."""
 SMOOTHING = 1.0 / 64
-HEARD = 0.05
-"""The part of its fair share that everybody gets in any case."""
+HEARD = 0.01
+"""The part of an even share that everybody gets in any case."""
 AHEAD = 40.0
 """Turns that one may be early by what it said."""
 USUAL = 1.0 / 8
@@ -42,8 +42,7 @@ def leased_pick(n: Nodes, v: int, arm: int, at_s: float, rng: np.random.Generato
 @compiled
 def overlooked(n: Nodes, v: int, arm: int, e: int) -> bool:
     """Whether it has gone without for longer than it should."""
-    lane, cluster = n.lane[v, arm, e], n.cluster[v, arm]
-    return bool((cluster.picks - lane.last) * lane.pace * HEARD > cluster.total)
+    return bool((n.cluster[v, arm].picks - n.lane[v, arm, e].last) * HEARD > n.node[v].ups)
 
 
 @inlined
