@@ -82,7 +82,7 @@ def test_where_turns_are_dealt_out_capacities_stand_beside_the_split_undoubted()
 
 @pytest.mark.parametrize("lame", [2.0, 0.1])
 def test_who_is_lame_gets_no_more_by_capacities_than_by_turns_for_proxies_may_deal_them_out(lame: float) -> None:
-    """One of five answered 200 ms late: 4 % of the requests for five seconds, where its capacity was dealt out as turns."""
+    """One of five was 200 ms late, and got 4 % of the requests for five seconds, its capacity dealt out as turns."""
     v = loaded([lame, 40.0, 40.0, 40.0, 40.0], 0.3, lanes=4.0)
     queues, turns = (propose(v, 10.0, Cost(), nodes=n, by_module=True) for n in (1.0, 500.0))
     assert queues.by_queue

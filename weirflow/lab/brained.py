@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import time
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ import aiohttp
 import numpy as np
 
 from dataplane.simulated.fleet import Floats
+from weirflow.clock import Clock
 from weirflow.demo import mesh
 from weirflow.demo.processes import PROGRAM, Running, running_on
 from weirflow.lab.peers import SERVICE, UNREACHED, World
@@ -45,6 +45,7 @@ class Brained:
     told: dict[str, Any]  # the mesh file
     decides: bool = True  # else a stock policy serves, and the brain looks on
     incidents: list[tuple[float, str, str]] = field(default_factory=list)  # told at which tick, its id, its first cause
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def ports(self) -> Sequence[int]:
@@ -77,7 +78,7 @@ class Brained:
         if decision is None:
             return None
         # When it was decided, not when we came to ask: the brain counts from 1970, everything else here by the loop.
-        at = decision["now"] - time.time() + asyncio.get_running_loop().time()
+        at = decision["now"] - self.clock.now() + asyncio.get_running_loop().time()
         self.incidents += [(at, i["id"], i["causes"][0]) for i in decision.get("incidents", ())]
         found = next(s for s in decision["services"] if s["name"] == SERVICE)
         weights = {e["address"]: e["weight"] for e in found["endpoints"]}
