@@ -30,6 +30,7 @@ class NodeSpec:
     zone: str = ""  # Envoy's node.locality.zone; "": not told
     service: str = ""  # whose sidecar it is; "": nobody's
     identity: str = ""  # what its certificate must say; "": by the pattern of all (see `dataplane.identity`)
+    ids: str = ""  # a pattern: all whose Envoy ids match speak as this node, and only tell (see `dataplane.node`)
 
 
 @dataclass(frozen=True, slots=True)

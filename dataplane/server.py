@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -30,6 +29,7 @@ from dataplane.answers import Answers
 from dataplane.contract import (
     Dropped,
     Event,
+    Node,
     OnEvent,
     OnTelemetry,
     Plan,
@@ -41,6 +41,7 @@ from dataplane.contract import (
 )
 from dataplane.ledger import Ledger
 from dataplane.mesh import Mesh, other_names
+from dataplane.node import Crowd, KnownNode, agent_of
 from dataplane.peer import Peer
 from dataplane.pick.policy import has_module
 from dataplane.xds import tracing
@@ -56,22 +57,8 @@ ALS = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
 LRS = "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats"
 
 STOP_GRACE_S = 0.5
-MOST_AGENT = 100  # characters kept of what a peer calls itself
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Node:
-    """What the server knows of one node, whether it is connected or not."""
-
-    id: int
-    name: str
-    decoder: Decoder
-    peer: Peer | None = None
-    nacks: int = 0
-    agent: str = ""  # what it says that it is: "envoy 1.40.0"
-    dropped: Counter[str] = field(default_factory=Counter)
 
 
 class Server:
@@ -109,7 +96,7 @@ class Server:
         self._traced = Traced(topology)
         self._answers = Answers(mesh, topology)
         self._others = other_names(mesh)
-        self._nodes = {n.name: _Node(n.id, n.name, Decoder(n.id, topology, self._others)) for n in topology.nodes}
+        self._nodes = {n.name: self._known(n) for n in topology.nodes}
         self._faults: Counter[str] = Counter()
         self._server: Any = None
         self._flusher: asyncio.Task[None] | None = None
@@ -166,7 +153,7 @@ class Server:
         self._traced.moved(topology)
         self._answers = Answers(self._snapshot.mesh, topology)
         for node in self._nodes.values():
-            node.decoder.moved(topology, self._others)
+            node.moved(topology, self._others)
         self._become(topology=topology)
 
     def replace(self, mesh: Mesh, topology: Topology) -> None:
@@ -178,9 +165,10 @@ class Server:
             peer = self._nodes.pop(name).peer
             if peer is not None:
                 peer.end(f"node {name!r} is no longer in the mesh")
+        ids = {spec.name: spec.ids for spec in mesh.nodes}
         for name, n in known.items():
-            if name not in self._nodes:
-                self._nodes[name] = _Node(n.id, name, Decoder(n.id, topology, self._others))
+            if name not in self._nodes or self._nodes[name].ids != ids[name]:
+                self._nodes[name] = self._known(n)
         self.moved(topology)
 
     def withdrawn(self) -> bool:
@@ -191,21 +179,7 @@ class Server:
         """By node: what it says it is, versions by kind, refusals, clock offset, what reads its log, has it our module,
         what of its log was far off or dropped; beside that, faults of peers, certificates and the newest traces."""
         return {
-            "nodes": {
-                name: {
-                    "connected": node.peer is not None,
-                    "agent": node.agent,
-                    "kinds": node.peer.stream.status() if node.peer is not None else {},
-                    "nacks": node.nacks,
-                    "clock_offset_s": node.decoder.offset_s,
-                    "decoder": "compiled" if node.decoder.compiled else "plain",
-                    "module": node.peer is not None and node.peer.stream.has_module,
-                    "module_refused": node.peer.stream.module_refused if node.peer is not None else "",
-                    "skewed": node.decoder.skewed,
-                    "dropped": dict(node.dropped),
-                }
-                for name, node in self._nodes.items()
-            },
+            "nodes": {name: node.status() for name, node in self._nodes.items()},
             "plan": self._snapshot.plan_version,
             "faults": dict(self._faults),
             "tls": None if self._credentials is None else self._credentials.status(),
@@ -230,7 +204,7 @@ class Server:
         for node, peer in self._peers():
             self._carry_out(node, peer, peer.stream.on_snapshot(self._snapshot, self._steady()))
 
-    def _carry_out(self, node: _Node, peer: Peer, outputs: list[Output]) -> None:
+    def _carry_out(self, node: KnownNode, peer: Peer, outputs: list[Output]) -> None:
         """Send responses and tell verdicts; note when the node has come to hold the newest weights."""
         for output in outputs:
             if not isinstance(output, Verdict):
@@ -243,7 +217,7 @@ class Server:
         if peer.stream.settled(Kind.EDS):
             self._ledger.accepted(node.id, self._snapshot.plan_version, self._real())
 
-    def _peers(self) -> list[tuple[_Node, Peer]]:
+    def _peers(self) -> list[tuple[KnownNode, Peer]]:
         return [(node, node.peer) for node in self._nodes.values() if node.peer is not None]
 
     # The three services
@@ -262,7 +236,7 @@ class Server:
             # A node has one ADS stream. The older is half gone, or its node was started anew.
             node.peer.end("the node has opened a newer stream")
             self._tell_event(Presence(node.id, connected=False))
-        node.peer, node.agent = peer, _agent(request.node)
+        node.peer, node.agent = peer, agent_of(request.node)
         self._tell_event(Presence(node.id, connected=True))
         writer = asyncio.create_task(peer.write(context))
         writer.add_done_callback(peer.wrote)
@@ -282,17 +256,39 @@ class Server:
             await peer.finish(writer)
 
     async def _als(self, messages: AsyncIterator[bytes], context: Any) -> None:
-        node: _Node | None = None
-        traced = False
-        async for message in messages:
-            if node is None:
-                name, log_name = identify(message)
-                node, traced = self._node(name, context), log_name == tracing.LOG
-            if traced:
-                self._traced.hear(node.id, message, self._real())
-                continue
-            node.decoder.decode(message, self._real())
+        first = await anext(messages, None)
+        if first is not None:
+            name, log_name = identify(first)
+            node, traced = self._node(name, context, tells=True), log_name == tracing.LOG
+            with self._listening(node, name) as decoder:
+                message: bytes | None = first
+                while message is not None:
+                    if self._nodes.get(node.name) is not node:
+                        why = f"node {node.name!r} is not in the mesh as it was: call again"
+                        raise rpc.RefusedError(grpc.StatusCode.ABORTED, why, reason="replaced")
+                    if traced:
+                        self._traced.hear(node.id, message, self._real())
+                    else:
+                        decoder.decode(message, self._real())
+                    message = await anext(messages, None)
         await context.write(b"")  # the method's one response, empty as its message has no fields
+
+    @contextlib.contextmanager
+    def _listening(self, node: KnownNode, name: str) -> Iterator[Decoder]:
+        """What reads the log of a proxy that speaks as this node, while its stream is open."""
+        if node.crowd is None:
+            yield node.decoder
+            return
+        alone = not node.crowd.proxies
+        decoder = node.crowd.begin(name)
+        if alone:
+            self._tell_event(Presence(node.id, connected=True))
+        try:
+            yield decoder
+        finally:
+            node.crowd.end(name, self._real())
+            if not node.crowd.proxies:
+                self._tell_event(Presence(node.id, connected=False))
 
     async def _lrs(self, messages: AsyncIterator[bytes], context: Any) -> None:
         first = await anext(messages, None)
@@ -310,13 +306,30 @@ class Server:
                 node.dropped.update(rejected)
                 self._tell(Dropped(node.id, rejected))
 
-    def _node(self, name: str, context: Any) -> _Node:
-        """The node of that id. RefusedError, with the mend, when the mesh has none or the peer may not speak for it."""
+    def _known(self, n: Node) -> KnownNode:
+        """A node of the mesh, of which nothing was heard."""
+        ids = next((spec.ids for spec in self._snapshot.mesh.nodes if spec.name == n.name), "")
+        crowd = Crowd(n.id, ids, self._topology, self._others) if ids else None
+        return KnownNode(n.id, n.name, Decoder(n.id, self._topology, self._others), crowd)
+
+    def _node(self, name: str, context: Any, *, tells: bool = False) -> KnownNode:
+        """The node that one of that id speaks as. RefusedError, with the mend, when the mesh has none, or the peer may
+        not speak for it, or it is one of a crowd and does not just tell (`tells`)."""
+        crowds = (n for n in self._nodes.values() if n.crowd is not None and n.crowd.matches(name))
+        node = self._nodes.get(name) or next(crowds, None)
         if self._credentials is not None and not context.peer().startswith("unix:"):
             self._credentials.came_through(context.peer())
-            self._identify(name, identity.names_of(context.auth_context()), self._credentials.tls.client_identity)
-        if name in self._nodes:
-            return self._nodes[name]
+            own = node.name if node is not None else name
+            self._identify(name, own, identity.names_of(context.auth_context()), self._credentials.tls.client_identity)
+        if node is not None and node.crowd is not None and not tells:
+            raise rpc.RefusedError(
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"node {name[:100]!r} speaks as {node.name!r}, whose `ids` it matches, and they only tell: send its "
+                "access log and no load report, and have it configured elsewhere",
+                reason="crowd",
+            )
+        if node is not None:
+            return node
         raise rpc.RefusedError(
             grpc.StatusCode.PERMISSION_DENIED,
             f"node {name!r} is not in the mesh: add it to `nodes`, or start Envoy with the bootstrap of one of "
@@ -324,9 +337,9 @@ class Server:
             reason="unknown node",
         )
 
-    def _identify(self, name: str, names: identity.Names, pattern: str) -> None:
-        """RefusedError when a certificate of these names may not speak for that node."""
-        own = next((n.identity for n in self._snapshot.mesh.nodes if n.name == name), "")
+    def _identify(self, name: str, node: str, names: identity.Names, pattern: str) -> None:
+        """RefusedError when a certificate of these names may not speak for one of that id, as that node."""
+        own = next((n.identity for n in self._snapshot.mesh.nodes if n.name == node), "")
         asked = own or identity.asked_of(name, pattern)
         if not identity.may_speak(names, asked):
             raise rpc.RefusedError(
@@ -347,14 +360,20 @@ class Server:
         """Tell what has settled since the last flush, stamped."""
         now = self._real()
         for node in list(self._nodes.values()):
-            for batch in node.decoder.flush(now):
-                if isinstance(batch, Requests):
-                    for judged in self._answers.judge(self._ledger.stamp(batch, node.decoder.offset_s)):
-                        self._tell(judged)
-                    continue
-                if isinstance(batch, Dropped):
-                    node.dropped.update(batch.reasons)
-                self._tell(batch)
+            for decoder in node.decoders(now):
+                for batch in decoder.flush(now):
+                    if isinstance(batch, Requests):
+                        rows, offset_s = (
+                            (batch, decoder.offset_s) if node.crowd is None else node.crowd.heard(batch, decoder)
+                        )
+                        for judged in self._answers.judge(self._ledger.stamp(rows, offset_s)):
+                            self._tell(judged)
+                        continue
+                    if isinstance(batch, Dropped):
+                        node.dropped.update(batch.reasons)
+                    self._tell(batch)
+            for report in node.crowd.report(now, self._lrs_interval_s) if node.crowd is not None else ():
+                self._tell(report)
 
     def _tell(self, batch: Telemetry) -> None:
         """A failure of the listener is its own: the wires go on."""
@@ -378,11 +397,3 @@ class Server:
     def _real(self) -> float:
         """Real seconds since 1970, whatever the rate of the driver's clock."""
         return self._origin + self._steady()
-
-
-def _agent(node: Any) -> str:
-    """Name and version of what calls, as it says in its first request; only the name where it numbers no version."""
-    said = node.user_agent_build_version.version
-    number = f"{said.major_number}.{said.minor_number}.{said.patch}"
-    version = node.user_agent_version if number == "0.0.0" else number
-    return f"{node.user_agent_name} {version}".strip()[:MOST_AGENT]

@@ -118,6 +118,19 @@ def test_what_fails_has_its_hint_with_a_page_and_the_exit_status_is_1() -> None:
     assert "× receivers http://127.0.0.1:9093 is not reached, 3 times in a row: Connection refused" in said
 
 
+def test_a_crowd_of_proxies_is_counted_and_when_none_is_there_the_hint_is_about_their_log() -> None:
+    operations = sound()
+    nodes = operations.process["wires"]["nodes"]
+    nodes["front-1"] |= {"proxies": 17}
+    with Served(operations) as mesh:
+        assert "17 proxies" in mesh.weirflow("status")
+    nodes["front-1"] |= {"proxies": 0, "connected": False}
+    with Served(operations) as mesh:
+        said = [" ".join(line.split()) for line in mesh.weirflow("check", code=1).splitlines()]
+    at = said.index("× connected no proxy speaks as front-1")
+    assert said[at + 1].endswith("whether their ids match its `ids`; see docs/how-to.md#with-istio")
+
+
 def test_warnings_alone_are_0() -> None:
     operations = sound()
     operations.process["wires"]["nodes"]["front-1"]["clock_offset_s"] = -12.0

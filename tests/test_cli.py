@@ -303,6 +303,13 @@ def test_bootstrap_asks_where_the_brain_is_when_the_file_leaves_it_open(tmp_path
     assert "say with --xds where that Envoy reaches it" in weirflow("bootstrap", "a", "--mesh", str(file), code=2)
 
 
+def test_bootstrap_knows_of_no_file_for_sidecars_that_another_control_plane_configures(tmp_path):
+    file = tmp_path / "mesh.yaml"
+    file.write_text("nodes: [{name: a, spawn: false, ids: 'sidecar~*'}]\nservices: [{name: s, endpoints: ['x:1']}]\n")
+    said = weirflow("bootstrap", "a", "--mesh", str(file), code=2)
+    assert "a is all proxies whose ids match 'sidecar~*'; another has their bootstraps" in " ".join(said.split())
+
+
 SECURED = (
     "nodes: [{name: a, spawn: false}]\nservices: [{name: s, endpoints: ['x:1']}]\n"
     "xds: {port: 18000, tls: {cert_file: c, key_file: k, client_ca_file: ca}}\n"

@@ -57,6 +57,9 @@ def test_a_mistake_in_a_service_is_told_with_its_place_and_the_mend(line, said):
 
 
 WHOLE_FILE_MISTAKES = [
+    ("a pattern of one id", "front-1", "front-1\n    spawn: false\n    ids: sidecar", "mesh.yaml:4:10: nodes[0].ids: 'sidecar' is not a pattern of ids; write 2 to 255 characters of ASCII without a space, '*' for any text"),
+    ("a pattern with a space", "front-1", "front-1\n    spawn: false\n    ids: 'side *'", "mesh.yaml:4:10: nodes[0].ids: 'side *' is not a pattern of ids; write 2 to 255 characters of ASCII without a space, '*' for any text"),
+    ("many to be started", "front-1", "front-1\n    ids: sidecar~*", "mesh.yaml:3:10: nodes[0].ids: many proxies speak as it, and none is started; add 'spawn: false'"),
     ("weight 0", "[127.0.0.1:8081]", "[{address: 'a:1', weight: 0}]", "mesh.yaml:5:42: services[0].endpoints[0].weight: 0 is out of range; it must be at least 1"),
     ("no endpoint", "[127.0.0.1:8081]", "[]", "mesh.yaml:5:16: services[0].endpoints: must not be empty; list at least one"),
     ("no port", "127.0.0.1:8081", "127.0.0.1", "mesh.yaml:5:17: services[0].endpoints[0].address: '127.0.0.1' has no port; write ip:port or name:port"),

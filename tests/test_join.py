@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from ruamel.yaml import YAML
 
-from dataplane.contract import Arm, Dropped, InFlight, Plan, Requests, ServicePlan
+from dataplane.contract import Arm, Dropped, InFlight, Outcome, Plan, Requests, ServicePlan
 from dataplane.envoy.process import EnvoyProcess, find_envoy
 from dataplane.mesh import EndpointSpec, Mesh, NodeSpec, Registry, ServiceSpec
 from dataplane.server import Server
@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.envoy, pytest.mark.timeout(60)]
 PAGE = (Path(__file__).parent.parent / "docs" / "how-to.md").read_text()
 SHOWN = re.search(r"```yaml\n(node: \{id: front-1.*?)```", PAGE, re.DOTALL)[1]
 DEADLINE_S = 15.0
+FRONT = NodeSpec("front-1", spawn=False)
 
 
 class World:
@@ -50,12 +51,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(change, *others):
+async def world(change, *others, node=FRONT):
     """`change` turns the shown bootstrap into the one that is started."""
     backends = [await Backend().start() for _ in range(2)]
     told, registry = [], Registry()
     endpoints = tuple(EndpointSpec(b.address) for b in backends)
-    mesh = Mesh((NodeSpec("front-1", spawn=False),), (), (), (ServiceSpec("orders", endpoints, also_known_as=others),))
+    mesh = Mesh((node,), (), (), (ServiceSpec("orders", endpoints, also_known_as=others),))
     topology = registry.topology(mesh)
     server = Server(mesh, topology, told.append, lambda _: None, time.time, ttl_s=2.0, epoch="e")
     port = await server.start()
@@ -181,6 +182,37 @@ async def test_a_cluster_that_is_called_otherwise_is_its_service_s_where_the_mes
         assert set(mesh.of(Requests).endpoint.tolist()) == ids
         assert Counter(mesh.of(Requests).arm.tolist()) == {Arm.STATIC: 100}
         assert not [b for b in mesh.told if isinstance(b, Dropped)]
+
+
+def log_as_istio_does(shown, backends):
+    """As its Telemetry API has sidecars log to an `envoyHttpAls` provider: requests, each second, and nothing else."""
+    called_as_istio_does(shown, backends)
+    shown["node"] = {"id": "sidecar~10.0.0.7~web-1.shop~shop.svc.cluster.local", "cluster": "web.shop"}
+    shown["cluster_manager"] = {}
+    manager = shown["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    (router,) = (f["typed_config"] for f in manager["http_filters"] if f["name"] == "envoy.filters.http.router")
+    (logger,) = router.pop("upstream_log")
+    common = logger["typed_config"]["common_config"]
+    common["log_name"] = "weirflow"
+    del common["buffer_flush_interval"], common["buffer_size_bytes"]
+    manager["access_log"] = [logger]
+
+
+async def test_a_sidecar_that_istio_configures_is_watched_by_the_log_that_its_telemetry_api_can_send():
+    sidecars = NodeSpec("sidecars", spawn=False, ids="sidecar~*.shop~*", service="orders")
+    async with world(log_as_istio_does, ISTIO, node=sidecars) as mesh:
+        assert (await mesh.ask()).total() == 100
+
+        async def heard():
+            return len(mesh.of(Requests)) == 100 and mesh.of(InFlight).issued.sum() == 100
+
+        await mesh.until(heard)
+        found = mesh.of(Requests)
+        assert Counter(found.outcome.tolist()) == {Outcome.OK: 100}
+        assert set(found.endpoint.tolist()) == {e.id for e in mesh.topology.services[0].endpoints}
+        assert set(found.node.tolist()) == {0}
+        assert not [b for b in mesh.told if isinstance(b, Dropped)]
+        assert (mesh.server.status()["nodes"]["sidecars"]["proxies"], mesh.server.status()["faults"]) == (1, {})
 
 
 async def test_a_cluster_that_nobody_names_is_told_as_dropped():

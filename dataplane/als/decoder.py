@@ -33,7 +33,7 @@ class Decoder:
     they are counted, never raised.
 
     `others` is the service's name of clusters that are called otherwise. `compiled` forces one reader or the other;
-    RuntimeError when the compiled one is wanted and not there.
+    RuntimeError when the compiled one is wanted and not there. `by_request`: it writes no log of attempts (`sieve`).
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Decoder:
         others: Mapping[str, str] = NO_OTHERS,
         *,
         compiled: bool | None = None,
+        by_request: bool = False,
     ) -> None:
         if compiled and not COMPILED:
             raise RuntimeError("the compiled decoder is not built, or of another version: run `make setup`")
@@ -51,7 +52,7 @@ class Decoder:
         self._reader = _reader(self.compiled)
         self._entries = Entries()
         self._places = Places(topology, others)
-        self._sieve = Sieve(node)
+        self._sieve = Sieve(node, by_request=by_request)
 
     @property
     def offset_s(self) -> float:

@@ -2,6 +2,9 @@
 
 What falls through is counted by its reason. What is not bad but not news either (a downstream entry of a request that
 ended well: its attempts tell it) is left out without a word.
+
+A proxy that writes no log of attempts tells `by_request`: then a downstream entry stands for the request's last
+attempt, the one that it names an endpoint of. Of those before it, and of when a retry began, nobody hears.
 """
 
 from __future__ import annotations
@@ -54,8 +57,9 @@ class Batch:
 class Sieve:
     """All that must be remembered of one node between flushes. Bounded, whatever arrives."""
 
-    def __init__(self, node: int) -> None:
+    def __init__(self, node: int, *, by_request: bool = False) -> None:
         self._node = node
+        self._by_request = by_request
         self._duplicates = Duplicates()
         self._join = Join()
         self._tries = Tries()
@@ -69,10 +73,10 @@ class Sieve:
         unexplained = explained = NO_ATTEMPTS
         if entries.count:
             batch = self._understand(self._new(entries, dropped, now), places, dropped)
-            upstream = batch.column("kind") == Kind.UPSTREAM_END
-            if not upstream.all():
-                out += self._felt(batch.take(~upstream), now)
-                batch = batch.take(upstream)
+            tried = self._tried(batch)
+            if not tried.all():
+                out += self._felt(batch.take(~tried), now)
+                batch = batch.take(tried)
             open_end = batch.meaning == UNEXPLAINED
             if open_end.any():
                 unexplained = _attempts(batch.take(open_end))
@@ -125,13 +129,18 @@ class Sieve:
             batch = batch.take(~homeless)
         return self._known_endpoints(batch, dropped)
 
+    def _tried(self, batch: Batch) -> Mask:
+        """Which entries stand for an attempt."""
+        upstream: Mask = batch.column("kind") == Kind.UPSTREAM_END
+        return (batch.place.endpoint >= 0) | upstream if self._by_request else upstream
+
     def _known_endpoints(self, batch: Batch, dropped: Counter[str]) -> Batch:
         """Without attempts at an address that is none of the service's, or that ended at an endpoint and name none."""
         hostless = batch.place.endpoint < 0
         if not hostless.any():
             return batch
         upstream = batch.column("kind") == Kind.UPSTREAM_END
-        unknown = upstream & (batch.place.endpoint == UNKNOWN)
+        unknown = (upstream | self._by_request) & (batch.place.endpoint == UNKNOWN)
         nowhere = upstream & ~unknown & hostless & np.isin(batch.meaning, (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT))
         dropped["unknown_endpoint"] += int(np.count_nonzero(unknown))
         dropped["no_endpoint"] += int(np.count_nonzero(nowhere))
@@ -164,6 +173,10 @@ def _attempts(batch: Batch) -> Attempts:
     if not len(batch.meaning):
         return NO_ATTEMPTS
     first_rx = batch.column("first_rx_ns")
+    bytes_in, bytes_out = batch.column("response_bytes"), batch.column("request_bytes")
+    upstream = batch.column("kind") == Kind.UPSTREAM_END
+    if not upstream.all():
+        bytes_in, bytes_out = np.where(upstream, bytes_in, bytes_out), np.where(upstream, bytes_out, bytes_in)
     return Attempts.of(
         request=batch.column("request"),
         start_ns=batch.column("start_ns"),
@@ -175,7 +188,7 @@ def _attempts(batch: Batch) -> Attempts:
         route=batch.place.route,
         outcome=batch.meaning,
         status=batch.column("status"),
-        bytes_in=batch.column("response_bytes"),
-        bytes_out=batch.column("request_bytes"),
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
         method=_METHODS[np.minimum(batch.column("method").view(np.uint64), len(_METHODS) - 1)],
     )

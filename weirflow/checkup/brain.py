@@ -140,6 +140,9 @@ def proxies(answer: Json, minor: str) -> Iterator[Check]:
 def _connected(name: str, wire: Json, view: Json, _: str) -> Check | None:
     if wire.get("connected", view.get("connected")):
         return None
+    if wire.get("proxies") is not None:
+        hint = "have them send their access log here, and look whether their ids match its `ids`"
+        return failure("connected", f"no proxy speaks as {name}", hint, "how-to.md#with-istio")
     hint = "start that Envoy with the file of: weirflow bootstrap " + name
     return failure("connected", f"{name} is not", hint, "how-to.md#a-node-is-not-connected")
 

@@ -125,6 +125,10 @@ def bootstrap(
     specs = {spec.name: spec for spec in loaded.mesh.nodes}
     if node not in specs:
         raise typer.BadParameter(f"{file} has no node {node!r}; {mend_of(node, specs, kind='nodes')}")
+    if specs[node].ids:
+        raise typer.BadParameter(
+            f"{node} is all proxies whose ids match {specs[node].ids!r}; another has their bootstraps"
+        )
     address = xds if xds is not None else _xds_address(loaded)
     try:
         host, _ = split(address)

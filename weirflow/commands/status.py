@@ -201,6 +201,14 @@ def _alert(alert: Json) -> Text:
     return text(f"{alert.get('kind')} {word} ({labels}): {alert.get('summary')}", "red" if alert.get("opened") else "")
 
 
+def _connected(wire: Json, view: Json) -> Text:
+    """How many, of a crowd of proxies that speak as one node."""
+    if not wire.get("connected", view.get("connected")):
+        return Text("no", style="red")
+    proxies = wire.get("proxies")
+    return text("yes" if proxies is None else f"{proxies} {'proxy' if proxies == 1 else 'proxies'}")
+
+
 def _nodes(process: Json, decision: Json) -> Table:
     wires = (process.get("wires") or {}).get("nodes") or {}
     views = {node["name"]: node for node in decision.get("nodes", [])}
@@ -212,7 +220,7 @@ def _nodes(process: Json, decision: Json) -> Table:
         parked = "; ".join(f"{safe(k)} refused: {safe(words)}" for k, words in (view.get("parked") or {}).items())
         table.add_row(
             text(name),
-            "yes" if wire.get("connected", view.get("connected")) else Text("no", style="red"),
+            _connected(wire, view),
             "fresh" if view.get("fresh") else Text("stale", style="yellow"),
             seconds(view.get("report_age_s")),
             number(view.get("issued_per_s"), 1),

@@ -191,7 +191,17 @@ def _alerts(section: AlertsSection, folder: Path) -> Alerts:
 def _mesh(document: Document, settings: Settings) -> Mesh:
     return Mesh(
         nodes=tuple(
-            NodeSpec(n.name, n.spawn, n.concurrency, n.admin_port, n.log_level, n.zone, n.service, n.identity or "")
+            NodeSpec(
+                n.name,
+                n.spawn,
+                n.concurrency,
+                n.admin_port,
+                n.log_level,
+                n.zone,
+                n.service,
+                n.identity or "",
+                n.ids or "",
+            )
             for n in document.nodes
         ),
         listeners=tuple(ListenerSpec(x.name, x.address, x.port, tuple(x.nodes)) for x in document.listeners),

@@ -105,6 +105,10 @@ def _processes(source: Source) -> Iterator[Problem]:
         path: Path = ("xds", "address")
         yield source.problem(path, message, mend, severity="warning" if xds.insecure else "error")
     for i, node in _sound(source, "nodes", NodeSection):
+        if node.ids is not None and node.spawn:
+            yield source.problem(
+                ("nodes", i, "ids"), "many proxies speak as it, and none is started", "add 'spawn: false'"
+            )
         if node.identity is not None and xds is not None and xds.tls is None:
             yield source.problem(
                 ("nodes", i, "identity"), "no certificate is asked for", "add 'xds.tls'", severity="warning"

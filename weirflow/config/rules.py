@@ -40,6 +40,12 @@ ADAPTIVE_SUFFIX = "~adaptive"
 """As `dataplane.contract` has it: that brings NumPy, which a file that is only checked need not wait for."""
 
 
+def _ids(value: str) -> str:
+    if not re.fullmatch(r"[!-~]{2,255}", value) or "*" not in value:
+        raise refuse("is not a pattern of ids", "write 2 to 255 characters of ASCII without a space, '*' for any text")
+    return value
+
+
 def _cluster(value: str) -> str:
     if not re.fullmatch(r"[!-~]{1,255}", value) or value.endswith(ADAPTIVE_SUFFIX):
         raise refuse("is not the name of a cluster of yours", "write 1 to 255 characters of ASCII without a space")
@@ -69,6 +75,9 @@ class NodeSection(Section):
     """Whose sidecar it is, a name from `services`: what it sends is that service's calls. Empty: an edge."""
     identity: Identity | None = None
     """The name that a certificate must bear to speak for it, instead of by `xds.tls.client_identity`."""
+    ids: Annotated[str, AfterValidator(_ids)] | None = None
+    """A pattern, `*` for any text: all proxies whose Envoy ids match speak as this node, with a log of requests and a
+    configuration that is not Weirflow's, as Istio's sidecars do. It takes `spawn: false`."""
 
 
 class ListenerSection(Section):
