@@ -113,6 +113,7 @@ class EndpointTally:
             level_s=level.mean_s,
             work_share=known.work_share,
             lanes=known.lanes,
+            unlike=known.unlike,
             level_error=level.error,
             level_count=level.count,
             changed=level.changed,

@@ -43,6 +43,7 @@ class Known:
     level: Level
     work_share: Floats  # by endpoint
     lanes: Floats  # by endpoint: to reckon with
+    unlike: Floats  # by endpoint: of its service, as of `features.classes`
     known_lanes: Prediction  # by service
 
 
@@ -134,7 +135,7 @@ class Speeds:
         )
         share, lanes = self._lanes.work_share(now), self._lanes.predict_many()
         self._work_share = np.clip(known_or(share, 1.0), LEAST_WORK, 1.0)
-        return Known(level, share, self._lanes.reckoned()[service_of], lanes)
+        return Known(level, share, self._lanes.reckoned()[service_of], unlike[service_of], lanes)
 
     def moved(self, topology: Topology, nodes: int, joined: Ints, now: float) -> None:
         """Other members. `joined`: the endpoint slots that are new."""

@@ -18,6 +18,7 @@ HEALTHY = {
     "rate_per_s": 20.0,
     "in_flight": 2.0,
     "stuck_s": 0.0,
+    "unlike": 1.0,
     "total": 400.0,
 }
 UNTOUCHED = HEALTHY | {
@@ -88,6 +89,15 @@ def test_a_silence_is_a_hang_when_its_chance_is_one_in_e_to_the_ten():
         model = learned(HEALTHY | {"stuck_s": stuck_s, "rate_per_s": rate})
         assert bool(model.hanging[0]) is hangs, stuck_s
     assert told(stuck_s=2.0, rate_per_s=12.6) == pytest.approx(3 / 2 + 1 / 2, rel=0.01)
+
+
+def test_where_some_requests_cost_a_hundred_times_as_much_as_others_a_silence_is_longer_before_it_is_a_hang():
+    """One in twenty costs a hundred times the rest: they keep all workers busy for as long as one of them takes."""
+    for stuck_s, hangs in ((2.0, False), (6.9, False), (7.1, True)):
+        rate = 20.0 * 2 ** (-stuck_s / 3)
+        model = learned(HEALTHY | {"stuck_s": stuck_s, "rate_per_s": rate, "level_s": 0.5, "unlike": 14.0})
+        assert bool(model.hanging[0]) is hangs, stuck_s
+    assert learned(HEALTHY | {"stuck_s": 2.0, "rate_per_s": 12.6, "unlike": 0.0}).hanging[0], "nothing said of it"
 
 
 def test_at_one_request_a_second_half_a_second_of_silence_is_none():
