@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import Floats, Ints, State, check_state
+from models.base import Floats, Ints, State, check_state, known_or
 from models.residuals import Residuals
 
 SLOWER, SIX, FASTER = 9, 18, -7
@@ -76,7 +76,9 @@ class Noting:
         self._news &= ~at_once
         self._at = now
         service = service_of[endpoint]
-        gains = self.residuals.gains(service, log - (self._stood + peers)[endpoint], now)
+        apart = log - (self._stood + peers)[endpoint]
+        gains = self.residuals.gains(service, known_or(apart, 0.0), now)
+        gains[:, np.isnan(apart)] = 0.0  # of whom nobody knows where it stood
         for row, gain in enumerate(gains):
             total = np.bincount(endpoint, np.minimum(gain, MOST_AN_ATTEMPT), self._stood.size) * worth
             self._sums[row] = np.maximum(self._sums[row] + np.minimum(total, MOST_A_PORTION), 0.0)

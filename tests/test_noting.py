@@ -121,6 +121,20 @@ def test_a_level_that_was_lost_for_a_moment_is_held_against_again() -> None:
     assert told.attempts(40, 4, 3.0)
 
 
+def test_one_whose_level_was_lost_as_it_came_of_age_and_starts_again_is_held_against_nothing_until_it_stands() -> None:
+    """The brain failed of it: what is not known has no place in a histogram."""
+    told = Told()
+    told.noting, begun = Noting(1, 1), told.now
+    assert told.attempts(80, 4, 1.0) is None
+    told.base = np.nan
+    while told.now - begun < YOUNG_S + 1.0:
+        told.portion([])
+    told.noting.began(0, told.now)
+    told.base = BASE - 0.3
+    assert told.attempts(100, 4, 1.0) is None
+    assert (told.attempts(40, 4, 3.0) or 999) <= 80, "and against its level from then on"
+
+
 def test_nothing_is_held_against_a_level_that_a_handful_made() -> None:
     noting = Noting(1, 1)
     one = np.zeros(1, dtype=np.int64)
