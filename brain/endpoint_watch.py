@@ -7,8 +7,8 @@ drifted so far that no uncertainty excuses it, and until it is near the usual ag
 
 **Failing.** Two in a hundred, or three times what is usual (`models.failing`).
 
-**Hanging.** Requests are open and none has ended for so long that at its own rate a dozen should have (more where some
-cost far more than others, which keep all workers busy), or far longer than one takes.
+**Hanging.** Requests are open and none has ended for so long that at its own rate a dozen should have, or far longer
+than one takes; where some cost far more than others, longer than such a one takes.
 
 With fewer than `FEWEST` peers nobody can say whose ratio changed, and what is odd is the service's.
 """
@@ -82,9 +82,10 @@ class EndpointWatch:
         apart = self._slower(ratio, seen, now)
         share, usual_share = self._fails(seen, now)
         self._at = now
-        missing = seen.stuck_s * seen.rate_per_s > HANGS_MISSING * np.maximum(seen.unlike, 1.0)
+        missing = seen.stuck_s * seen.rate_per_s > HANGS_MISSING
         long = (seen.stuck_s > HANGS_TIMES * seen.level_s) & (seen.in_flight >= HANGS_OPEN)
-        hangs = self._hangs = (seen.stuck_s > HANGS_S) & (missing | long | self._hangs)
+        late = seen.stuck_s > np.maximum(HANGS_S, seen.slow_s)
+        hangs = self._hangs = late & (missing | long | self._hangs)
         self._stands = {
             "EndpointHangs": (seen.stuck_s, seen.level_s),
             "EndpointFailing": (share, usual_share),

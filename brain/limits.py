@@ -157,8 +157,8 @@ class Limiter:
 
     def _short(self, view: View, found: Bearing, asked: Asked) -> bool:
         """Is more asked than the service can do?"""
-        # What timed out was asked for and not done. Where some cost far more than others, what gets done scatters.
-        if asked.per_s - SURELY * math.sqrt(1.0 + view.unlike) * asked.error < known_sum(view.ok_per_s):
+        # What timed out was asked for and not done.
+        if asked.per_s - SURELY * math.sqrt(2.0) * asked.error < known_sum(view.ok_per_s):
             return False
         crowded = known_sum(view.in_flight) > CROWDED * found.most_open * math.exp(self._rise)
         return crowded or asked.per_s - asked.error > found.bears_per_s

@@ -49,7 +49,6 @@ class View:
     ready: bool  # enough samples and time at this service for its figures to be acted on
     crossing_share: Floats | float = 0.0  # of the traffic that would cross a zone to get there
     most_per_s: float = 0.0  # what may be asked of it in a second soon (`brain.swells`); 0: no more than is
-    unlike: float = 1.0  # mean square of what its requests cost over the mean, by class; 1 where all cost alike
     disputed: bool = False  # its nodes contradict each other and nobody can say who is right: move nothing
 
 
@@ -75,7 +74,6 @@ def columns(endpoints: EndpointFeatures, capacities: Prediction, service_times: 
             endpoints.in_flight,
             endpoints.quiet_s,
             endpoints.disputed,
-            endpoints.unlike,
         )
     )
 
@@ -110,7 +108,6 @@ def look(
         inflight,
         quiet,
         disputed,
-        unlike,
     ) = figures[:, members]
     return View(
         service=service,
@@ -136,7 +133,6 @@ def look(
         ready=ready,
         crossing_share=crossing_share,
         most_per_s=most_per_s,
-        unlike=float(unlike.max(initial=1.0)),
         disputed=bool(disputed.any()),
     )
 

@@ -40,7 +40,9 @@ class EndpointFeatures:
     level_count: Floats  # decayed attempts behind it
     work_share: Floats  # the part of that which is work and not waiting; NaN when unknown
     lanes: Floats  # its service's lanes to reckon with; never NaN
-    unlike: Floats  # mean square of what its service's requests cost over the mean, by class; 1 where all cost alike
+    slow_s: (
+        Floats  # what its service's slowest requests in a hundred take, where some cost far more than others; else 0
+    )
     changed: NDArray[np.bool_]  # found slower or faster since the last tick
     noted: NDArray[np.int8]  # 1 where found slower since the last tick by about twice or more, -1 faster
     disputed: NDArray[np.bool_]  # its nodes contradict each other and there is no majority

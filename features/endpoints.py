@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TEACHES = np.array([o in (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.UNREACHED) for o in Outcome])
 """By Outcome: does such an attempt say anything of its endpoint."""
 
+UNLIKE = 1.5
+"""Mean square over the mean of what requests cost from which the slow ones explain a silence."""
 FORGOTTEN = 0.01
 """With less than this decayed count behind it, a figure is unknown."""
 
@@ -80,9 +82,10 @@ class EndpointTally:
         return endpoint, taught_at
 
     def freeze(
-        self, now: float, live: NDArray[np.bool_], in_flight: Floats, stuck_s: Floats, known: Known
+        self, now: float, service_of: Ints, in_flight: Floats, stuck_s: Floats, known: Known
     ) -> EndpointFeatures:
-        """The figures at `now`, for the endpoints that are `live`; NaN or 0 for the rest. Changes nothing."""
+        """The figures at `now`, for the endpoints of a service; NaN or 0 for the rest. Changes nothing."""
+        live = service_of >= 0
         finished, ok, latency, latency_sq = self._sums.at(now)
         window = self._sums.window_s(now)
         p50, p90, p99 = self._sketch.quantiles((0.5, 0.9, 0.99))
@@ -113,7 +116,7 @@ class EndpointTally:
             level_s=level.mean_s,
             work_share=known.work_share,
             lanes=known.lanes,
-            unlike=known.unlike,
+            slow_s=slowest(p99, known.unlike, service_of),
             level_error=level.error,
             level_count=level.count,
             changed=level.changed,
@@ -157,3 +160,15 @@ class EndpointTally:
         self._sketch.resume(left, now)
         self._total, self._failed = own["total"].copy(), own["failed"].copy()
         self._joined, self._last = np.minimum(own["joined"], now), np.minimum(own["last"], now)
+
+
+def slowest(p99_s: Floats, unlike: Floats, service_of: Ints) -> Floats:
+    """What the slowest in a hundred requests take at the middle endpoint of each one's service. Shape (slots,).
+
+    0 where all cost alike (`unlike` as of `features.classes`, by endpoint), and where nothing is known.
+    """
+    out = np.zeros(p99_s.size)
+    known = (service_of >= 0) & (unlike >= UNLIKE) & np.isfinite(p99_s)
+    for service in np.unique(service_of[known]):
+        out[service_of == service] = np.median(p99_s[known & (service_of == service)])
+    return out

@@ -152,11 +152,10 @@ class FeatureStore:
         nodes = self._nodes.freeze(now, level.contradicts, level.worst_ratio)
         in_flight = self._open.in_flight(nodes.fresh)
         stuck_s = self._open.stuck_s(in_flight, now)
-        live = self._topology.service_of >= 0
         ways, edges = self._edges.freeze()
         return Features(
             now=now,
-            endpoints=self._endpoints.freeze(now, live, in_flight, stuck_s, known),
+            endpoints=self._endpoints.freeze(now, self._topology.service_of, in_flight, stuck_s, known),
             services=self._services.freeze(now),
             nodes=nodes,
             edges=edges,

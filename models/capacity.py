@@ -19,7 +19,7 @@ attempts a second, and a request that finds `n` others there is expected to take
   that time (the "rule of three": the 95 % bound of a rate that showed nothing) and one in it for each request that is
   stuck. That is a hang when at the endpoint's own recent rate the silence has a chance of e**-`SURE`, or is
   `LONG` times its latency, and never before `SHORTEST_S`, which is the rhythm of load reports. Where some requests cost
-  far more than others a few of those keep all workers busy, and so many fewer ends are missing in a silence. It hides
+  far more than others a few of those keep all workers busy, and it is none before such a one would have ended. It hides
   what is known and changes nothing of it.
 * With less than one attempt behind it nothing is known: NaN, and no peer's figure.
 """
@@ -73,7 +73,7 @@ class Capacity:
         "level_count",
         "work_share",
         "lanes",
-        "unlike",
+        "slow_s",
         "settled_error_share",
         "settled_samples",
         "rate_per_s",
@@ -111,13 +111,13 @@ class Capacity:
         in_flight: Floats,
         stuck_s: Floats,
         total: Ints | None = None,
-        unlike: Floats | None = None,
+        slow_s: Floats | None = None,
         now: float,
     ) -> None:
         """Take in one frozen set of columns, each of shape (slots,); NaN is unknown. ValueError when one is not.
 
-        `total` counts attempts that ended, ever; without it whoever is silent no more is taken for healed. `unlike`:
-        the mean square of what requests cost over the mean, by their class; without it all cost alike.
+        `total` counts attempts that ended, ever; without it whoever is silent no more is taken for healed. `slow_s`:
+        what the slowest requests take, where some cost far more than others; without it all cost alike.
         """
         given = (level_s, level_error, level_count, work_share, lanes, settled_error_share, settled_samples)
         if any(np.shape(column) != self._count.shape for column in (*given, rate_per_s, in_flight, stuck_s)):
@@ -132,11 +132,11 @@ class Capacity:
         ended = np.ones(self._count.shape, dtype=bool) if total is None else np.asarray(total != self._ended)
         if total is not None:
             self._ended = np.asarray(total, dtype=np.float64)
-        alike = 1.0 if unlike is None else np.maximum(_sane(unlike), 1.0)
-        self._watch(_sane(rate_per_s), _sane(in_flight), _sane(stuck_s), ended, alike)
+        slow = 0.0 if slow_s is None else _sane(slow_s)
+        self._watch(_sane(rate_per_s), _sane(in_flight), _sane(stuck_s), ended, slow)
 
     def _watch(
-        self, rate: Floats, in_flight: Floats, stuck: Floats, ended: NDArray[np.bool_], unlike: Floats | float
+        self, rate: Floats, in_flight: Floats, stuck: Floats, ended: NDArray[np.bool_], slow_s: Floats | float
     ) -> None:
         """Who hangs, and what it can bear at most.
 
@@ -145,8 +145,9 @@ class Capacity:
         """
         before = rate * np.exp2(np.minimum(stuck / self.rate_half_life_s, 20.0))  # the rate fell as it was silent
         known = np.isfinite(self._service_s)
-        silent = (stuck * before >= SURE * unlike) | (stuck >= LONG * np.where(known, self._service_s, 0.0))
-        hangs = (stuck >= SHORTEST_S) & silent & ~(stuck <= np.where(known, self._service_s, 0.0))
+        silent = (stuck * before >= SURE) | (stuck >= LONG * np.where(known, self._service_s, 0.0))
+        under_way = stuck <= np.maximum(np.where(known, self._service_s, 0.0), slow_s)
+        hangs = (stuck >= SHORTEST_S) & silent & ~under_way
         slowness = np.divide(1.0, stuck, out=np.zeros_like(stuck), where=hangs)
         still = (self._hanging > 0) & ~hangs & ~ended
         ceiling = (np.minimum(before, _RULE_OF_THREE * slowness) + slowness) * self._success

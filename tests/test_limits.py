@@ -102,14 +102,6 @@ def test_what_all_fail_alike_they_work_on_all_the_same() -> None:
     )
 
 
-def test_where_some_requests_cost_far_more_than_others_it_takes_more_to_be_short() -> None:
-    """What gets done scatters there: in a service that bore all of it one request in ten was refused."""
-    alike, unlike = (service(rate_per_s=np.full(10, 47.0), unlike=x) for x in (1.0, 14.0))
-    assert Served().limit(alike, CROWD).armed
-    assert not Served().limit(unlike, CROWD).armed
-    assert Served().limit(replace(unlike, ok_per_s=np.full(10, 44.0)), CROWD).armed
-
-
 def test_it_holds_for_ten_seconds_after_the_last_sign_of_a_shortage() -> None:
     served = Served()
     assert served.limit(service(), CROWD).armed

@@ -119,8 +119,8 @@ def test_of_two_nobody_can_say_which_has_changed() -> None:
         ({"stuck_s": 2.0, "in_flight": 1.0, "rate_per_s": 1.0}, False),  # one long request
         ({"stuck_s": 2.0, "in_flight": 9.0, "rate_per_s": 1.0, "level_s": 0.5}, False),  # four times the usual
         ({"stuck_s": 1.1, "in_flight": 1.0, "rate_per_s": 5.0}, False),  # five should have
-        ({"stuck_s": 2.0, "in_flight": 1.0, "rate_per_s": 20.0, "unlike": 14.0}, False),  # some cost far more
-        ({"stuck_s": 2.0, "in_flight": 1.0, "rate_per_s": 20.0, "unlike": 3.0}, True),
+        ({"stuck_s": 2.0, "in_flight": 1.0, "rate_per_s": 20.0, "slow_s": 3.0}, False),  # a slow one's workers
+        ({"stuck_s": 3.1, "in_flight": 1.0, "rate_per_s": 20.0, "slow_s": 3.0}, True),
     ],
 )
 def test_what_hangs_is_told_from_what_is_late(odd: dict[str, float], hangs: bool) -> None:
