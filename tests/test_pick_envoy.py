@@ -228,6 +228,29 @@ async def test_a_request_that_must_have_a_host_gets_it_and_the_others_are_picked
             assert Counter([await get(headers) for _ in range(30)]) == near(wanted)
 
 
+async def test_a_priority_that_is_half_sick_keeps_seven_in_ten_and_the_next_one_gets_the_rest():
+    """As Envoy's own policies have it: 140 % of what is well of a priority stays there. The sick one gets nothing."""
+    async with _alone("abc", priorities=(0, 0, 1), sick=(1,)) as (_, get):
+        got = Counter([await get() for _ in range(600)])
+    assert set(got) == {"a", "c"}
+    assert got["a"] == pytest.approx(420, abs=45), "four standard errors"
+
+
+async def test_when_nobody_is_well_there_is_no_panic_for_the_interface_has_none():
+    """So outlier detection is told to leave half of them, and no health checks are rendered for such a cluster."""
+    async with _alone("abc", sick=(0, 1, 2)) as (_, get):
+        assert {await get() for _ in range(9)} == {503}
+
+
+async def test_of_a_crew_too_large_to_be_scanned_each_gets_its_turns():
+    """Seventy: more than the 64 that are compared with each other."""
+    names = [f"{'weak' if i % 2 else 'strong'}-{i}" for i in range(70)]
+    weights = [1 if i % 2 else 3 for i in range(70)]
+    async with _alone(names, weights=weights) as (_, get):
+        got = Counter([await get() for _ in range(4 * sum(weights))])
+    assert got == near(dict(zip(names, (4 * w for w in weights), strict=True)))
+
+
 @contextlib.asynccontextmanager
 async def _alone(names, **told):
     """An Envoy of a file before backends of these names, and how to ask it: who answered, or the status."""
@@ -251,13 +274,17 @@ async def _alone(names, **told):
             backend.stop()
 
 
-def _of_a_file(addresses, *, weights=(), retry=None, sessions=False):
+def _of_a_file(addresses, *, weights=(), retry=None, sessions=False, priorities=(), sick=()):
     kinds = "type.googleapis.com/envoy.extensions"
-    members = []
-    for address, weight in zip(addresses, weights or [1] * len(addresses), strict=True):
+    members = {}
+    for i, address in enumerate(addresses):
         host, port = address.split(":")
         place = {"address": {"socket_address": {"address": host, "port_value": int(port)}}}
-        members.append({"endpoint": place, "load_balancing_weight": weight})
+        told = {"endpoint": place, "load_balancing_weight": weights[i] if weights else 1}
+        members.setdefault(priorities[i] if priorities else 0, []).append(
+            told | ({"health_status": "UNHEALTHY"} if i in sick else {})
+        )
+    localities = [{"priority": priority, "lb_endpoints": some} for priority, some in members.items()]
     filters = [{"name": "router", "typed_config": {"@type": f"{kinds}.filters.http.router.v3.Router"}}]
     if sessions:
         state = {"@type": f"{kinds}.http.stateful_session.header.v3.HeaderBasedSessionState", "name": "x-host"}
@@ -279,7 +306,7 @@ def _of_a_file(addresses, *, weights=(), retry=None, sessions=False):
         "name": "web",
         "type": "STATIC",
         "load_balancing_policy": {"policies": [{"typed_extension_config": policy.written()}]},
-        "load_assignment": {"cluster_name": "web", "endpoints": [{"lb_endpoints": members}]},
+        "load_assignment": {"cluster_name": "web", "endpoints": localities},
     }
     return {
         "node": {"id": "n1", "cluster": "test"},
