@@ -11,7 +11,8 @@ others', it is not theirs.
 
 An incident keeps the name and the labels it was opened with, whatever is found out later: that goes into its words. It
 is over when nothing was found for `QUIET_S`. Its severity follows from harm, the share of the requests of its service
-that were touched at the worst moment.
+that were touched at the worst moment. One endpoint that is slow enough makes its service slow in the mean, which is not
+to say that all requests are: what is told of a part is the part's harm.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class _Open:
     kind: str = ""  # "": not opened yet
     labels: Labels = ()
     harm: float = 0.0
+    mean_harm: float = 0.0  # of the service being slow in the mean
     seen_s: float = 0.0
     causes: tuple[Finding, ...] = field(default_factory=tuple)
 
@@ -95,7 +97,9 @@ class Incidents:
                 continue  # its cause is no longer found; what is left of it says nothing new of what that was
             zones = endpoints[root] if root in services else {}  # a root may have left, and its callers show it still
             incident.causes = ranked(group, zones, root)
-            incident.harm = max([incident.harm, *(f.harm for f in group if f.service == root)])
+            at_root = [f for f in group if f.service == root]
+            incident.harm = max([incident.harm, *(f.harm for f in at_root if f.kind != "ServiceSlow")])
+            incident.mean_harm = max([incident.mean_harm, *(f.harm for f in at_root if f.kind == "ServiceSlow")])
             first = incident.causes[0]
             sure = first.endpoint or first.kind.startswith(("Edge", "Node", "Traffic"))
             if not incident.kind and (sure or now - incident.since_s >= SETTLES_S):
@@ -111,7 +115,7 @@ class Incidents:
             "made": self._made,
             "open": [
                 {"root": root}
-                | {name: getattr(i, name) for name in ("number", "since_s", "kind", "harm")}
+                | {name: getattr(i, name) for name in ("number", "since_s", "kind", "harm", "mean_harm")}
                 | {"labels": [list(label) for label in i.labels], "causes": [asdict(f) for f in i.causes]}
                 for root, i in self._open.items()
             ],
@@ -125,9 +129,9 @@ class Incidents:
             if kept["root"] not in services or not causes or not all(f.kind in KINDS for f in causes):
                 continue
             labels = tuple((str(name), str(value)) for name, value in kept["labels"])
-            found[str(kept["root"])] = _Open(
-                int(kept["number"]), float(kept["since_s"]), str(kept["kind"]), labels, float(kept["harm"]), now, causes
-            )
+            number, since_s, kind = int(kept["number"]), float(kept["since_s"]), str(kept["kind"])
+            harm, mean_harm = float(kept["harm"]), float(kept.get("mean_harm", 0.0))  # one from before has both in one
+            found[str(kept["root"])] = _Open(number, since_s, kind, labels, harm, mean_harm, now, causes)
         self._open, self._made = found, max(self._made, int(state["made"]))
 
     def _homed(self, groups: Mapping[str, list[Finding]]) -> dict[str, list[Finding]]:
@@ -286,16 +290,18 @@ def _labels(f: Finding) -> Labels:
 
 def _view(incident: _Open, done: Callable[[Finding], str]) -> IncidentView:
     first = incident.causes[0]
+    part = first.endpoint or first.kind.startswith(("Zone", "Edge", "Node"))
+    harm = incident.harm if part and incident.harm > 0.0 else max(incident.harm, incident.mean_harm)
     return IncidentView(
         id=f"I-{incident.number}",
         kind=incident.kind,
         labels=dict(incident.labels),
-        severity="critical" if incident.harm >= HARMFUL else "warning",
+        severity="critical" if harm >= HARMFUL else "warning",
         since_s=incident.since_s,
         summary=first.said,
         causes=tuple(dict.fromkeys(f"{f.kind} {f.place}" for f in incident.causes)),
         evidence=tuple(incident.causes[:EVIDENCE]),
-        harm=incident.harm,
+        harm=harm,
         done=done(first),
         advice=KINDS[first.kind].advice,
     )

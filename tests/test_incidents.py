@@ -92,6 +92,22 @@ def test_an_endpoint_whose_failures_are_few_of_its_services_is_not_the_cause_of_
     assert incident.causes == ("EndpointFailing e", "ServiceFailing shop"), "most of them are its own"
 
 
+def test_of_an_endpoint_that_makes_its_service_slow_in_the_mean_the_endpoints_own_requests_are_touched() -> None:
+    """In the demo one slow endpoint of four was told to touch all requests."""
+    watched, mean, one = Watched(), found("ServiceSlow", harm=1.0), found("EndpointSlow", endpoint="e", harm=0.25)
+    (incident,) = watched.of(mean, seconds=3)
+    assert incident.harm == 1.0, "while nothing else is known"
+    (incident,) = watched.of(mean, one, seconds=3)
+    assert (incident.harm, incident.causes[0]) == (0.25, "EndpointSlow e")
+    again = Watched()
+    again.incidents.restore(watched.incidents.state(), {"shop"}, watched.now)
+    again.now = watched.now
+    assert again.of(mean, one)[0].harm == 0.25
+    assert again.of(mean, found("ServiceFailing", harm=0.4), seconds=20)[0].harm == 1.0, (
+        "it is all of the service by now"
+    )
+
+
 def test_it_keeps_its_labels_whatever_is_found_later() -> None:
     watched = Watched()
     watched.of(found("ServiceFailing"), seconds=3)
