@@ -23,8 +23,9 @@ from dataplane.als.decoder import Decoder
 from dataplane.contract import InFlight, Outcome, Requests, Topology
 from dataplane.peer import Peer
 
-MOST = 5000
-"""Proxies of a crowd at once: each holds a decoder, some 0.3 MB while its log is busy."""
+MOST = 2000
+"""Proxies of a crowd at once: each has a decoder, of half a megabyte while its log is busy, that is emptied ten times a
+second, for 8 us if nothing came."""
 LINGERS_S = 5.0
 """A decoder outlives its last stream: what it holds is settled by then, and a stream that is opened anew finds it."""
 ANY = "*"

@@ -217,3 +217,12 @@ def test_a_star_is_any_text_and_everything_else_is_itself(ids: str, proxy: str) 
 def test_an_id_of_a_megabyte_is_looked_through_once() -> None:
     """A regular expression of five stars would take for ever."""
     assert not crowd("a*a*a*a*a*b").matches("a" * 1_000_000)
+
+
+async def test_a_client_that_left_is_told_at_once_for_no_other_entry_will_say_why(channel: Any, told: Told) -> None:
+    gone = answered(status=0, flags=["downstream_connection_termination"])
+    half = answered(status=0)
+    await Call(channel, ALS).send(log(ONE, gone, half))
+    await until(lambda: len(heard(told)) == 2)
+    assert heard(told).outcome.tolist() == [Outcome.CANCELLED] * 2
+    assert heard(told).attempt.tolist() == [1, 1]

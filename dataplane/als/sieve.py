@@ -30,6 +30,8 @@ from dataplane.contract import Dropped, Felt, Floats, Method, Outcome, Requests
 Mask = NDArray[np.bool_]
 _METHODS = np.array([*Method, Method.UNKNOWN], dtype=np.int8)
 """By the wire's number; the last is for numbers that we do not know."""
+_FEW = 1 << 13
+"""Entries by which one of a crowd of proxies knows what it has told already: there may be thousands of them."""
 _AT = {name: i for i, name in enumerate(COLUMNS)}
 
 
@@ -60,7 +62,7 @@ class Sieve:
     def __init__(self, node: int, *, by_request: bool = False) -> None:
         self._node = node
         self._by_request = by_request
-        self._duplicates = Duplicates()
+        self._duplicates = Duplicates(_FEW) if by_request else Duplicates()
         self._join = Join()
         self._tries = Tries()
         self.offset = Offset()
@@ -78,14 +80,16 @@ class Sieve:
                 out += self._felt(batch.take(~tried), now)
                 batch = batch.take(tried)
             open_end = batch.meaning == UNEXPLAINED
-            if open_end.any():
+            if self._by_request:
+                batch.meaning[open_end] = Outcome.CANCELLED  # no other entry will explain it
+            elif open_end.any():
                 unexplained = _attempts(batch.take(open_end))
                 batch = batch.take(~open_end)
             explained = _attempts(batch)
         settled = self._join.settle(unexplained, now)
         whole = Attempts.concat([explained, settled]) if len(settled) else explained
         if len(whole):
-            out.append(whole.requests(self._node, *self._tries.number(whole, now)))
+            out.append(whole.requests(self._node, *self._numbered(whole, now)))
         reasons = {reason: count for reason, count in dropped.items() if count}
         if reasons:
             out.append(Dropped(self._node, reasons))
@@ -129,6 +133,12 @@ class Sieve:
             batch = batch.take(~homeless)
         return self._known_endpoints(batch, dropped)
 
+    def _numbered(self, attempts: Attempts, now: float) -> tuple[Ints, Ints]:
+        """Which try of its request each is, and when the first one began."""
+        if self._by_request:
+            return np.ones(len(attempts), dtype=np.int64), attempts.start_ns
+        return self._tries.number(attempts, now)
+
     def _tried(self, batch: Batch) -> Mask:
         """Which entries stand for an attempt."""
         upstream: Mask = batch.column("kind") == Kind.UPSTREAM_END
@@ -154,7 +164,8 @@ class Sieve:
             return
         outcome = np.where(batch.meaning == UNEXPLAINED, np.int8(Outcome.CANCELLED), batch.meaning)
         outcome = np.where(batch.place.shed > 0, np.int8(Outcome.REJECTED), outcome)  # no flag tells
-        self._join.ended(batch.column("request"), outcome, batch.column("duration_ns"), now)
+        if not self._by_request:
+            self._join.ended(batch.column("request"), outcome, batch.column("duration_ns"), now)
         yield Felt.of(
             started_s=batch.column("start_ns") * 1e-9,
             duration_s=batch.column("duration_ns") * 1e-9,
