@@ -172,6 +172,11 @@ def called_as_istio_does(shown, backends):
 async def test_a_cluster_that_is_called_otherwise_is_its_service_s_where_the_mesh_file_says_so():
     async with world(called_as_istio_does, "of-old", ISTIO) as mesh:
         mesh.server.moved(mesh.topology)  # as after every change of membership
+
+        async def reports():
+            return any(isinstance(b, InFlight) for b in mesh.told)
+
+        await mesh.until(reports)  # Envoy counts for them from when they are asked for
         await mesh.ask()
 
         async def heard():
