@@ -52,6 +52,10 @@ class Outcome(IntEnum):
     UNREACHED = 5
 
 
+REPORTED = np.array([o in (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.CANCELLED) for o in Outcome])
+"""By Outcome: was a request sent to the endpoint, so that a load report counts it as issued."""
+
+
 class Method(IntEnum):
     """The request's HTTP method, in the numbers of envoy.config.core.v3.RequestMethod."""
 

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
-import numpy as np
 
 from dataplane import rpc
 from dataplane.als.decoder import Decoder
-from dataplane.contract import InFlight, Outcome, Requests, Topology
+from dataplane.contract import REPORTED, InFlight, Outcome, Requests, Topology
 from dataplane.peer import Peer
 
 MOST = 2000
@@ -28,11 +27,10 @@ MOST = 2000
 second, for 8 us if nothing came."""
 LINGERS_S = 5.0
 """A decoder outlives its last stream: what it holds is settled by then, and a stream that is opened anew finds it."""
-ANY = "*"
+ANY, LONGEST = "*", 512
+"""An id of more characters is nobody's: it is kept while its proxy has a stream."""
 MOST_AGENT = 100
 """Characters kept of what a peer calls itself."""
-_SENT = np.array([o in (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.CANCELLED) for o in Outcome])
-"""By Outcome: did an endpoint have a part in it."""
 
 
 @dataclass(slots=True)
@@ -98,9 +96,9 @@ class Crowd:
         return sum(m.streams > 0 for m in self._members.values())
 
     def matches(self, proxy: str) -> bool:
-        """Whether it is one of these. Anybody may have sent the id, of any length: it is gone through once."""
+        """Whether it is one of these. Anybody may have sent the id: it is gone through once, if it is not too long."""
         at, end = len(self._first), len(proxy) - len(self._last)
-        if at > end or not proxy.startswith(self._first) or not proxy.endswith(self._last):
+        if len(proxy) > LONGEST or at > end or not proxy.startswith(self._first) or not proxy.endswith(self._last):
             return False
         for piece in self._between:  # the leftmost place leaves most room for those after it
             at = proxy.find(piece, at, end)
@@ -149,7 +147,7 @@ class Crowd:
 
         A node has one clock, and these are one node.
         """
-        sent = _SENT[batch.outcome] & (batch.endpoint >= 0)
+        sent = REPORTED[batch.outcome] & (batch.endpoint >= 0)
         ended = zip(batch.service[sent].tolist(), batch.endpoint[sent].tolist(), strict=True)
         well = (batch.outcome[sent] == Outcome.OK).tolist()
         self._ended.update((service, endpoint, good) for (service, endpoint), good in zip(ended, well, strict=True))

@@ -17,9 +17,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataplane.contract import Requests
+from dataplane.contract import REPORTED, Requests
 from features.columns import Floats, NodeFeatures
-from features.nodes import REPORTED
 from features.together import Waiting, in_turn
 
 MOST_UNSEEN = 0.1

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataplane.contract import Arm, Dropped, InFlight, Outcome
+from dataplane.contract import REPORTED, Arm, Dropped, InFlight
 from features.columns import Floats, Ints, NodeFeatures
 from features.together import Attempts
 from models.base import known_or
@@ -24,9 +24,6 @@ from models.decay import DecayedSums, ForwardDecay, When
 
 LOST_COUNT = 1.0
 """Finished requests, decayed, that the log must owe before it is called lost."""
-
-REPORTED = np.array([o in (Outcome.OK, Outcome.ERROR, Outcome.TIMEOUT, Outcome.CANCELLED) for o in Outcome])
-"""By Outcome: was a request sent to the endpoint, so that a load report counts it as issued."""
 
 _ISSUED, _FINISHED, _SEEN = range(3)
 

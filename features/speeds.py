@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataplane.contract import Outcome, Topology
+from dataplane.contract import REPORTED, Outcome, Topology
 from features.arrivals import Arrivals
 from features.classes import ClassTally
 from features.levels import QUANTUM_S, Level, Levels
-from features.nodes import REPORTED
 from features.together import Waiting
 from models.base import known_or
 from models.decay import When

@@ -113,6 +113,24 @@ async def test_nodes_of_one_service_account_share_the_identity_that_the_mesh_fil
         assert port.server.status()["faults"] == {"identity": 2}, "who is no node learns nothing of who is"
 
 
+async def test_of_a_crowd_all_bear_the_identity_that_the_mesh_file_gives_and_without_one_nobody_may_speak(tmp_path):
+    shared, proxy = "spiffe://cluster.local/ns/shop/sa/cart", "sidecar~10.0.0.7~cart-1.shop~shop.svc.cluster.local"
+    for given, lets in ((shared, True), ("", False)):
+        node = NodeSpec("sidecars", spawn=False, ids="sidecar~*", identity=given)
+        mesh = replace(MESH, nodes=(*MESH.nodes, node))
+        async with a_port(tmp_path / f"brain-{lets}", mesh=mesh) as port:
+            async with port.client(AUTHORITY.issue(shared)) as channel:
+                call = Call(channel, ALS)
+                await call.send(first_message(ALS, proxy))
+                if lets:
+                    await call._call.done_writing()
+                    assert await asyncio.wait_for(call._call.read(), 5) is not grpc.aio.EOF
+                else:
+                    assert "may not speak for node 'sidecar~" in (await call.ended())[1]
+            async with port.client(AUTHORITY.issue("spiffe://cluster.local/ns/bank/sa/pay")) as channel:
+                assert (await refusal(channel, ALS, proxy))[0] is grpc.StatusCode.PERMISSION_DENIED
+
+
 @pytest.mark.parametrize(
     "pair",
     [
