@@ -2,7 +2,9 @@
 
 All are tests of a change against what is usual of the service, with an effect size that matters in each: twice as slow,
 failures in fifty (`brain.answers`), half or twice the traffic. Each tick is looked at by itself, against how such ticks
-scatter: traffic comes in bursts. What was not in sight is unknown: it is no drop.
+scatter: traffic comes in bursts. A burst or a lull may lie across two ticks, so what a tick is likely to repeat of the
+one before is no evidence of its own: their covariance is learned, and added to the scatter as it adds to that of a sum.
+What was not in sight is unknown: it is no drop.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from brain.answers import YOUNG_S, Answers, failing_band, said_failing, said_slow, slow_band
 from brain.explain import duration
 from brain.findings import Finding, Stand, since_of
-from models.base import check_state
+from models.base import check_state, known_or
 from models.failing import Failing
 from models.page import Page, other_mean
 from models.usual import Usual
@@ -61,6 +63,8 @@ class ServiceWatch:
         self._answers = Answers(slots)
         self._rate = Usual(slots, least_spread=0.05)  # of its logarithm, for bursts multiply
         self._sway = Usual(slots, least_spread=0.0)  # of the logarithm of its mean over `FAST_S`
+        self._beside = Usual(slots, least_spread=0.0)  # of the product of how far two ticks in a row lie from that mean
+        self._before = np.full(slots, np.nan)  # how far the last tick lay
         self._drop, self._surge = Page(slots, _EVIDENCE, most=8.0), Page(slots, _EVIDENCE, most=8.0)
         self._levels = np.full((2, slots), np.nan)  # of the rate, fast and slow
         self._asked_since = np.full(slots, np.inf)  # for the first time
@@ -127,7 +131,9 @@ class ServiceWatch:
         """What is asked, and what is usual."""
         usual = np.exp(self._rate.mean)
         log = np.log(np.maximum(asked_per_s, 0.5 / since_s))
-        scatter = np.maximum(self._rate.spread, np.maximum(usual * since_s, 1.0) ** -0.5)  # bursts, or Poisson's
+        repeats = 2.0 * np.maximum(known_or(self._beside.mean, 0.0), 0.0)
+        bursts = np.sqrt(np.square(self._rate.spread) + repeats)
+        scatter = np.maximum(bursts, np.maximum(usual * since_s, 1.0) ** -0.5)  # or Poisson's
         sways = np.minimum(SWAYS * self._sway.spread, MOST_SWAY)
         known = self._rate.known_s(now) >= YOUNG_S
         for page, times in ((self._drop, HALF), (self._surge, TWICE)):
@@ -135,9 +141,13 @@ class ServiceWatch:
             gain = other_mean(log, self._rate.mean + moved, scatter, np.log(times) - moved)
             page.learn_many(np.where(known, gain, np.nan))
         odd = self._drop.odd | self._surge.odd
-        self._sway.learn_many(np.log(np.maximum(self._levels[0], 1e-3)), odd, now)
+        level = np.log(np.maximum(self._levels[0], 1e-3))
+        apart = log - level
+        self._beside.learn_many(apart * self._before, odd, now)
+        self._before = apart
+        self._sway.learn_many(level, odd, now)
         lasting = self._rate.learn_many(log, odd, now)
-        for part in (self._sway, self._drop, self._surge):
+        for part in (self._sway, self._beside, self._drop, self._surge):
             part.forget(lasting)
         return asked_per_s, usual
 
@@ -193,7 +203,8 @@ class ServiceWatch:
         own = state["own"]
         check_state(own, like)
         for name, part in self._parts().items():
-            part.restore(state[name], now)
+            if name in state or name != "beside":  # a state from before that was kept has none
+                part.restore(state[name], now)
             part.forget(strangers)
         self._answers.lately, self._levels = own["lately_fails"].T.copy(), own["levels"].T.copy()
         self._answers.lately[:, strangers], self._levels[:, strangers] = 0.0, np.nan
@@ -207,14 +218,15 @@ class ServiceWatch:
 
     def _parts(self) -> dict[str, Usual | Page | Failing]:
         parts: dict[str, Usual | Page | Failing] = {**self._answers.parts(), "rate": self._rate, "sway": self._sway}
-        return parts | {"drop": self._drop, "surge": self._surge}
+        return parts | {"beside": self._beside, "drop": self._drop, "surge": self._surge}
 
     def _resize(self, slots: int) -> None:
         more = max(slots - self._rises_since.size, 0)
         if not more:
             return
-        for part in (self._answers, self._rate, self._sway, self._drop, self._surge):
+        for part in (self._answers, self._rate, self._sway, self._beside, self._drop, self._surge):
             part.resize(slots)
+        self._before = np.pad(self._before, (0, more), constant_values=np.nan)
         self._levels = np.pad(self._levels, ((0, 0), (0, more)), constant_values=np.nan)
         self._asked_since = np.pad(self._asked_since, (0, more), constant_values=np.inf)
         self._rises_since = np.pad(self._rises_since, (0, more), constant_values=np.inf)

@@ -254,9 +254,25 @@ def test_traffic_that_sways_by_the_minute_is_no_drop_and_no_surge_and_a_loss_of_
     for at in range(60 * minutes):
         told |= second(at, 1.0)
     assert not told
-    for at in range(60 * minutes, 60 * minutes + 15):
+    for at in range(60 * minutes, 60 * minutes + 20):  # one would be asked a third more than is usual, by its minute
         told |= second(at, 0.4)
     assert told == {("TrafficDrop", s.name) for s in services}
+
+
+def test_a_lull_that_lies_across_two_ticks_is_seen_twice_and_is_one() -> None:
+    """A hundred services for an hour, of which a tick sees two seconds' ends: a lull of three seconds fills four."""
+    rng, told, late = np.random.default_rng(13), Many(), 0.4
+    before, minutes = np.ones(told.MANY), rng.normal(0.0, 0.08, (62, told.MANY))
+    for second in range(3600):
+        minute, part = divmod(second / 60.0, 1.0)
+        wanders = (1.0 - part) * minutes[int(minute)] + part * minutes[int(minute) + 1]
+        burst = rng.gamma(12.0, 1 / 12.0, told.MANY)
+        asked = rng.poisson(400.0 * np.exp(wanders) * (late * before + (1.0 - late) * burst)).astype(np.float64)
+        assert not {"TrafficDrop", "TrafficSurge"} & set(told.second(asked))
+        before = burst
+    for _ in range(8):
+        kinds = told.second(100.0)
+    assert kinds == ["TrafficDrop"] * told.MANY, "and yet what lasts is found"
 
 
 def test_of_next_to_no_traffic_nothing_is_told() -> None:
