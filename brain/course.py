@@ -269,7 +269,7 @@ class Course:
         strength = np.where(attracts, middle(want.strength), want.strength)
         floor = least_share(view, settings.guard, holdout)
         guarded = dispose(wanted, before, view.error_share, self.rails, settings.guard, strength, floor)
-        guarded = replace(guarded, weights=evened(guarded.weights, want.tiers))
+        guarded = replace(guarded, weights=evened(guarded.weights, want.tiers if want.alike is None else want.alike))
         if view.disputed and not guarded.trouble:
             guarded = Guarded(before, before, guarded.unguarded, ("trouble",) * len(before), DISPUTED)
         least = np.maximum(self.rails.low, np.ceil(floor * self.rails.total / max(len(before), 1)))

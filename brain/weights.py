@@ -67,6 +67,7 @@ class Proposal:
     strength: Floats  # what each is believed to bear, relative to what the operator promised and to its peers
     tiers: Ints
     overdue_s: Floats  # how much longer than usual each has to work off what is open, beyond what is let be
+    alike: Ints | None = None  # who must not differ by rounding alone; None: who shares a tier
     by_queue: bool = False  # these are capacities, for our module to weigh queues by; else turns are dealt out
     bears: Floats | None = None  # where our module deals out turns: capacities, to weigh by what endpoints say
 
@@ -111,19 +112,20 @@ def propose(
     late = overdue(view)
     # Where nodes see no queues, nobody takes over by itself for who is lost.
     safe = tiers.without_one(joined, log_c) if scans else np.ones(n)
-    bears = None
+    bears, one = None, np.zeros_like(joined)
     if by_module:
         own = np.log(view.prior) + trusted * distance
-        bears = borne(view, tiers.middles(own, tiers.alike(own, np.zeros(n))), level, cost)
+        same = tiers.alike(own, np.zeros(n))
+        bears = borne(view, tiers.middles(own, same), level, cost)
     if bears is not None and scans and sound.all():
-        return Proposal(drained(bears, view, late), np.exp(believed), np.zeros_like(joined), late, by_queue=True)
+        return Proposal(drained(bears, view, late), np.exp(believed), one, late, same, by_queue=True)
     whole = shares(view, log_c, level, sound, cost, safe)
     if bears is not None and scans:
         bears = safely(bears, whole, sound)
-        return Proposal(drained(bears, view, late), np.exp(believed), np.zeros_like(joined), late, by_queue=True)
+        return Proposal(drained(bears, view, late), np.exp(believed), one, late, same, by_queue=True)
     whole = drained(whole, view, late)
     tiered = scans and not by_module
-    in_tiers = joined if tiered else np.zeros_like(joined)
+    in_tiers = joined if tiered else one
     return Proposal(beside(whole, view.prior, holdout), np.exp(believed), in_tiers, late, bears=bears)
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from brain.course import Course
 from brain.module import BELIEVED, MEAN, SAME, ToldModule, told_module
-from brain.settings import Cost
+from brain.settings import Cost, Mode, Pick, Settings
 from brain.view import Floats, View
 from brain.weights import Proposal, propose
 from tests.test_weights import loaded
@@ -97,3 +98,16 @@ def test_who_is_only_weak_keeps_its_capacity() -> None:
     found = propose(v, 10.0, Cost(), nodes=1.0, by_module=True)
     assert found.by_queue
     assert found.wanted[0] / found.wanted[1] == pytest.approx(0.25, rel=0.1)
+
+
+def test_equals_beside_one_that_is_cut_are_told_equal_capacities_and_do_not_differ_by_rounding() -> None:
+    """By one in a hundred more, twenty idle ones would be picked before four, by every proxy, and have a queue."""
+    v = loaded([10.0] * 24 + [4.0], 0.6, lanes=4.0)
+    course, settings = Course(v.service, Settings(mode=Mode.ADAPTIVE, pick=Pick.MODULE)), Settings(pick=Pick.MODULE)
+    picks, workers = np.array([1000]), np.array([1])
+    for now in range(100, 130):
+        course.look(10_000 * now, 0.0, float(now), settings)
+        course.stand(frozen=False, now=float(now), settings=settings)
+        course.steer(replace(v, in_force=course.in_force), picks * now, workers, float(now), settings)
+    assert course.in_force[-1] < 60
+    assert len(set(course.in_force[:-1].tolist())) == 1
