@@ -32,6 +32,7 @@ from brain.settings import Mode
 from brain.shedding import Ended, Tally
 from brain.swells import Swells
 from brain.view import columns, look
+from brain.warm import Warm
 from brain.watch import Watch
 from dataplane.contract import Arm, Felt, Plan, Requests, same_numbers
 from features.store import FeatureStore
@@ -64,6 +65,7 @@ class Brain:
         self._crossing = Crossing(topology)
         self._asking = Asking(topology.service_slots)
         self._swells = Swells(topology.service_slots)
+        self._warm = Warm(topology)
         self._sheddable = Tally(topology, settings.sheddable)
         self._watch = Watch(topology) if settings.models.anomalies else None
         self._alerts = Alerts()
@@ -108,18 +110,14 @@ class Brain:
         self._evidence.resize(topology.service_slots)
         self._nodes.moved(topology)
         self._crossing.moved(topology)
+        self._warm.moved(topology)
         self._sheddable.moved(topology)
         if self._watch is not None:
             self._watch.moved(topology)
-        courses = {}
+        courses = {s.id: self._courses.get(s.id) or Course(s, self._settings) for s in topology.services}
         for s in topology.services:
-            course = self._courses.get(s.id)
-            if course is None:
-                courses[s.id] = Course(s, self._settings)
-                continue
-            if s.endpoints != course.service.endpoints:
-                course.joined(s, self._settings)
-            courses[s.id] = course
+            if s.endpoints != courses[s.id].service.endpoints:
+                courses[s.id].joined(s, self._settings, 1.0 if self._frozen else self._warm.at_first(s.id))
         self._topology, self._courses = topology, courses
 
     def configured(self, settings: Settings, now: float) -> None:
@@ -187,6 +185,7 @@ class Brain:
         self._ticked_at = now
         features = self._store.freeze(now)
         self._learners.learn(features, self._topology.service_of, now)
+        self._warm.learn(features.endpoints, now)
         if self._quantiles is not None:
             self._quantiles.learn(now)
         if self._demand is not None:
@@ -212,8 +211,7 @@ class Brain:
             notes=tuple(self._notes),
             incidents=tuple(incidents),
         )
-        self._notes = []
-        self._overran = None
+        self._notes, self._overran = [], None
         return self.decision
 
     def stands(self) -> dict[str, Stand]:
@@ -270,7 +268,7 @@ class Brain:
         self._asking.told(came, tick.tick_refused.sum(axis=1), now)
         requests, ended = tick.total.sum(axis=1).tolist(), self._sheddable.take().T.tolist()
         lanes = self._learners.lanes()
-        figures = columns(features.endpoints, prediction, self._learners.service_times())
+        figures = columns(features.endpoints, prediction, self._learners.service_times(), self._warm)
         moves = {}
         for i, course in self._courses.items():
             ready = course.look(requests[i], out_of_sight, now, self._settings)
@@ -287,6 +285,7 @@ class Brain:
                 ready=ready,
                 crossing_share=self._crossing.share(i),
                 most_per_s=self._swells.most_per_s(i),
+                newcomer=self._warm.at_first(i),
             )
             moves[i] = course.steer(view, features.nodes.picks[:, i], self._nodes.workers, now, self._settings)
             retried = float(tick.tick_retries[i].sum()), float(tick.tick_retries_ok[i].sum())
@@ -362,6 +361,7 @@ class Brain:
             "demand": None if self._demand is None else self._demand.state(),
             "watch": None if self._watch is None else self._watch.state(),
             "alerts": self._alerts.state(),
+            "warm": self._warm.state(),
             "services": checkpoint.keep_services(self._courses, self._evidence, self._settings),
         }
 
@@ -381,6 +381,7 @@ class Brain:
             if demand is not None and state.get("demand") is not None:
                 demand.restore(state["demand"])
             watch, alerts = checkpoint.watching(state, self._topology, self._settings, now)
+            warm = checkpoint.warming(state, self._topology)
             services = checkpoint.check_services(state["services"])
             version, frozen = int(state["plan_version"]), bool(state["frozen"])
             away_s = 0.0 if state["now"] is None else max(0.0, now - float(state["now"]))
@@ -390,9 +391,8 @@ class Brain:
                     evidence.restore_row(s.id, kept["sums"], kept["moments"], kept["worth"], away_s)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise ValueError(f"this state of a brain cannot be read: {error!r}") from error
-        self._store, self._learners, self._evidence = store, learners, evidence
-        self._quantiles, self._demand = quantiles, demand
-        self._watch, self._alerts = watch, alerts
+        self._store, self._learners, self._quantiles, self._demand = store, learners, quantiles, demand
+        self._evidence, self._watch, self._alerts, self._warm = evidence, watch, alerts, warm
         self._version, self._frozen, self._plan = max(self._version, version), frozen, None
         self._courses = {s.id: Course(s, self._settings) for s in self._topology.services}
         for course in self._courses.values():

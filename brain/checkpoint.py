@@ -18,6 +18,7 @@ import numpy as np
 from brain.alerts import Alerts
 from brain.fading import FadingMean
 from brain.settings import Mode
+from brain.warm import Warm
 from brain.watch import Watch
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ def watching(state: State, topology: Topology, settings: Settings, now: float) -
         watch.restore(state["watch"], now)
         alerts.restore(state["alerts"], now)
     return watch, alerts
+
+
+def warming(state: State, topology: Topology) -> Warm:
+    """How services start, as far as it was learned. States from before that was kept have nothing."""
+    warm = Warm(topology)
+    if state.get("warm") is not None:
+        warm.restore(state["warm"])
+    return warm
 
 
 def check_services(state: State) -> dict[str, dict[str, Any]]:

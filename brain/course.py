@@ -56,6 +56,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+SAME_PART = 0.05
+"""By so much less or more of a weight a newcomer is told no other: a plan is not made anew for it."""
 DISPUTED = "its nodes contradict each other, and no majority tells who is right: weights held"
 
 
@@ -67,6 +69,7 @@ class Course:
         self.rails = Rails.of(prior_of(service), settings.guard)
         self.in_force: Ints = self.rails.own
         self.tiers: Ints = np.zeros(len(self.in_force), dtype=np.int64)
+        self.newcomer = 1.0  # the part of a weight at which one enters that is not in the plan yet
         self.gate = Gate()
         self.lasting = Persistence()
         self.attraction = Attraction()
@@ -116,13 +119,15 @@ class Course:
     def plan(self, weights: dict[int, int], tiers: dict[int, int], settings: Settings) -> ServicePlan:
         """What is to be in force, by endpoint id where it is an endpoint's; its reasons are still to come."""
         limits = self.retries.runtime() if self.share > 0.0 else {}
+        part = {"newcomer": self.newcomer, **asdict(self.module)}
         node_limits = self.node_limits(settings)
-        return ServicePlan(
-            self.share, weights, limits, "", {}, tiers, node_limits, self.shed_percent, **asdict(self.module)
-        )
+        return ServicePlan(self.share, weights, limits, "", {}, tiers, node_limits, self.shed_percent, **part)
 
-    def joined(self, service: Service, settings: Settings) -> None:
-        """The members changed: who left is dropped, who came enters at the operator's weight."""
+    def joined(self, service: Service, settings: Settings, part: float = 1.0) -> None:
+        """The members changed: who left is dropped, who came enters at that part of the operator's weight.
+
+        All of it while frozen, for nobody would raise it.
+        """
         ids = ids_of(self.service)
         weights = dict(zip(ids, self.in_force.tolist(), strict=True))
         tiers = dict(zip(ids, self.tiers.tolist(), strict=True))
@@ -133,7 +138,8 @@ class Course:
             self._from_the_operators()
             return
         own = self.rails.own.tolist()
-        kept = np.array([weights.get(e.id, own[i]) for i, e in enumerate(service.endpoints)], dtype=np.int64)
+        entry = np.maximum(1, np.rint(part * self.rails.own)).astype(np.int64).tolist()
+        kept = np.array([weights.get(e.id, entry[i]) for i, e in enumerate(service.endpoints)], dtype=np.int64)
         self.in_force = self.rails.settle(kept)
         # Who came is compared with those of like weight: cold as it may be, its queue will tell before we do.
         near = {e: min(tiers, key=lambda o: abs(weights[o] - own[i])) for i, e in enumerate(ids_of(service)) if tiers}
@@ -247,6 +253,8 @@ class Course:
     def steer(self, view: View, picks: Ints, workers: Ints, now: float, settings: Settings) -> Move:
         """Propose, guard, and push if the gate lets it: the one place where weights in force move."""
         before = self.in_force
+        if abs(view.newcomer - self.newcomer) > SAME_PART:
+            self.newcomer = round(view.newcomer, 2)
         holdout = 1.0 - (self.share or self.commanded) / 100.0
         self.lasting.told(by_latency(view), view.latency_s, view.good, settings.learning.half_life_s, now)
         by_module = settings.by_module(self.service.name)
@@ -281,7 +289,7 @@ class Course:
         elif not held:
             self.gate.pushed(guarded.goal, before, picks, now, settings.guard)
             self.in_force, self.tiers = guarded.weights, want.tiers
-        return Move(before, self.in_force, guarded, self.tiers, held, want.overdue_s)
+        return Move(before, self.in_force, guarded, self.tiers, held, want.overdue_s, view.promised / view.prior)
 
     def ration(
         self,

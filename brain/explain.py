@@ -36,6 +36,7 @@ class Move:
     tiers: Ints  # in force
     held: str = ""  # why the step that the guard allows was not taken; "" when it was, or when there was none
     overdue_s: Floats | None = None  # how much longer than usual each has to work off what is open (`brain.drain`)
+    young: Floats | None = None  # the part of what it will bear that each is believed to bear at its age (`brain.warm`)
 
 
 class Row(NamedTuple):
@@ -108,6 +109,7 @@ def endpoint_views(
         a.tolist() for a in (move.before, move.after, guarded.weights, guarded.unguarded, move.tiers)
     )
     overdue = [0.0] * len(mine) if move.overdue_s is None else move.overdue_s.tolist()
+    young = [1.0] * len(mine) if move.young is None else move.young.tolist()
     views = []
     for i, (e, row) in enumerate(zip(service.endpoints, mine, strict=True)):
         after, alone, rail = afters[i], alones[i], guarded.rails[i]
@@ -131,7 +133,7 @@ def endpoint_views(
                 p99_s=row.p99_s,
                 in_flight=row.in_flight,
                 samples=row.samples or 0.0,
-                reason=f"{seen(row, peers[i])}{queue(overdue[i])}; {done}",
+                reason=f"{seen(row, peers[i])}{queue(overdue[i])}{youth(young[i])}; {done}",
                 guard=rail,
                 tier=tiers[i],
                 quantiles=None if quantiles is None else quantiles.of(e.id),
@@ -150,6 +152,11 @@ def seen(row: Row, peers_p50_s: float | None) -> str:
 def queue(overdue_s: float) -> str:
     """What is said of a queue that is let drain."""
     return f", its queue {duration(overdue_s)} too long" if overdue_s > 0 else ""
+
+
+def youth(part: float) -> str:
+    """What is said of who has just joined."""
+    return f", new: at its age others bore {percent(part)} of what they do" if part < 0.95 else ""
 
 
 def evidence(row: Row, peers_p50_s: float | None) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from brain.warm import Warm
     from dataplane.contract import Service
     from features.columns import EndpointFeatures
     from models.base import Prediction
@@ -29,6 +30,7 @@ class View:
     service: Service
     members: Ints  # endpoint ids
     prior: Floats  # the operator's weights, mean 1: the capacity ratio to believe in until something is learned
+    promised: Floats  # the same, less what is too much for who is young (`brain.warm`)
     in_force: Ints  # weights by the plan in force
     capacity: Floats  # attempts a second each is believed to bear; NaN when not ready
     capacity_low: Floats  # of a 90 % interval
@@ -48,14 +50,18 @@ class View:
     lanes_high: float  # upper end of its interval; NaN while no number is told
     ready: bool  # enough samples and time at this service for its figures to be acted on
     crossing_share: Floats | float = 0.0  # of the traffic that would cross a zone to get there
+    newcomer: float = 1.0  # what one that joined now would bear, of what it will
     most_per_s: float = 0.0  # what may be asked of it in a second soon (`brain.swells`); 0: no more than is
     disputed: bool = False  # its nodes contradict each other and nobody can say who is right: move nothing
 
 
-def columns(endpoints: EndpointFeatures, capacities: Prediction, service_times: Prediction) -> Floats:
-    """What `look` cuts from, of all endpoints: a row a figure. No claim is above what `witnessed` allows."""
+def columns(endpoints: EndpointFeatures, capacities: Prediction, service_times: Prediction, warm: Warm) -> Floats:
+    """What `look` cuts from, of all endpoints: a row a figure.
+
+    No claim is above what `witnessed` allows; whoever was young when it was seen is taken to have grown since.
+    """
     most = witnessed(endpoints.ok_per_s, endpoints.latency_s, endpoints.lanes)
-    over = np.maximum(1.0, np.nan_to_num(capacities.value / most, nan=1.0))
+    over = np.maximum(1.0, np.nan_to_num(capacities.value / most, nan=1.0)) / warm.grown
     return np.stack(
         (
             capacities.value / over,
@@ -74,6 +80,7 @@ def columns(endpoints: EndpointFeatures, capacities: Prediction, service_times: 
             endpoints.in_flight,
             endpoints.quiet_s,
             endpoints.disputed,
+            warm.part,
         )
     )
 
@@ -90,6 +97,7 @@ def look(
     ready: bool,
     crossing_share: Floats | float = 0.0,
     most_per_s: float = 0.0,
+    newcomer: float = 1.0,
 ) -> View:
     """Cut one service out of the `columns` of all endpoints. `prior` as of `prior_of`."""
     (
@@ -108,11 +116,13 @@ def look(
         inflight,
         quiet,
         disputed,
+        part,
     ) = figures[:, members]
     return View(
         service=service,
         members=members,
         prior=prior,
+        promised=prior * part,
         in_force=in_force,
         capacity=capacity,
         capacity_low=low,
@@ -133,6 +143,7 @@ def look(
         ready=ready,
         crossing_share=crossing_share,
         most_per_s=most_per_s,
+        newcomer=newcomer,
         disputed=bool(disputed.any()),
     )
 

@@ -94,7 +94,7 @@ def propose(
     known = np.isfinite(view.capacity) & (view.capacity >= 0)
     if not view.ready or not known.any():
         return Proposal(view.prior, np.ones(n), np.zeros(n, dtype=np.int64), np.zeros(n))
-    ratio = np.log(np.where(known, np.maximum(view.capacity, NOTHING), 1.0)) - np.log(view.prior)
+    ratio = np.log(np.where(known, np.maximum(view.capacity, NOTHING), 1.0)) - np.log(view.promised)
     level = middle(ratio[known])
     distance = np.clip(ratio - level, -FARTHEST, FARTHEST)
     scans = tiers.telling(open_requests(view), n, nodes, MODULE_TELLING if by_module else tiers.TELLING)
@@ -105,7 +105,7 @@ def propose(
     unsure = error(view)
     trusted = np.where(known, trust(view.count, distance, unsure, prior_samples), 0.0)
     believed = trusted * (distance - passing)
-    log_c = np.log(view.prior) + believed
+    log_c = np.log(view.promised) + believed
     sound = believed > np.log(LAME)
     alike = tiers.alike(log_c, np.where(known, unsure, 0.0))
     joined, log_c = tiers.joined(alike, log_c, sound), tiers.middles(log_c, alike)
@@ -114,7 +114,7 @@ def propose(
     safe = tiers.without_one(joined, log_c) if scans else np.ones(n)
     bears, one = None, np.zeros_like(joined)
     if by_module:
-        own = np.log(view.prior) + trusted * distance
+        own = np.log(view.promised) + trusted * distance
         same = tiers.alike(own, np.zeros(n))
         bears = borne(view, tiers.middles(own, same), level, cost)
     if bears is not None and scans and sound.all():
@@ -135,7 +135,7 @@ def by_latency(view: View) -> Floats:
     0 where it is unknown.
     """
     with np.errstate(all="ignore"):
-        ratio = -np.log(view.service_s) - np.log(view.prior)
+        ratio = -np.log(view.service_s) - np.log(view.promised)
     known = np.isfinite(ratio)
     return np.where(known, ratio - (middle(ratio[known]) if known.any() else 0.0), 0.0)
 

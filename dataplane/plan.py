@@ -22,6 +22,7 @@ class ServicePlan:
     is unknown. `workers` is the same of all nodes together, and `believed_s` for how long it is believed what an
     endpoint says in an answer of its own queue; 0 is not at all. By `capacities`, by endpoint id, such queues are
     weighed, by the weights where there are none; by `queues` nobody has less in progress.
+    An endpoint that has joined since, and is in no plan yet, gets `newcomer` times the others' mean weight.
     `reason` and `reasons` (by endpoint id) say why, in an operator's words.
     """
 
@@ -38,6 +39,7 @@ class ServicePlan:
     believed_s: float = 0.0
     capacities: Mapping[int, float] = field(default_factory=dict)
     queues: Mapping[int, float] = field(default_factory=dict)
+    newcomer: float = 1.0
 
     def limits_at(self, node: int) -> Mapping[str, int]:
         """The limits in force at that node."""

@@ -38,6 +38,8 @@ class EndpointFeatures:
     level_s: Floats  # mean latency of an average request, the best guess now (`features.levels`); NaN when unknown
     level_error: Floats  # its relative standard error
     level_count: Floats  # decayed attempts behind it
+    tick_good: Floats  # attempts since the last freeze whose latency was believed
+    tick_log_work: Floats  # sum of the logarithms of the seconds that those worked, waiting left out
     work_share: Floats  # the part of that which is work and not waiting; NaN when unknown
     lanes: Floats  # its service's lanes to reckon with; never NaN
     slow_s: (

@@ -119,6 +119,8 @@ class EndpointTally:
             slow_s=slowest(p99, known.unlike, service_of),
             level_error=level.error,
             level_count=level.count,
+            tick_good=level.tick_good,
+            tick_log_work=level.tick_log_work,
             changed=level.changed,
             noted=level.noted,
             disputed=level.disputed,

@@ -90,6 +90,8 @@ class Level:
     mean_s: Floats  # latency of an average request; NaN when unknown
     error: Floats  # relative standard error of that
     count: Floats  # decayed attempts behind it
+    tick_good: Floats  # attempts since the last tick that were believed
+    tick_log_work: Floats  # sum of their logarithms, without waiting
     changed: NDArray[np.bool_]  # found slower or faster since the last tick
     noted: NDArray[np.int8]  # 1 where found slower since the last tick by about twice or more, -1 faster
     work_share: Floats  # where changed or told of by others than before: the part that is work, by what is open
@@ -120,6 +122,7 @@ class Levels:
         self._doubted = np.full((slots, nodes + 1), -np.inf)  # until when
         self._changed = np.zeros(slots, dtype=bool)
         self._work_share = np.full(slots, np.nan)
+        self._tick = np.zeros((2, slots))  # attempts since the last tick, and the sum of their logarithms
         self._staged: list[tuple[Ints, Ints, Floats]] = []
         self._portion = -math.inf
         self._believed = np.ones((slots, nodes + 1), dtype=bool)  # whose word is worth something of what
@@ -170,6 +173,8 @@ class Levels:
         least = known_or(self._base - FAR * deviation, -np.inf)[endpoint]
         log = np.maximum(log, least)  # what took next to nothing has a logarithm without bound
         self._add_slow(cell, endpoint, took, log, work, deviation, now)
+        self._tick[0] += np.bincount(where, minlength=self._tick.shape[1])
+        self._tick[1] += np.bincount(where, log if heard.all() else log[heard], self._tick.shape[1])
         known = np.isfinite(self._base[endpoint]) & heard
         if not known.all():
             endpoint, cell, took, log, work = (c[known] for c in (endpoint, cell, took, log, work))
@@ -310,6 +315,7 @@ class Levels:
         self._mean = mean
         self._base = np.divide(log, k, out=np.full_like(k, np.nan), where=live & (k >= FEWEST))
         changed, self._changed = self._changed, np.zeros_like(self._changed)
+        tick, self._tick = self._tick, np.zeros_like(self._tick)
         lies = ~believed[:, 1:]
         ratio = np.maximum(judged.ratio, hasty.ratio)
         ratio = np.where(doubted[:, 1:], np.maximum(ratio, 2.0), ratio)
@@ -317,6 +323,8 @@ class Levels:
             mean_s=mean,
             error=np.sqrt(relative * SHARED_LUCK * self.unlike[service_of] / np.maximum(k, 1.0)),
             count=np.where(live, k, 0.0),
+            tick_good=tick[0],
+            tick_log_work=tick[1],
             changed=changed,
             noted=self.noting.take(),
             work_share=np.where(changed | anew, self._work_share, np.nan),
@@ -332,6 +340,7 @@ class Levels:
         self._base[endpoints] = self._mean[endpoints] = np.nan
         self._quick[endpoints] = 0.0
         self._doubted[endpoints] = -np.inf
+        self._tick[:, endpoints] = 0.0
         self._changes.forget(endpoints)
         self.noting.begin(endpoints)
 
@@ -345,6 +354,7 @@ class Levels:
         self._believed = np.pad(self._believed, ((0, more), (0, wider)), constant_values=True)
         self._base, self._mean = (np.pad(a, (0, more), constant_values=np.nan) for a in (self._base, self._mean))
         self._changed = np.pad(self._changed, (0, more))
+        self._tick = np.pad(self._tick, ((0, 0), (0, more)))
         self._work_share = np.pad(self._work_share, (0, more), constant_values=np.nan)
         self._ended.resize(slots)
         self._changes.resize(slots)

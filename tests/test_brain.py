@@ -135,14 +135,16 @@ def test_of_an_endpoint_that_too_little_is_known_of_it_is_said_so_and_that_the_o
     assert not any("too few attempts to learn from" in e.reason for e in known)
     it.moved(topology(0, 1, 2, 3, 4, version=2))
     *_, newcomer = it.brain.tick(it.mesh.now).services[0].endpoints
-    assert newcomer.reason.startswith("nothing finished lately; too few attempts to learn from: the operator's weight;")
+    said = "nothing finished lately; too few attempts to learn from: the operator's weight, new: at its age others bore 53 %"
+    assert newcomer.reason.startswith(said)
+    assert "weight 58 -> " in newcomer.reason, "half of its own, beside a gray one's"
 
 
-def test_a_newcomer_enters_at_the_neutral_weight_and_the_others_keep_theirs() -> None:
+def test_a_newcomer_has_its_share_when_it_has_shown_what_it_bears_and_the_others_keep_theirs() -> None:
     it = Dialogue()
     before = weights(it.after(30))
     it.moved(topology(0, 1, 2, 3, 4, version=2))
-    view = it.after(1)
+    view = it.after(20)
     assert len(view.endpoints) == 5
     assert weights(view)[4] == pytest.approx(110, abs=15)
     assert weights(view)[0] == pytest.approx(before[0], rel=0.3)

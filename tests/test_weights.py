@@ -40,6 +40,7 @@ def view(
         service=service,
         members=np.arange(n),
         prior=prior_of(service),
+        promised=prior_of(service),
         in_force=np.full(n, 100),
         capacity=c,
         capacity_low=c / spread,
@@ -228,8 +229,8 @@ def test_before_the_service_is_ready_there_is_one_tier_and_nobody_is_weak() -> N
 def test_whatever_a_model_predicts_the_proposal_is_positive(rows: list[tuple[float, ...]], prior: float) -> None:
     v = view([r[0] for r in rows], weights=[int(r[4]) for r in rows])
     v = View(
-        **{f: getattr(v, f) for f in ("service", "members", "prior", "in_force", "capacity", "error_share", "ready")},
-        **{f: getattr(v, f) for f in (*PER_ENDPOINT, "lanes", "lanes_high")},
+        **{f: getattr(v, f) for f in ("service", "members", "prior", "promised", "in_force", "capacity", "ready")},
+        **{f: getattr(v, f) for f in (*PER_ENDPOINT, "error_share", "lanes", "lanes_high")},
         capacity_low=np.array([r[1] for r in rows]),
         capacity_high=np.array([r[2] for r in rows]),
         count=np.array([r[3] for r in rows]),

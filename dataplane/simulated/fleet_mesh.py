@@ -317,7 +317,7 @@ class FleetMesh:
                     self._hear(Verdict(v, kind, str(plan.version), True, plan.version))
 
     def _weigh(self, v: int) -> None:
-        """Adaptive weights and tiers at a node; a member new to its plan gets the mean, and a tier of its own."""
+        """Adaptive weights and tiers of a node; who is new to its plan has its part of the mean, in a tier of its own."""
         told, here = self._plans[v], self._topology.members[self._service]
         weights = dict(told.weights) if told is not None else {}
         tiers = dict(told.tiers) if told is not None else {}
@@ -332,7 +332,7 @@ class FleetMesh:
         if not known:
             self._nodes.lane["weight"][v, Arm.ADAPTIVE, here] = self._topology.static_weight[here]
             return
-        mean = round(sum(known) / len(known))
+        mean = max(1, round(told.newcomer * sum(known) / len(known))) if told is not None else 1
         self._nodes.lane["weight"][v, Arm.ADAPTIVE, here] = [weights.get(e, mean) for e in here.tolist()]
 
     def _forget(self, v: int, moved: Ints) -> None:

@@ -65,6 +65,7 @@ class SimulatedNode:
     share: dict[int, float] = field(default_factory=dict)
     weights: dict[int, dict[int, int]] = field(default_factory=dict)
     tiers: dict[int, dict[int, int]] = field(default_factory=dict)
+    newcomer: dict[int, float] = field(default_factory=dict)
     counts: dict[tuple[int, Arm], Count] = field(default_factory=dict)
     open: deque[Attempt] = field(default_factory=deque)  # in the order started
 
@@ -85,6 +86,7 @@ class SimulatedNode:
         for s, service in plan.services.items():
             weights = dict(service.weights)
             tiers = dict(service.tiers)
+            self.newcomer[s] = service.newcomer
             if (self.weights.get(s), self.tiers.get(s)) != (weights, tiers):
                 before = self._tiers(s)
                 self.weights[s], self.tiers[s] = weights, tiers
@@ -172,13 +174,14 @@ class SimulatedNode:
         return count
 
     def _weights(self, service: int, arm: Arm) -> dict[int, int]:
-        """Weights by endpoint, in the members' order; one that the plan does not know yet gets the others' mean."""
+        """Weights by endpoint, in the members' order; one that the plan does not know yet gets its part of the mean."""
         members = self.topology.members[service].tolist()
         plan = self.weights.get(service, {})
         known = [plan[e] for e in members if e in plan]
         if arm is Arm.STATIC or not known:
             return {e: int(self.topology.static_weight[e]) for e in members}
-        return {e: plan.get(e, round(sum(known) / len(known))) for e in members}
+        newcomer = max(1, round(self.newcomer[service] * sum(known) / len(known)))
+        return {e: plan.get(e, newcomer) for e in members}
 
     def _tiers(self, service: int) -> dict[int, int]:
         """Tiers by endpoint, in the members' order; one that the plan does not know yet has its own."""

@@ -34,12 +34,12 @@ def clamp(weights: Sequence[float]) -> Ints:
 def in_force(service: Service, plan: ServicePlan | None) -> Ints:
     """Weights of a service's adaptive cluster, in the order of its endpoints; the operator's when no plan says more.
 
-    An endpoint that the plan does not know has joined since: it gets the mean of the others until the next plan.
+    An endpoint that the plan does not know has joined since: until the next one it gets the plan's part of their mean.
     """
     if plan is None or not any(e.id in plan.weights for e in service.endpoints):
         return clamp([e.weight for e in service.endpoints])
     known = clamp([plan.weights[e.id] for e in service.endpoints if e.id in plan.weights])
-    newcomer = float(known.mean())
+    newcomer = plan.newcomer * float(known.mean())
     return clamp([plan.weights.get(e.id, newcomer) for e in service.endpoints])
 
 
