@@ -202,6 +202,7 @@ class Decision:
                         "reasons": {str(e): r for e, r in p.reasons.items()},
                     }
                     | {name: n for name in MODULES if (n := getattr(p, name))}
+                    | ({"newcomer": p.newcomer} if p.newcomer != 1.0 else {})
                     | {name: {str(e): n for e, n in own.items()} for name in OWN if (own := getattr(p, name))}
                     for k, p in self.plan.services.items()
                 },

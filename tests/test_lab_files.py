@@ -125,15 +125,18 @@ judged: calm
     )
 
 
+TAUGHT = ("cold-start-again", "rolling-cold")
+"""Where others have to be grown before a start teaches. Those of incidents take long as well: the usual has to be known."""
+
+
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda f: f.stem)
 def test_what_ships_can_be_run_names_its_source_and_keeps_its_schema(file: Path) -> None:
     made = files.load(file.stem)
     assert made.name == file.stem
     assert len(made.source) > 40
     assert made.source.isprintable()  # no mark of where a line was folded
-    assert (
-        30.0 <= end_s(made) <= (200.0 if made.name.startswith("incident-") else 90.0)
-    )  # what is watched has to be known
+    minutes = 200.0 if made.name.startswith("incident-") else 290.0 if made.name in TAUGHT else 90.0
+    assert 30.0 <= end_s(made) <= minutes
     assert all(p.start_s >= made.warmup_s for p in made.phases)
     jsonschema.validate(YAML(typ="safe", pure=True).load(file.read_text()), json.loads(sections.SCHEMA.read_text()))
 

@@ -317,7 +317,7 @@ class FleetMesh:
                     self._hear(Verdict(v, kind, str(plan.version), True, plan.version))
 
     def _weigh(self, v: int) -> None:
-        """Adaptive weights and tiers of a node; who is new to its plan has its part of the mean, in a tier of its own."""
+        """Adaptive weights and tiers of a node; who is new to its plan has a part of the mean, in a tier of its own."""
         told, here = self._plans[v], self._topology.members[self._service]
         weights = dict(told.weights) if told is not None else {}
         tiers = dict(told.tiers) if told is not None else {}
