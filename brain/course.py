@@ -256,15 +256,18 @@ class Course:
         if abs(view.newcomer - self.newcomer) > SAME_PART:
             self.newcomer = round(view.newcomer, 2)
         holdout = 1.0 - (self.share or self.commanded) / 100.0
-        self.lasting.told(by_latency(view), view.latency_s, view.good, settings.learning.half_life_s, now)
         by_module = settings.by_module(self.service.name)
+        if by_module:
+            self.lasting.told_work(by_latency(view), view.tick_good, view.tick_log_work, now)
+        else:
+            self.lasting.told(by_latency(view), view.latency_s, view.good, settings.learning.half_life_s, now)
         want = propose(
             view,
             settings.learning.prior_samples,
             settings.cost,
             in_effect(picks),
             holdout,
-            self.lasting.trust,
+            float(self.lasting.acts) if by_module else self.lasting.trust,
             by_module,
         )
         nodes = in_effect(picks)

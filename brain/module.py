@@ -3,9 +3,8 @@
 `lanes` are the requests of one node that an endpoint works on at once, `workers` those of all nodes: up to so many
 nobody waits. `believed_s` is for how long what an endpoint says in an answer of its own queue is worth something: a few
 times the work of a request, in which a queue is worked off and another one stands there. `capacities` are by what such
-queues are weighed where the weights are turns to be dealt out, and so a split of the load. They are for the moment and
-move no turn: whether a difference will last is not asked. `queues` are what the proxies have open, in all, at endpoints
-that are seconds behind: no endpoint is believed that says it has less.
+queues are weighed where the weights are turns to be dealt out, and so a split of the load. `queues` are what proxies
+have open, in all, at endpoints that are seconds behind: no endpoint is believed that says it has less.
 
 All are learned and move a little at each tick; a plan tells others only where they differ enough to matter.
 """

@@ -15,6 +15,9 @@ as the best linear predictor would; below `ACTS_DOWN_TO` nothing is acted on at 
 
 A service begins at a slope of 1, as if it had seen that before: a gray endpoint that shows up in a fleet of equals is
 cut at once, and each second that it stays slow is evidence that such differences last.
+
+Where our module picks, latencies come out alike whatever is believed, so the outcome is what attempts worked. It has no
+use for a part of a difference: told half of it, it would weigh each queue wrongly for good. It is told all or nothing.
 """
 
 from __future__ import annotations
@@ -75,10 +78,26 @@ class Persistence:
         counted = np.where(np.isfinite(good) & np.isfinite(latency_s), good, 0.0)
         summed = counted * np.where(np.isfinite(latency_s), latency_s, 0.0)
         before, sum_before, elapsed = self._samples, self._sum_s, now - self._at
-        self._samples, self._sum_s, self._at = counted, summed, now
+        self._samples, self._sum_s = counted, summed
+        fresh = fresh_s = None
         if before is not None and sum_before is not None and before.shape == counted.shape and elapsed > 0:
             kept = 0.5 ** (elapsed / half_life_s)
-            self._judge(counted - kept * before, summed - kept * sum_before, now)
+            fresh, fresh_s = counted - kept * before, summed - kept * sum_before
+        self._told(belief, fresh, fresh_s, now)
+
+    def told_work(self, belief: Floats, count: Floats, log_work: Floats, now: float) -> None:
+        """The same by how long attempts worked, waiting left out: our module evens latencies out at every pick.
+
+        Since the last tick `count` ended well; `log_work` sums the logarithms of their seconds. Shapes (n,).
+        """
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            self._told(belief, count, count * np.exp(log_work / count), now)
+
+    def _told(self, belief: Floats, fresh: Floats | None, fresh_s: Floats | None, now: float) -> None:
+        """What is believed now, and what came of what was; None where there is nothing to judge by."""
+        elapsed, self._at = now - self._at, now
+        if fresh is not None and fresh_s is not None and elapsed > 0:
+            self._judge(fresh, fresh_s, now)
             fade = 0.5 ** (elapsed / HALF_LIFE_S)
             self.agreed, self.weighed = PRIOR + (self.agreed - PRIOR) * fade, PRIOR + (self.weighed - PRIOR) * fade
         self.acts = self.slope >= (ACTS_DOWN_TO if self.acts else ACTS_FROM)
@@ -91,7 +110,7 @@ class Persistence:
             held = self._waiting.popleft()[1]
         if held is None or held.shape != fresh.shape:
             return
-        seen = (fresh >= 0.5) & (fresh_s > 0) & np.isfinite(held)
+        seen = (fresh >= 0.5) & (fresh_s > 0) & (fresh_s < np.inf) & np.isfinite(held)
         if int(seen.sum()) < 2:
             return
         n, d = fresh[seen], held[seen]

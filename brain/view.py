@@ -42,6 +42,8 @@ class View:
     service_high_s: Floats
     latency_s: Floats  # mean latency lately, queueing included; NaN without samples
     good: Floats  # decayed count of the attempts behind that
+    tick_good: Floats  # attempts since the last tick whose latency was believed
+    tick_log_work: Floats  # sum of the logarithms of the seconds that those worked, waiting left out
     rate_per_s: Floats  # attempts that finished lately
     ok_per_s: Floats  # of those, well
     in_flight: Floats  # open now by the load reports; NaN when no node is fresh
@@ -81,6 +83,8 @@ def columns(endpoints: EndpointFeatures, capacities: Prediction, service_times: 
             endpoints.quiet_s,
             endpoints.disputed,
             warm.part,
+            endpoints.tick_good,
+            endpoints.tick_log_work,
         )
     )
 
@@ -117,6 +121,8 @@ def look(
         quiet,
         disputed,
         part,
+        tick_good,
+        tick_log_work,
     ) = figures[:, members]
     return View(
         service=service,
@@ -134,6 +140,8 @@ def look(
         service_high_s=work_high,
         latency_s=latency,
         good=good,
+        tick_good=tick_good,
+        tick_log_work=tick_log_work,
         rate_per_s=rate,
         ok_per_s=ok,
         in_flight=inflight,

@@ -98,8 +98,6 @@ def propose(
     level = middle(ratio[known])
     distance = np.clip(ratio - level, -FARTHEST, FARTHEST)
     scans = tiers.telling(open_requests(view), n, nodes, MODULE_TELLING if by_module else tiers.TELLING)
-    if by_module and scans:
-        lasting = 1.0  # the module evens latencies out at every pick: that they differ by less shows nothing
     # What of a difference will have passed.
     passing = np.clip((1.0 - lasting) * by_latency(view), -FARTHEST, FARTHEST) if lasting < 1.0 else 0.0
     unsure = error(view)
@@ -114,7 +112,7 @@ def propose(
     safe = tiers.without_one(joined, log_c) if scans else np.ones(n)
     bears, one = None, np.zeros_like(joined)
     if by_module:
-        own = np.log(view.promised) + trusted * distance
+        own = np.log(view.promised) + believed
         same = tiers.alike(own, np.zeros(n))
         bears = borne(view, tiers.middles(own, same), level, cost)
     if bears is not None and scans and sound.all():

@@ -55,6 +55,20 @@ def test_differences_that_have_turned_by_the_time_a_weight_acts_are_not_acted_on
     assert it.of.trust == 0.0
 
 
+def test_where_latencies_are_evened_out_the_work_tells_what_lasts() -> None:
+    lasts, turns, idle = Persistence(), Persistence(), Persistence()
+    for second in range(1, 81):
+        slow = second // 2 % 2
+        for of, times in ((lasts, 2.5), (turns, 2.5 if slow else 0.4)):
+            logs = 20.0 * np.log(np.array([0.1, 0.1 * times]))
+            of.told_work(np.array(half(times)), np.full(2, 20.0), logs, float(second))
+        idle.told_work(np.array(half(2.5)), np.zeros(2), np.zeros(2), float(second))
+    assert lasts.slope == pytest.approx(1.0, abs=0.02)
+    assert lasts.acts
+    assert not turns.acts
+    assert idle.slope == 1.0, "nothing ended, so nothing is judged"
+
+
 def test_a_belief_that_never_shows_in_latency_is_chance() -> None:
     it = Seconds()
     for _ in range(80):

@@ -70,15 +70,29 @@ def test_who_is_seconds_behind_is_told_with_what_it_has_and_forgotten_when_it_is
     assert told_module(told, near, 2.0, want(v, overdue_s=[0.0, 1.0]), hears=False).queues == {}
 
 
-def test_where_turns_are_dealt_out_capacities_stand_beside_the_split_undoubted() -> None:
+def test_where_turns_are_dealt_out_capacities_stand_beside_the_split_and_neither_is_believed_when_nothing_lasts() -> (
+    None
+):
     v = replace(loaded([10.0, 20.0, 40.0], 0.5, lanes=4.0), in_flight=np.full(3, 0.1))
-    found = propose(v, 10.0, Cost(), nodes=50.0, lasting=0.5, by_module=True)
+    found = propose(v, 10.0, Cost(), nodes=50.0, by_module=True)
     assert not found.by_queue
     assert found.bears is not None
     split, bears = found.wanted / found.wanted.sum(), found.bears / found.bears.sum()
     assert bears == pytest.approx(np.array([1, 2, 4]) / 7, abs=0.05)
     assert split[2] / split[0] != pytest.approx(4.0, rel=0.1)
-    assert propose(v, 10.0, Cost(), nodes=50.0, lasting=0.5).bears is None, "Envoy hears nothing"
+    passing = propose(v, 10.0, Cost(), nodes=50.0, lasting=0.0, by_module=True)
+    assert passing.bears is not None
+    assert np.ptp(passing.bears) == np.ptp(passing.wanted) == 0.0
+    assert propose(v, 10.0, Cost(), nodes=50.0).bears is None, "Envoy hears nothing"
+
+
+def test_where_queues_are_weighed_capacities_that_do_not_last_are_equal() -> None:
+    v = loaded([10.0, 20.0, 40.0], 0.5, lanes=4.0)
+    lasts, passes = (propose(v, 10.0, Cost(), lasting=of, by_module=True) for of in (1.0, 0.0))
+    assert lasts.by_queue
+    assert passes.by_queue
+    assert lasts.wanted / lasts.wanted.sum() == pytest.approx(np.array([1, 2, 4]) / 7, abs=0.05)
+    assert np.ptp(passes.wanted) == 0.0
 
 
 @pytest.mark.parametrize("lame", [2.0, 0.1])

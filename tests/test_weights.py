@@ -17,6 +17,8 @@ from brain.weights import propose
 from dataplane.contract import Endpoint, Service
 
 PER_ENDPOINT = (
+    "tick_good",
+    "tick_log_work",
     "good",
     "service_s",
     "service_low_s",
