@@ -257,6 +257,15 @@ def test_late_telemetry_comes_late() -> None:
     assert heard.rows().started_s.max() < 2.0
 
 
+def test_who_joins_has_the_part_of_a_share_that_the_plan_has_for_newcomers() -> None:
+    of = fleet(1.0, 1.0, 1.0, joins_s=np.array([0.0, 0.0, 2.0]))
+    made = mesh(of, trace(of, 0.4, 3.0), policy="round_robin")
+    made.publish(Plan(1, {0: ServicePlan(100.0, {0: 100, 1: 300}, newcomer=0.5)}))
+    made.run(2.0)
+    made.moved(topology_at(of, 2.0, version=2))
+    np.testing.assert_allclose(made.share(0), [0.2, 0.6, 0.2])
+
+
 def test_who_has_left_gets_nothing_and_who_joins_late_gets_his_share() -> None:
     of = fleet(1.0, 1.0, 1.0, joins_s=np.array([0.0, 0.0, 2.0]), leaves_s=np.array([4.0, NEVER, NEVER]))
     work = trace(of, 0.4, 6.0)

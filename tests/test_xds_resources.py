@@ -174,6 +174,7 @@ def test_without_a_plan_the_adaptive_cluster_has_the_operators_weights_in_one_ti
 def test_an_endpoint_that_joined_after_the_plan_gets_the_mean_until_the_next():
     service = Service(0, "web", (Endpoint(0, "1.1.1.1:1"), Endpoint(1, "1.1.1.2:1"), Endpoint(2, "1.1.1.3:1")))
     assert weights.in_force(service, ServicePlan(100.0, {0: 60, 1: 140})).tolist() == [60, 140, 100]
+    assert weights.in_force(service, ServicePlan(100.0, {0: 60, 1: 140}, newcomer=0.35)).tolist() == [60, 140, 35]
 
 
 def test_a_plan_that_knows_none_of_the_endpoints_is_no_plan():
