@@ -61,6 +61,12 @@ def test_one_start_teaches_how_bad_it_is_and_how_long_it_lasts() -> None:
     assert warm > 0.85
 
 
+def test_of_the_first_seconds_the_quick_answers_are_heard_first_and_are_not_believed_alone() -> None:
+    told = Starts()
+    told.start({0.0: 1.0, 2.0: 3.0, 30.0: 1.0})
+    assert told.part(0.0)[0] == pytest.approx(0.35, abs=0.06)
+
+
 def test_starts_that_are_warm_from_the_first_end_the_slow_start() -> None:
     told = Starts()
     for _ in range(4):
