@@ -117,7 +117,7 @@ class Brain:
         courses = {s.id: self._courses.get(s.id) or Course(s, self._settings) for s in topology.services}
         for s in topology.services:
             if s.endpoints != courses[s.id].service.endpoints:
-                courses[s.id].joined(s, self._settings, 1.0 if self._frozen else self._warm.at_first(s.id))
+                courses[s.id].joined(s, self._settings, 1.0 if self._frozen else float(self._warm.first[s.id]))
         self._topology, self._courses = topology, courses
 
     def configured(self, settings: Settings, now: float) -> None:
@@ -285,7 +285,7 @@ class Brain:
                 ready=ready,
                 crossing_share=self._crossing.share(i),
                 most_per_s=self._swells.most_per_s(i),
-                newcomer=self._warm.at_first(i),
+                newcomer=float(self._warm.first[i]),
             )
             moves[i] = course.steer(view, features.nodes.picks[:, i], self._nodes.workers, now, self._settings)
             retried = float(tick.tick_retries[i].sum()), float(tick.tick_retries_ok[i].sum())

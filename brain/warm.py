@@ -29,6 +29,7 @@ class Warm:
 
     def __init__(self, topology: Topology) -> None:
         self._model = WarmUp(topology.service_slots)
+        self.first: Floats = np.ones(0)  # by service slot, the part that one bears as it joins
         self.part: Floats = np.ones(0)  # of what it will bear
         self.grown: Floats = np.ones(0)  # times what its own figures say
         self._said: Floats = np.zeros(0)  # mean logarithm of the part, when the attempts behind its figures were
@@ -39,16 +40,13 @@ class Warm:
         """Other members."""
         self._topology = topology
         self._model.resize(topology.service_slots)
+        self.first = np.exp(-self._model.at_first())
         more = max(topology.endpoint_slots - self.part.size, 0)
         self.part, self.grown = (np.pad(a, (0, more), constant_values=1.0) for a in (self.part, self.grown))
         self._said = np.pad(self._said, (0, more))
         self._promised = np.ones(topology.endpoint_slots)
         for e in (e for s in topology.services for e in s.endpoints):
             self._promised[e.id] = max(1, e.weight)
-
-    def at_first(self, service: int) -> float:
-        """The part of what it will bear that a newcomer of this service bears as it joins."""
-        return float(np.exp(-self._model.at_first()[service]))
 
     def learn(self, seen: EndpointFeatures, now: float) -> None:
         """Take a tick's features in."""
@@ -60,6 +58,7 @@ class Warm:
         newer = np.clip(seen.tick_good / np.maximum(seen.level_count, 1.0), 0.0, 1.0)
         first = (seen.level_count <= seen.tick_good) | (seen.age_s <= since_s)
         self._said = np.where(first, log, self._said + newer * (log - self._said))
+        self.first = np.exp(-self._model.at_first())
         self.part, self.grown = np.exp(log), np.exp(np.maximum(log - self._said, 0.0))
 
     def state(self) -> State:
@@ -73,3 +72,4 @@ class Warm:
         pairs = [(i, ids[name]) for i, name in enumerate(state["names"]) if name in ids]
         theirs, ours = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         self._model.restore(put_rows(take_rows(state["warmup"], theirs), ours, self._topology.service_slots))
+        self.first = np.exp(-self._model.at_first())

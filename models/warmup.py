@@ -32,12 +32,14 @@ FEWEST = 3.0
 """Attempts at grown endpoints in a tick, to hold others against."""
 MOST = float(np.log(10.0))
 """Slower than this nobody is believed to be for being young."""
-FARTHEST = 20.0
-"""No mean logarithm of seconds is beyond it."""
+FARTHEST, MANY = 20.0, 1e9
+"""No mean logarithm of seconds is beyond it, and no tick has more attempts."""
 HALF_LIFE_S = 86400.0
 """Programs change with the days."""
 
 _MIDDLES = 0.5 * (AGES_S[:-2] + AGES_S[1:-1])
+_POINTS = np.append(_MIDDLES, SETTLED_S)
+"""Between which a curve is straight. It ends at nothing."""
 _YOUNG = len(_MIDDLES)
 
 
@@ -60,6 +62,7 @@ class WarmUp:
         self._count *= fade
         self._sum *= fade
         here = (service_of >= 0) & (count > 0.0) & np.isfinite(count + log_work) & (age_s >= 0.0)
+        count = np.minimum(count, MANY)
         log_work = np.clip(log_work, -FARTHEST * count, FARTHEST * count)
         young = np.flatnonzero(here & (age_s < GROWN_S))
         if not young.size:
@@ -97,10 +100,11 @@ class WarmUp:
         rows = np.flatnonzero((service_of >= 0) & (age_s < SETTLED_S))
         if not rows.size:
             return out
-        curves = self.slower()
-        for service in np.unique(service_of[rows]).tolist():
-            mine = rows[service_of[rows] == service]
-            out[mine] = np.interp(age_s[mine], (*_MIDDLES, SETTLED_S), (*curves[service], 0.0))
+        age, curves = age_s[rows], np.pad(self.slower(), ((0, 0), (0, 1)))[service_of[rows]]
+        after = np.searchsorted(_POINTS[1:-1], age, side="right") + 1  # the point that ends the piece it is in
+        share = np.clip((age - _POINTS[after - 1]) / (_POINTS[after] - _POINTS[after - 1]), 0.0, 1.0)
+        row = np.arange(rows.size)
+        out[rows] = (1.0 - share) * curves[row, after - 1] + share * curves[row, after]
         return out
 
     def resize(self, services: int) -> None:

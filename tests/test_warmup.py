@@ -46,6 +46,14 @@ class Starts:
         return np.exp(-self.model.slower_many(ages, np.zeros(ages.size, np.int64))).round(2).tolist()
 
 
+def test_between_two_ages_the_part_is_between_theirs() -> None:
+    told, ages = Starts(), np.linspace(0.0, 70.0, 281)
+    told.start({0.0: 4.0, 12.0: 2.0, 33.0: 1.0})
+    points = np.append(0.5 * (AGES_S[:-2] + AGES_S[1:-1]), SETTLED_S)
+    want = np.interp(ages, points, np.append(told.model.slower()[0], 0.0))
+    assert told.model.slower_many(ages, np.zeros(ages.size, np.int64)) == pytest.approx(want)
+
+
 def test_of_a_service_whose_starts_nobody_saw_a_newcomer_is_believed_to_bear_half_and_all_in_a_quarter_minute() -> None:
     first, later, whole = Starts().part(0.0, UNKNOWN_S / 2, 1.5 * UNKNOWN_S)
     assert first == pytest.approx(0.53, abs=0.01)
@@ -173,9 +181,9 @@ def test_how_services_start_is_kept_by_their_names() -> None:
     one_start(warm, before, 0.0)
     kept = warm.state()
     again = warming({"warm": kept}, after)
-    assert again.at_first(1) == pytest.approx(warm.at_first(0))
-    assert again.at_first(0) == pytest.approx(0.53, abs=0.01)
-    assert warming({}, after).at_first(1) == pytest.approx(0.53, abs=0.01), "a state from before that was kept"
+    assert again.first[1] == pytest.approx(warm.first[0])
+    assert again.first[0] == pytest.approx(0.53, abs=0.01)
+    assert warming({}, after).first[1] == pytest.approx(0.53, abs=0.01), "a state from before that was kept"
 
 
 def test_a_brain_keeps_it_over_a_restart_and_refuses_what_is_no_such_state() -> None:
