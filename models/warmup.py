@@ -62,7 +62,7 @@ class WarmUp:
         self._count *= fade
         self._sum *= fade
         here = (service_of >= 0) & (count > 0.0) & np.isfinite(count + log_work) & (age_s >= 0.0)
-        count = np.minimum(count, MANY)
+        count = np.clip(count, 0.0, MANY)
         log_work = np.clip(log_work, -FARTHEST * count, FARTHEST * count)
         young = np.flatnonzero(here & (age_s < GROWN_S))
         if not young.size:
