@@ -156,7 +156,7 @@ def queue(overdue_s: float) -> str:
 
 def youth(part: float) -> str:
     """What is said of who has just joined."""
-    return f", new: at its age others bore {percent(part)} of what they do" if part < 0.95 else ""
+    return f", new: believed to bear {percent(part)} of its share yet" if part < 0.95 else ""
 
 
 def evidence(row: Row, peers_p50_s: float | None) -> str:

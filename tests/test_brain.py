@@ -135,7 +135,7 @@ def test_of_an_endpoint_that_too_little_is_known_of_it_is_said_so_and_that_the_o
     assert not any("too few attempts to learn from" in e.reason for e in known)
     it.moved(topology(0, 1, 2, 3, 4, version=2))
     *_, newcomer = it.brain.tick(it.mesh.now).services[0].endpoints
-    said = "nothing finished lately; too few attempts to learn from: the operator's weight, new: at its age others bore"
+    said = "nothing finished lately; too few attempts to learn from: the operator's weight, new: believed to bear"
     assert newcomer.reason.startswith(said)
     assert "weight 58 -> " in newcomer.reason, "half of its own, beside a gray one's"
 
