@@ -2,9 +2,9 @@
 
 How much slower endpoints of a service are at which age is learned (`models.warmup`). It is used twice. What a newcomer
 is believed to bear before its own attempts say so is that part of what its operator's weight promises. And what they
-said is of a younger one than it is now: its capacity is believed to have grown since by as much as others' did. So it
-is given more when others were warm by then, without an attempt of its own that shows it; if it is not, its queue and
-its latency tell within seconds, as of any other.
+said is of a younger one than it is now: its capacity is believed to have grown since by as much as others' did, if any
+were seen. So it is given more when others were warm by then, without an attempt of its own that shows it; if it is not,
+its queue and its latency tell within seconds, as of any other.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Warm:
         since_s = now - self._at if now > self._at else 0.0
         self._at = now
         self._model.learn_many(seen.age_s, seen.tick_good, seen.tick_log_work, self._promised, service_of, since_s)
-        log = -self._model.slower_many(seen.age_s, service_of)
+        log, known = (-self._model.slower_many(seen.age_s, service_of, seen=only) for only in (False, True))
         newer = np.clip(seen.tick_good / np.maximum(seen.level_count, 1.0), 0.0, 1.0)
         first = (seen.level_count <= seen.tick_good) | (seen.age_s <= since_s)
-        self._said = np.where(first, log, self._said + newer * (log - self._said))
+        self._said = np.where(first, known, self._said + newer * (known - self._said))
         self.first = np.exp(-self._model.at_first())
-        self.part, self.grown = np.exp(log), np.exp(np.maximum(log - self._said, 0.0))
+        self.part, self.grown = np.exp(log), np.exp(np.maximum(known - self._said, 0.0))
 
     def state(self) -> State:
         """What is known of starts, by the service's name. How young who is comes with the features."""

@@ -81,9 +81,12 @@ class WarmUp:
         np.add.at(self._count, (service, at), worth)
         np.add.at(self._sum, (service, at), worth * slower)
 
-    def slower(self) -> Floats:
-        """By service and age, the logarithm of how many times slower. Shape (services, ages); at least 0."""
-        unknown = np.maximum(0.0, UNKNOWN * (1.0 - _MIDDLES / UNKNOWN_S))
+    def slower(self, *, seen: bool = False) -> Floats:
+        """By service and age, the logarithm of how many times slower. Shape (services, ages); at least 0.
+
+        `seen`: by the starts that were seen alone; where none was, 0.
+        """
+        unknown = np.maximum(0.0, UNKNOWN * (1.0 - _MIDDLES / UNKNOWN_S)) * (not seen)
         count, total = self._count[:, :-1], self._sum[:, :-1]
         for_good = self._sum[:, -1:] / (self._count[:, -1:] + WORTH)
         out = (WORTH * unknown + total - count * for_good) / (WORTH + count)
@@ -94,13 +97,13 @@ class WarmUp:
         """The same of who joins now, by service."""
         return self.slower()[:, 0]
 
-    def slower_many(self, age_s: Floats, service_of: Ints) -> Floats:
+    def slower_many(self, age_s: Floats, service_of: Ints, *, seen: bool = False) -> Floats:
         """The same of endpoints of that age; 0 for those that are not young, and for retired ones. Shape (n,)."""
         out = np.zeros(age_s.size)
         rows = np.flatnonzero((service_of >= 0) & (age_s < SETTLED_S))
         if not rows.size:
             return out
-        age, curves = age_s[rows], np.pad(self.slower(), ((0, 0), (0, 1)))[service_of[rows]]
+        age, curves = age_s[rows], np.pad(self.slower(seen=seen), ((0, 0), (0, 1)))[service_of[rows]]
         after = np.searchsorted(_POINTS[1:-1], age, side="right") + 1  # the point that ends the piece it is in
         share = np.clip((age - _POINTS[after - 1]) / (_POINTS[after] - _POINTS[after - 1]), 0.0, 1.0)
         row = np.arange(rows.size)

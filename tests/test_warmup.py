@@ -175,6 +175,18 @@ def test_what_was_said_of_a_cold_one_is_believed_to_have_grown_when_others_were_
     assert warm.grown[:2].tolist() == warm.part[:2].tolist() == [1.0, 1.0]
 
 
+def test_of_what_nobody_saw_nothing_has_grown() -> None:
+    """All are as old as the brain, and one had its few attempts first: its capacity was told half as large again."""
+    of = topology("shop")
+    warm = Warm(of)
+    for second in range(40):
+        told = seen(of, np.full(3, second + 0.5), np.ones(3))
+        few = np.array([1.0, 1.0, float(second < 2)])
+        warm.learn(replace(told, tick_good=few, tick_log_work=few * np.log(WORK_S)), float(second))
+        assert warm.grown.tolist() == [1.0, 1.0, 1.0]
+        assert np.ptp(warm.part) == 0.0
+
+
 def test_how_services_start_is_kept_by_their_names() -> None:
     before, after = topology("shop"), topology("web", "shop")
     warm = Warm(before)
