@@ -43,7 +43,7 @@ from brain.shedding import Ended, Shedder
 from brain.switchback import Block, Pairs, block_at
 from brain.tiers import evened
 from brain.view import known_sum, middle, prior_of
-from brain.weights import by_latency, propose
+from brain.weights import by_latency, propose, scans
 from dataplane.contract import ServicePlan
 
 if TYPE_CHECKING:
@@ -257,7 +257,9 @@ class Course:
             self.newcomer = round(view.newcomer, 2)
         holdout = 1.0 - (self.share or self.commanded) / 100.0
         by_module = settings.by_module(self.service.name)
-        if by_module:
+        nodes = in_effect(picks)
+        evened_out = by_module and scans(view, nodes, by_module=True)
+        if evened_out:
             self.lasting.told_work(by_latency(view), view.tick_good, view.tick_log_work, now)
         else:
             self.lasting.told(by_latency(view), view.latency_s, view.good, settings.learning.half_life_s, now)
@@ -265,12 +267,11 @@ class Course:
             view,
             settings.learning.prior_samples,
             settings.cost,
-            in_effect(picks),
+            nodes,
             holdout,
-            float(self.lasting.acts) if by_module else self.lasting.trust,
+            float(self.lasting.acts) if evened_out else self.lasting.trust,
             by_module,
         )
-        nodes = in_effect(picks)
         hears = by_module and settings.reports
         self.module = told_module(self.module, view, nodes, want, hears=hears) if by_module else ToldModule()
         attracts = self.attraction.unexplained(view.members, view.capacity, view.capacity_low, view.prior, now)

@@ -16,8 +16,9 @@ as the best linear predictor would; below `ACTS_DOWN_TO` nothing is acted on at 
 A service begins at a slope of 1, as if it had seen that before: a gray endpoint that shows up in a fleet of equals is
 cut at once, and each second that it stays slow is evidence that such differences last.
 
-Where our module picks, latencies come out alike whatever is believed, so the outcome is what attempts worked. It has no
-use for a part of a difference: told half of it, it would weigh each queue wrongly for good. It is told all or nothing.
+Where our module weighs queues latencies come out alike whatever is believed, so the outcome is what attempts worked. It
+has no use for a part of a difference: told half of it, it would weigh each queue wrongly for good. It is told all or
+nothing.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class Persistence:
 
         Since the last tick `count` ended well; `log_work` sums the logarithms of their seconds. Shapes (n,).
         """
+        self._samples = self._sum_s = None
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             self._told(belief, count, count * np.exp(log_work / count), now)
 

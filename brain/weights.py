@@ -97,7 +97,7 @@ def propose(
     ratio = np.log(np.where(known, np.maximum(view.capacity, NOTHING), 1.0)) - np.log(view.promised)
     level = middle(ratio[known])
     distance = np.clip(ratio - level, -FARTHEST, FARTHEST)
-    scans = tiers.telling(open_requests(view), n, nodes, MODULE_TELLING if by_module else tiers.TELLING)
+    scanned = scans(view, nodes, by_module=by_module)
     # What of a difference will have passed.
     passing = np.clip((1.0 - lasting) * by_latency(view), -FARTHEST, FARTHEST) if lasting < 1.0 else 0.0
     unsure = error(view)
@@ -109,22 +109,28 @@ def propose(
     joined, log_c = tiers.joined(alike, log_c, sound), tiers.middles(log_c, alike)
     late = overdue(view)
     # Where nodes see no queues, nobody takes over by itself for who is lost.
-    safe = tiers.without_one(joined, log_c) if scans else np.ones(n)
+    safe = tiers.without_one(joined, log_c) if scanned else np.ones(n)
     bears, one = None, np.zeros_like(joined)
     if by_module:
         own = np.log(view.promised) + believed
         same = tiers.alike(own, np.zeros(n))
         bears = borne(view, tiers.middles(own, same), level, cost)
-    if bears is not None and scans and sound.all():
+    if bears is not None and scanned and sound.all():
         return Proposal(drained(bears, view, late), np.exp(believed), one, late, same, by_queue=True)
     whole = shares(view, log_c, level, sound, cost, safe)
-    if bears is not None and scans:
+    if bears is not None and scanned:
         bears = safely(bears, whole, sound)
         return Proposal(drained(bears, view, late), np.exp(believed), one, late, same, by_queue=True)
     whole = drained(whole, view, late)
-    tiered = scans and not by_module
+    tiered = scanned and not by_module
     in_tiers = joined if tiered else one
     return Proposal(beside(whole, view.prior, holdout), np.exp(believed), in_tiers, late, bears=bears)
+
+
+def scans(view: View, nodes: float, *, by_module: bool) -> bool:
+    """Do so many nodes see enough of the queues to pick by them."""
+    least = MODULE_TELLING if by_module else tiers.TELLING
+    return tiers.telling(open_requests(view), len(view.prior), nodes, least)
 
 
 def by_latency(view: View) -> Floats:
