@@ -293,7 +293,9 @@ class Course:
         elif not held:
             self.gate.pushed(guarded.goal, before, picks, now, settings.guard)
             self.in_force, self.tiers = guarded.weights, want.tiers
-        return Move(before, self.in_force, guarded, self.tiers, held, want.overdue_s, view.promised / view.prior)
+        part = view.promised / view.prior
+        young = part / part.max(initial=0.0)  # beside a new brain all are, and it changes nothing
+        return Move(before, self.in_force, guarded, self.tiers, held, want.overdue_s, young)
 
     def ration(
         self,

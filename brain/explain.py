@@ -36,7 +36,7 @@ class Move:
     tiers: Ints  # in force
     held: str = ""  # why the step that the guard allows was not taken; "" when it was, or when there was none
     overdue_s: Floats | None = None  # how much longer than usual each has to work off what is open (`brain.drain`)
-    young: Floats | None = None  # the part of what it will bear that each is believed to bear at its age (`brain.warm`)
+    young: Floats | None = None  # the part of its share that each is believed to bear at its age, beside its peers
 
 
 class Row(NamedTuple):

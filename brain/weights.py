@@ -6,6 +6,8 @@ when its r is that of its peers, so its strength is
 
     c = prior * exp(trust * log(r / median r))
 
+Of who has just joined the prior is less: what others bore of it at that age (`brain.warm`).
+
 Logarithms, because capacities compare by ratio: a slip to a tenth is as far from normal as a rise to tenfold. The
 median (of the logarithms), because it is unmoved by one endpoint's lie or collapse, and because when all endpoints
 slow down alike every ratio stays 1 and nothing is reshuffled.

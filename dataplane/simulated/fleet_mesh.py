@@ -332,8 +332,9 @@ class FleetMesh:
         if not known:
             self._nodes.lane["weight"][v, Arm.ADAPTIVE, here] = self._topology.static_weight[here]
             return
-        mean = max(1, round(told.newcomer * sum(known) / len(known))) if told is not None else 1
-        self._nodes.lane["weight"][v, Arm.ADAPTIVE, here] = [weights.get(e, mean) for e in here.tolist()]
+        part = told.newcomer if told is not None else 1.0
+        newcomer = max(1, round(part * sum(known) / len(known)))
+        self._nodes.lane["weight"][v, Arm.ADAPTIVE, here] = [weights.get(e, newcomer) for e in here.tolist()]
 
     def _forget(self, v: int, moved: Ints) -> None:
         """To Envoy an endpoint that changes its locality is a new host: nothing is open there, nothing is counted."""
