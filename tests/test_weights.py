@@ -274,3 +274,21 @@ def test_what_the_holdout_brings_is_not_asked_for_again() -> None:
     assert least_share(asked(100.0), guard, holdout=0.05) == 0.0
     # It splits by the operator's weights, and may bring next to nothing to a small one.
     assert least_share(asked(100.0, [1, 1, 1, 1, 96]), guard, holdout=0.05) == pytest.approx(0.3 / 20 - 0.05 / 20)
+
+
+@given(
+    st.lists(st.floats(1.0, 1000.0), min_size=2, max_size=8),
+    st.floats(0.1, 1.0),
+    st.sampled_from([np.nan, 1.0, 4.0]),
+    st.booleans(),
+)
+def test_where_all_are_as_young_the_proposal_is_as_if_none_was(
+    capacity: list[float], part: float, lanes: float, by_module: bool
+) -> None:
+    grown = replace(loaded(capacity, 0.5), lanes=lanes)
+    young = replace(grown, promised=grown.prior * part)
+    for nodes in (1.0, 500.0):
+        one, other = (propose(v, 10.0, Cost(), nodes, 0.05, 0.8, by_module) for v in (grown, young))
+        assert one.wanted / one.wanted.sum() == pytest.approx(other.wanted / other.wanted.sum(), rel=1e-6)
+        assert one.strength == pytest.approx(other.strength)
+        assert one.tiers.tolist() == other.tiers.tolist()
