@@ -65,7 +65,7 @@ class Brain:
         self._crossing = Crossing(topology)
         self._asking = Asking(topology.service_slots)
         self._swells = Swells(topology.service_slots)
-        self._warm = Warm(topology)
+        self._warm = Warm(topology, acts=settings.slow_start)
         self._sheddable = Tally(topology, settings.sheddable)
         self._watch = Watch(topology) if settings.models.anomalies else None
         self._alerts = Alerts()
@@ -123,10 +123,10 @@ class Brain:
     def configured(self, settings: Settings, now: float) -> None:
         """New settings. What was learned is kept, unless the way of learning itself changed."""
         before, self._settings = self._settings, settings
-        if settings.learning != before.learning:
-            store = FeatureStore(self._topology, settings.learning.half_life_s, settings.learning.stale_after_s)
-            store.moved(self._topology, now)
-            self._store = store
+        if (learning := settings.learning) != before.learning:
+            self._store = FeatureStore(self._topology, learning.half_life_s, learning.stale_after_s)
+            self._store.moved(self._topology, now)
+            self._warm.begin()
             self._learners = Champion(self._topology, settings, self._own)
         self._learners.configured(settings)
         if settings.models.quantiles != before.models.quantiles:
@@ -185,7 +185,7 @@ class Brain:
         self._ticked_at = now
         features = self._store.freeze(now)
         self._learners.learn(features, self._topology.service_of, now)
-        self._warm.learn(features.endpoints, now)
+        self._warm.learn(features.endpoints, now, acts=self._settings.slow_start)
         if self._quantiles is not None:
             self._quantiles.learn(now)
         if self._demand is not None:

@@ -172,6 +172,8 @@ class Settings:
     """By service, instead of `pick`."""
     reports: bool = True
     """Our module may go by what endpoints say in their answers of their own queues."""
+    slow_start: bool = True
+    """Newcomers get less at first, by how others of their service started."""
     tick_s: float = 1.0
     lease_ttl_s: float = 5.0
     """The lease's length, as the data plane serves it. After a longer gap between its ticks the brain starts anew."""

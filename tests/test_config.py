@@ -98,6 +98,7 @@ adaptive:
   share: 80
   pick: module
   reports: false
+  slow_start: false
   tick: 2s
   services: {orders: {mode: static, share: 7, pick: module, switchback: {enabled: false}, latency_goal: 2s}}
   learning: {half_life: 4s, min_samples: 31, min_time: 6s, prior_samples: 11, error_exponent: 3, stale_after: 4s}

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from brain.brain import Brain
 from brain.checkpoint import warming
-from brain.settings import Settings
+from brain.settings import Learning, Mode, Settings
 from brain.warm import Warm
 from dataplane.contract import Endpoint, Node, Service, Topology
+from dataplane.simulated.drive import run
+from dataplane.simulated.mesh import Load, SimulatedMesh
 from features.columns import EndpointFeatures
 from models.base import Floats
 from models.warmup import AGES_S, GROWN_S, MOST, SETTLED_S, UNKNOWN_S, WarmUp
@@ -138,6 +140,14 @@ def topology(*names: str) -> Topology:
     return Topology(1, services, (Node(0, "edge"),))
 
 
+def joining(of: Topology, old: int = 2) -> Warm:
+    """The others of each service join one that was there before."""
+    services = tuple(replace(s, endpoints=s.endpoints[:old]) for s in of.services)
+    warm = Warm(replace(of, services=services))
+    warm.moved(of)
+    return warm
+
+
 def seen(of: Topology, age_s: Floats, times: Floats, count: float = 10.0, behind: float = 300.0) -> EndpointFeatures:
     columns: dict[str, Any] = {f.name: np.zeros(of.endpoint_slots) for f in fields(EndpointFeatures)}
     told = EndpointFeatures(**columns)
@@ -160,7 +170,7 @@ def one_start(warm: Warm, of: Topology, now: float) -> None:
 
 def test_what_was_said_of_a_cold_one_is_believed_to_have_grown_when_others_were_warm_at_its_age() -> None:
     of = topology("shop")
-    warm = Warm(of)
+    warm = joining(of)
     one_start(warm, of, 0.0)
     for second in range(41):
         times = np.array([1.0, 1.0, 3.0 if second < 30 else 1.0])
@@ -176,9 +186,9 @@ def test_what_was_said_of_a_cold_one_is_believed_to_have_grown_when_others_were_
 
 
 def test_of_what_nobody_saw_nothing_has_grown() -> None:
-    """All are as old as the brain, and one had its few attempts first: its capacity was told half as large again."""
+    """All join at once, and one had its few attempts first: its capacity was told half as large again."""
     of = topology("shop")
-    warm = Warm(of)
+    warm = joining(of, old=0)
     for second in range(40):
         told = seen(of, np.full(3, second + 0.5), np.ones(3))
         few = np.array([1.0, 1.0, float(second < 2)])
@@ -187,9 +197,37 @@ def test_of_what_nobody_saw_nothing_has_grown() -> None:
         assert np.ptp(warm.part) == 0.0
 
 
+def test_who_was_there_when_its_service_was_first_seen_counts_as_grown_and_a_start_teaches_at_once() -> None:
+    of = topology("shop")
+    warm = joining(of)
+    for second in range(40):  # all are as old as the brain by what it has seen, but for the third, which joined
+        times = np.array([1.0, 1.0, 3.0 if second < 30 else 1.0])
+        warm.learn(seen(of, np.array([second, second, second]) + 0.5, times), float(second))
+        assert warm.part[:2].tolist() == warm.grown[:2].tolist() == [1.0, 1.0]
+        assert second > 30 or warm.part[2] < 0.7
+    assert warm.first[0] == pytest.approx(0.36, abs=0.06)
+
+
+def test_of_a_service_that_comes_later_those_it_comes_with_count_as_grown_and_those_that_follow_do_not() -> None:
+    of, more = topology("shop"), topology("shop", "web")
+    warm = Warm(of)
+    few = replace(more.services[1], endpoints=more.services[1].endpoints[:1])
+    warm.moved(replace(more, services=(more.services[0], few)))
+    warm.moved(more)
+    warm.learn(seen(more, np.full(6, 0.5), np.ones(6), count=0.0), 1.0)
+    assert warm.part.round(2).tolist() == [1.0, 1.0, 1.0, 1.0, 0.53, 0.53]
+
+
+def test_after_a_restart_ages_are_those_that_the_features_kept() -> None:
+    of = topology("shop")
+    again = warming({"warm": joining(of).state()}, of)
+    again.learn(seen(of, np.array([500.0, 500.0, 0.5]), np.ones(3), count=0.0), 1.0)
+    assert again.part.round(2).tolist() == [1.0, 1.0, 0.53]
+
+
 def test_how_services_start_is_kept_by_their_names() -> None:
     before, after = topology("shop"), topology("web", "shop")
-    warm = Warm(before)
+    warm = joining(before)
     one_start(warm, before, 0.0)
     kept = warm.state()
     again = warming({"warm": kept}, after)
@@ -208,3 +246,49 @@ def test_a_brain_keeps_it_over_a_restart_and_refuses_what_is_no_such_state() -> 
     kept["warm"]["warmup"]["count"] = np.zeros((1, 3))
     with pytest.raises(ValueError, match="count"):
         Brain(of, Settings()).restore(kept, 2.0)
+
+
+def test_where_slow_start_is_off_newcomers_have_their_share_at_once_and_starts_teach_all_the_same() -> None:
+    of = topology("shop")
+    off, on = joining(of), joining(of)
+    for second in range(20):
+        for warm, acts in ((off, False), (on, True)):
+            warm.learn(seen(of, np.full(3, second + 0.5), np.array([1.0, 1.0, 3.0])), float(second), acts=acts)
+        assert off.part.tolist() == off.grown.tolist() == [1.0, 1.0, 1.0]
+    assert on.part[2] < 0.65
+    assert (off.first[0], Warm(of, acts=False).first[0]) == (1.0, 1.0)
+    off.moved(of)
+    assert off.first[0] == 1.0
+    assert off.state()["warmup"]["sum"].tolist() == on.state()["warmup"]["sum"].tolist()
+
+
+ADAPTIVE = Settings(mode=Mode.ADAPTIVE)
+
+
+@pytest.mark.parametrize("slow_start", [True, False])
+def test_who_joins_a_brain_has_less_than_the_others_at_first_unless_that_is_off(slow_start: bool) -> None:
+    mesh, brain = joined(replace(ADAPTIVE, slow_start=slow_start))
+    *others, newcomer = brain.tick(mesh.now).services[0].endpoints
+    assert (newcomer.weight < 0.6 * min(e.weight for e in others)) is slow_start
+    assert ("new: believed" in newcomer.reason) is slow_start
+
+
+def test_other_ways_of_learning_make_nobody_young_who_joined_long_ago() -> None:
+    """All is learned anew then, and ages are counted anew with it."""
+    mesh, brain = joined(ADAPTIVE)
+    list(run(mesh, brain, mesh.now + 70.0))
+    brain.configured(replace(ADAPTIVE, learning=Learning(half_life_s=6.0)), mesh.now)
+    for decision in run(mesh, brain, mesh.now + 3.0):
+        assert not any("new: believed" in e.reason for e in decision.services[0].endpoints)
+
+
+def joined(settings: Settings) -> tuple[SimulatedMesh, Brain]:
+    """A mesh of two that a third has just joined, half a minute on."""
+    of = topology("shop")
+    first = replace(of, services=(replace(of.services[0], endpoints=of.services[0].endpoints[:2]),))
+    mesh = SimulatedMesh(first, [Load("shop", 100)], {}, np.random.default_rng(3))
+    brain = Brain(first, settings)
+    list(run(mesh, brain, 30.0))
+    brain.moved(of, mesh.now)
+    mesh.moved(of)
+    return mesh, brain

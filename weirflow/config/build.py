@@ -291,6 +291,7 @@ def _settings(adaptive: AdaptiveSection, xds: XdsSection) -> Settings:
         shares={name: o.share for name, o in adaptive.services.items() if o.share is not None},
         pick=adaptive.pick,
         reports=adaptive.reports,
+        slow_start=adaptive.slow_start,
         picks={name: o.pick for name, o in adaptive.services.items() if o.pick is not None},
         switchbacks={
             name: _switchback(o.switchback) for name, o in adaptive.services.items() if o.switchback is not None

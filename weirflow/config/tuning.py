@@ -182,6 +182,9 @@ class AdaptiveSection(Section):
     by capacity and queue, at each node that has the module; the others go on with least request."""
     reports: bool = _SETTINGS.reports
     """The module goes by what endpoints say of their own queues in their answers (`endpoint-load-metrics`)."""
+    slow_start: bool = _SETTINGS.slow_start
+    """Newcomers get less at first: as much less, and for as long, as others of their service needed. Where nobody was
+    seen to start they count as half at first, and as whole after 15s. `false`: they count as whole at once."""
     tick: Annotated[float, Duration("100ms", "1m")] = _SETTINGS.tick_s
     """Between decisions. Each renews the lease."""
     services: dict[str, OverrideSection] = Field(default={})
