@@ -39,7 +39,7 @@ class Warm:
         self.grown: Floats = np.ones(0)  # times what its own figures say
         self._said: Floats = np.zeros(0)  # mean logarithm of the part, when the attempts behind its figures were
         self._at, self._acts = np.nan, acts
-        self._known: frozenset[int] = frozenset()  # services
+        self._known: frozenset[int] = frozenset()  # services of which somebody was seen
         self._first_seen = np.zeros(0, dtype=bool)  # by endpoint slot: with its service
         self.moved(topology)
 
@@ -47,7 +47,7 @@ class Warm:
         """Other members."""
         self._topology, of = topology, topology.service_of
         began = np.isin(of, [s.id for s in topology.services if s.id not in self._known])
-        self._known = frozenset(s.id for s in topology.services)
+        self._known = frozenset(s.id for s in topology.services if s.endpoints)
         before = np.pad(self._first_seen, (0, max(of.size - self._first_seen.size, 0)))[: of.size]
         self._first_seen = (of >= 0) & (before | began)
         self._model.resize(topology.service_slots)
