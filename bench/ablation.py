@@ -16,7 +16,6 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from statistics import median
 from typing import Any
 
@@ -50,13 +49,6 @@ def wrong(speeds: list[float], workers: int, load: float, work: float, seed: int
     *_, (_, last) = ticks(run(max(30.0, 3000 / rate), speeds, rate=rate, work=work, workers=workers, seed=seed))
     off = np.abs(np.log(service_s(last) * np.array(speeds) / work))
     return float(np.exp(np.max(off)))
-
-
-def misjudged(workers: int, extra_s: float, seed: int) -> float:
-    """How wrong capacities are at worst, from 20 s on, where so much of a latency holds no worker."""
-    it = run(60.0, [1.0] * 4, rate=0.6 * 4 * workers / 0.02, workers=workers, cv=0.5, extra=extra_s, seed=seed)
-    bears = np.array([f.endpoints.lanes / service_s(f) for t, f in ticks(it) if t > 20])
-    return float(np.exp(np.abs(np.log(bears * 0.02 / workers)).max()))
 
 
 def wander(seed: int) -> float:
@@ -112,11 +104,6 @@ def cases() -> Iterator[tuple[str, Callable[[int], float], Any]]:
     yield "lanes learned, not 4: one worker, 60 %: wrong", one_worker, fixed
     fixed = without(lanes.Lanes, reckoned=lambda self: np.full(self._known.value.shape, lanes.DEFAULT))
     yield "lanes learned, not 4: 32 workers, 80 %: wrong", many, fixed
-    two = np.unique(np.outer(2.0 ** np.arange(8), (1.0, 1.5, 2.0)))[[0, *range(2, 17)]]
-    shape = lanes.growth(lanes._BINS[:, None], two[None, :])  # noqa: SLF001 - what is taken out is inside
-    for what, workers, extra_s in (("five workers", 5, 0.0), ("two, and a fifth more by the network", 2, 0.004)):
-        name = f"four numbers of lanes to a doubling, not two: {what}: misjudged"
-        yield name, partial(misjudged, workers, extra_s), without(lanes, GRID=two, _SHAPE=shape)
     all_work = without(lanes, growth=lambda found, _: _one(found))
     yield "waiting told from work by who found how many: wrong", busy, all_work
     brief = without(levels.Levels.__init__, __defaults__=(3.0,))

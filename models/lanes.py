@@ -32,11 +32,8 @@ from numpy.typing import NDArray
 from models.base import Floats, Ints, Prediction, State, check_state
 from models.decay import DecayedSums
 
-GRID = np.unique(np.outer(2.0 ** np.arange(8), (1.0, 1.25, 1.5, 1.75, 2.0)))
-"""The numbers of lanes that are told apart: 1 to 256, four to a doubling.
-
-Not whole ones alone: work that holds no worker makes two lanes look like 2.5, and only with those is capacity right.
-"""
+GRID = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256], dtype=np.float64)
+"""The numbers of lanes that are told apart."""
 
 DEFAULT = 4.0
 """Lanes to reckon with while none are known: as many as a small container has threads. Too few takes speed for traffic

@@ -13,7 +13,7 @@ def last(log):
     return features
 
 
-@pytest.mark.parametrize(("workers", "load"), [(1, 0.6), (4, 0.85), (5, 0.85), (8, 0.85)])
+@pytest.mark.parametrize(("workers", "load"), [(1, 0.6), (4, 0.85), (8, 0.85)])
 @pytest.mark.parametrize("cv", [1.0, 2.0])
 def test_lanes_and_service_times_are_told_from_telemetry_whatever_the_nodes_clocks_say(workers, load, cv):
     speeds = [1.0, 1.0, 0.5, 0.5]
@@ -38,13 +38,6 @@ def test_a_slow_network_looks_like_more_lanes_and_leaves_capacity_right():
     features = last(ticks(run(30.0, [1.0] * 2, rate=320.0, workers=4, extra=0.05)))
     bears = features.endpoints.lanes / service_s(features)
     assert bears == pytest.approx(4 / 0.02, rel=0.25)
-
-
-def test_a_network_that_adds_a_fifth_to_two_workers_time_leaves_capacity_right():
-    """Two lanes or three would be off by a fifth, and leap from one to the other."""
-    log = ticks(run(60.0, [1.0] * 4, rate=0.6 * 4 * 2 / 0.02, workers=2, cv=0.5, extra=0.004))
-    bears = np.array([f.endpoints.lanes / service_s(f) for t, f in log if t > 20])
-    assert bears == pytest.approx(2 / 0.02, rel=0.15)
 
 
 def test_a_rise_of_load_moves_no_service_time():

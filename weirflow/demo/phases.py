@@ -19,7 +19,7 @@ from weirflow.demo.table import diff, moves, seconds, share
 SHARE_PERCENT = 95.0
 SERVES = 0.8  # of a second's traffic: an arm that has this much is taken to be in force
 SLOW_FACTOR = 10.0
-BACK = 0.8  # of the share that it had before: an endpoint with this much is taken to be recovered
+BACK = 0.8  # of what is its own (`Stage.own_share`): an endpoint with this much is taken to be recovered
 
 
 async def shadow(stage: Stage) -> None:
@@ -109,9 +109,11 @@ async def recovery(stage: Stage) -> None:
     healed = stage.load.now()
     await stage.gray.slow(1)
     with stage.tell.waiting("waiting for its traffic to come back"):
-        took = await stage.gray_share_passes(healed, bound, above=BACK * stage.share_before)
+        took = await stage.gray_share_passes(healed, bound, above=BACK * stage.own_share)
     await stage.measure("recovery", healed, stage.load.now())
-    stage.time("time to recover", took, f"from the mend until {name} has {BACK:.0%} of the share it had")
+    stage.time(
+        "time to recover", took, f"from the mend until {name} has {BACK:.0%} of its own: what it had, or bears if less"
+    )
     stage.claim(f"{name}'s traffic comes back by itself within {bound:g} s", took is not None, seconds(took))
 
 

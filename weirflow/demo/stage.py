@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataplane.contract import Arm
+from weirflow.demo import mesh
 from weirflow.demo.answers import Answers, first_window
 from weirflow.demo.backends import Backend, Backends
 from weirflow.demo.load import Load
@@ -75,6 +76,16 @@ class Stage:
         told = self.load.answers().between(end - SECOND_S, end)
         told = told.take(told.arm >= 0)
         return float((told.arm == Arm.ADAPTIVE).mean()) if len(told) else float("nan")
+
+    @property
+    def own_share(self) -> float:
+        """What the gray backend had before it turned slow; or its part of what its service bears, if that is less.
+
+        Where much is free the brain may give the strong more than their part, or not, by what it has seen of queues.
+        """
+        bears = {b.name: b.spec.workers / b.spec.service_ms for b in self.backends}
+        whole = sum(bears[b.name] for b in mesh.SERVICES[self.load.services[0]])
+        return min(self.share_before, bears[self.gray.name] / whole)
 
     def share_of_gray(self, answers: Answers, arm: Arm = Arm.ADAPTIVE) -> float:
         """The gray backend's share of one arm's answers for its service; NaN without answers."""
