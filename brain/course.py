@@ -294,7 +294,7 @@ class Course:
             self.gate.pushed(guarded.goal, before, picks, now, settings.guard)
             self.in_force, self.tiers = guarded.weights, want.tiers
         part = view.promised / view.prior
-        young = part / part.max(initial=0.0)  # beside a new brain all are, and it changes nothing
+        young = part / part.max(initial=0.0)  # where all are as young nothing changes
         return Move(before, self.in_force, guarded, self.tiers, held, want.overdue_s, young)
 
     def ration(

@@ -81,8 +81,8 @@ class Warm:
             self.part, self.grown = np.ones_like(self.part), np.ones_like(self.grown)
 
     def _enter(self) -> None:
-        slower = self._model.at_first()
-        self.first = np.exp(-slower if self._acts else 0.0 * slower)
+        part = np.exp(-self._model.at_first())
+        self.first = part if self._acts else np.ones_like(part)
 
     def state(self) -> State:
         """What is known of starts, by the service's name. How young who is comes with the features."""
