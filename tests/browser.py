@@ -33,6 +33,12 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 """No sandbox: a test machine's user is often root. No talk of its own: there may be no network."""
+FIRST = """
+const [css, says] = arguments, plain = (text) => text.replace(/\\s+/g, " ");
+const has = (e) => e.checkVisibility() && plain(e.innerText ?? e.textContent).includes(plain(says));
+return [...document.querySelectorAll(css)].find(has) ?? null;
+"""
+"""Within the page, at one moment: asked one by one, rows that are drawn anew are gone before the last was."""
 HELP = "install them as root (Debian: apt-get install chromium chromium-driver), or put them on the PATH"
 
 
@@ -105,7 +111,7 @@ class Browser:
 
     def one(self, css: str, says: str = "") -> WebElement:
         """The first that is shown and has these words in it, once there is one."""
-        return self.until(lambda: next((e for e in self.all(css) if says in e.text), None), f"{css} that says {says!r}")
+        return self.until(lambda: self.run(FIRST, css, says), f"{css} that says {says!r}")
 
     def says(self, words: str, css: str = "main") -> None:
         """Wait until these words are on the page."""
