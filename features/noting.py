@@ -5,7 +5,8 @@ their endpoint's level is learned as a histogram, and an attempt is evidence of 
 the histogram, shifted by that, has such attempts more often than as it is (`models.residuals`). Two sizes of slowness
 are looked for at once, two and a half times and six times: by the smaller alone a great one needs as many attempts as a
 doubling, and of an endpoint whose traffic was cut few come. What is less than the square root of a size never adds up
-to it but by luck: a doubling does, and who is slow by half for some seconds, as after a deploy, does not.
+to it but by luck: a doubling does. Half as slow again, as some are for seconds after a restart, is near enough to that
+root for luck; so of the smaller size more evidence is asked.
 
 Evidence is held against the level at which its endpoint stood when there was none, and what is gathered is kept when
 the level starts again (`features.levels`): the change by which the brain cut an endpoint is a part of it. A level that
@@ -24,8 +25,9 @@ from models.residuals import Residuals
 
 SLOWER, SIX, FASTER = 9, 18, -7
 """Shifts of the logarithm in `models.residuals.BIN`."""
-EVIDENCE = 18.0
-"""By luck alone once in some tens of millions of attempts, where weights bear with luck once an hour."""
+EVIDENCE = np.array([[26.0], [18.0], [18.0]])
+"""Of a test: 18 is reached by luck alone once in some tens of millions of attempts, where weights bear with luck once
+an hour. Of endpoints that were half as slow again for ten seconds one in eleven came to 18, one in a hundred to 26."""
 MOST_AN_ATTEMPT, MOST_A_PORTION = 4.0, 6.0
 """Of evidence: one attempt of a minute is no slowness, nor is a pause of which a hundred attempts tell at once."""
 AGAINST_S = 15.0
@@ -84,10 +86,10 @@ class Noting:
             self._sums[row] = np.maximum(self._sums[row] + np.minimum(total, MOST_A_PORTION), 0.0)
         self.residuals.learn_many(service, log - base[endpoint], now)
         self._sums[:, young] = 0.0
-        slower, faster = self._sums[:-1].max(axis=0), self._sums[-1]
-        found = np.maximum(slower, faster) >= EVIDENCE
+        small, six, faster = self._sums >= EVIDENCE
+        found = small | six | faster
         if found.any():
-            self._noted[found] = np.where(slower >= faster, 1, -1)[found]
+            self._noted[found] = np.where(small | six, 1, -1)[found]
             self._sums[:, found] = 0.0
             self._news |= found
 
