@@ -51,7 +51,7 @@ def told_module(before: ToldModule, view: View, nodes: float, want: Proposal, *,
     known_s = view.service_s[np.isfinite(view.service_s)]
     work_s = float(np.median(known_s)) if known_s.size else np.nan
     return ToldModule(
-        steady(before.lanes, view.lanes / nodes * (1.0 + UNSEEN * (1.0 - 1.0 / nodes)), 2),
+        steady(before.lanes, view.lanes / nodes * (1.0 + UNSEEN * (1.0 - 1.0 / nodes)), 4),
         steady(before.workers, view.lanes, 2),
         steady(before.believed_s, BELIEVED * work_s, 4) if hears else 0.0,
         _capacities(before.capacities, view, want.bears) if hears and want.bears is not None else {},

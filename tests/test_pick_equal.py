@@ -15,7 +15,18 @@ from dataplane.build import PICK
 from dataplane.envoy.process import VERSION
 from dataplane.pick.policy import ENVOY_VERSION
 from dataplane.simulated import arrays
-from dataplane.simulated.leased_pick import AHEAD, DRAWN, HEARD, SCANNED, TELLING, USUAL, hear, leased_pick, stretch
+from dataplane.simulated.leased_pick import (
+    AHEAD,
+    DRAWN,
+    HEARD,
+    LATE,
+    SCANNED,
+    TELLING,
+    USUAL,
+    hear,
+    leased_pick,
+    stretch,
+)
 from dataplane.simulated.picking import LEASED
 from tests.compiled import chooser
 
@@ -25,6 +36,8 @@ class Member(ctypes.Structure):
         ("id", ctypes.c_uint64),
         ("capacity", ctypes.c_double),
         ("lanes", ctypes.c_double),
+        ("part", ctypes.c_double),
+        ("mean", ctypes.c_double),
         ("slow", ctypes.c_double),
         ("workers", ctypes.c_double),
         ("queue", ctypes.c_double),
@@ -105,6 +118,8 @@ class Both:
         for at, member in enumerate(self.members):
             member.at, member.capacity, member.due = at, float(lanes["pace"][at]), float(lanes["deadline"][at])
             member.last, member.lanes = int(lanes["last"][at]), self.lanes
+            member.part = min(self.lanes / 2.0, 1.0) if self.lanes > 0.0 else 1.0
+            member.lanes = member.lanes or 1.0
             member.workers, member.believed_ms = 2.0, 2000
             member.slow = 1.0 / (self.able[at] if self.able else member.capacity)
             lanes["able"][at] = self.able[at] if self.able else 0.0
@@ -141,9 +156,9 @@ class Both:
         crew = self.crew
         return (
             [crew.picks, crew.clock, crew.open, crew.turns, crew.reports]
-            + [x for m in self.members for x in (m.due, m.last, m.others, m.usual)],
+            + [x for m in self.members for x in (m.due, m.last, m.mean, m.others, m.usual)],
             [cluster[name].item() for name in ("picks", "clock", "busy", "turns", "reports")]
-            + [lane[name].item() for lane in lanes for name in ("deadline", "last", "others", "usual")],
+            + [lane[name].item() for lane in lanes for name in ("deadline", "last", "mean", "others", "usual")],
         )
 
 
@@ -155,7 +170,7 @@ capacity = st.one_of(st.integers(1, 1000), st.sampled_from([1, 100, 2**32 - 1]))
         st.lists(capacity, min_size=1, max_size=12), st.lists(capacity, min_size=SCANNED - 1, max_size=SCANNED + 12)
     ),
     seed=st.integers(0, 2**32),
-    lanes=st.sampled_from([1.0, 1.7, 4.0]),
+    lanes=st.sampled_from([0.0, 0.05, 0.4, 1.0, 1.7, 4.0]),
     busy=st.sampled_from([0, 0, 1, 4]),
     says=st.sampled_from([0.0, 0.1, 0.5]),
     split=st.booleans(),
@@ -224,12 +239,14 @@ def test_a_push_of_new_capacities_restarts_nothing_so_the_weak_are_reached_howev
 
 def test_where_queues_tell_something_the_least_open_for_its_capacity_is_picked(library: ctypes.CDLL) -> None:
     both = Both(library, [100, 400], 3)
-    both.open = [1, 6]
+    both.open = [1, 5]
     for _ in range(200):  # until it is seen that there is something open
         both.pick()
     both.crew.members[0].last = both.crew.picks  # neither has been passed over for long
     both.nodes.lane["last"][0, 0] = both.nodes.cluster["picks"][0, 0]
-    assert both.pick() == (1, 1), "(6 + 1) / 400 is less than (1 + 1) / 100"
+    assert both.pick() == (1, 1), (
+        "(5 + 1/2) / 400 is less than (1 + 1/2) / 100: a request is half of what a proxy of two has"
+    )
     both.open = [0, 6]
     assert both.pick() == (0, 0), "(0 + 1) / 100 is less than (6 + 1) / 400"
 
@@ -244,6 +261,26 @@ def test_up_to_the_lanes_nobody_waits_so_speed_alone_counts_and_then_who_has_les
     for open_, best in (([0, 3, 2], 2), ([0, 2, 3], 1), ([0, 12, 12], 0)):
         both.open = open_
         assert both.pick() == (best, best), open_
+
+
+def test_among_many_proxies_the_weak_and_idle_come_before_the_strong_where_one_of_ours_waits(
+    library: ctypes.CDLL,
+) -> None:
+    """One of ours there stands for twenty: by (1 + 1) / 400 against 1 / 100 all twenty would go on sending there."""
+    for lanes, taken in ((0.1, 0), (1.0, 1)):
+        both = Both(library, [100, 400], 3, lanes=lanes)
+        both.open = [0, 1]
+        assert [both.pick() for _ in range(200)][-1] == (taken, taken)
+
+
+def test_among_many_proxies_what_was_open_of_late_counts_where_nothing_is_open_now(library: ctypes.CDLL) -> None:
+    for lanes, taken in ((0.1, {0}), (1.0, {0, 1})):
+        both = Both(library, [100, 100, 100], 3, lanes=lanes)
+        both.open = [0, 2, 2]
+        for _ in range(60):
+            both.pick()
+        both.open = [0, 0, 2]
+        assert {both.pick()[0] for _ in range(5)} == taken
 
 
 def test_one_that_was_cut_is_asked_now_and_then_so_that_its_recovery_can_be_seen(library: ctypes.CDLL) -> None:
@@ -346,6 +383,7 @@ def test_what_is_said_in_several_places_is_said_alike() -> None:
     assert f"SCANNED = {SCANNED}, DRAWN = {DRAWN}," in core
     assert f"#define HEARD {HEARD}\n" in core
     assert f"#define AHEAD {AHEAD}\n" in core
+    assert f"#define LATE {LATE}\n" in core
     assert f"#define USUAL (1.0 / {1 / USUAL:.0f})\n" in core
     assert f'#define ENVOY_VERSION "{VERSION}"' in declared
     assert ENVOY_VERSION == VERSION

@@ -3,13 +3,18 @@
  * A member has a capacity, learned and leased; `open` asks what it has open from this proxy, fresh at every pick. Where
  * that says something (TELLING open requests a member in the mean), all members are compared by
  *
- *     max(open + 1, lanes) / capacity
+ *     max(open + part, lanes) / capacity
  *
- * the time to this request's answer, were the queue ours alone: a member works on `lanes` of our requests at once, and up
- * to so many nobody waits and only its speed counts. Of those that come out equal the one with less open is taken, which
- * the small second part of `cost` is for; of equals in all each is as likely. In a large crew only the DRAWN next in turn
- * are compared. Who was cut would then never be asked again, and nobody would see it recover: so a member that has gone
- * without for very long is taken. `HEARD` is the part of an even share that everybody gets in any case.
+ * the time to this request's answer. What is open from here stands for what every proxy has there; the request itself
+ * comes once, so it is a `part` of that: 1 where we are alone, a tenth among ten. A member works on `lanes` of our requests
+ * at once, and up to so many nobody waits and only its speed counts. Of those that come out equal the one with less open
+ * is taken, which the small second part of `cost` is for; of equals in all each is as likely. In a large crew only the
+ * DRAWN next in turn are compared. Who was cut would then never be asked again, and nobody would see it recover: so a
+ * member that has gone without for very long is taken. `HEARD` is the part of an even share that everybody gets anyhow.
+ *
+ * The more proxies there are, the less one or none open from here says of a queue, and the more what was open of late: so
+ * where `lanes` is less than 1, that part of `open` is what is open now, and the rest is the mean over as many picks as are
+ * made while LATE requests are answered one after the other.
  *
  * Where a proxy has hardly anything open anywhere, its own zeros would send every request of every proxy to the strongest.
  * There turns are dealt out by capacity: each is due 1 / capacity after the last. New capacities stretch what is left to
@@ -35,6 +40,7 @@
 enum { SCANNED = 64, DRAWN = 8, BARS = 8 };
 #define TELLING 0.25
 #define SMOOTHING (1.0 / 64)
+#define LATE 3.0
 #define HEARD 0.01
 #define AHEAD 40.0
 #define USUAL (1.0 / 8)
@@ -42,7 +48,9 @@ enum { SCANNED = 64, DRAWN = 8, BARS = 8 };
 typedef struct {
   uint64_t id;     /* of its address: who it was before a rebuild */
   double capacity; /* at least 1 */
-  double lanes;    /* at least 1 */
+  double lanes;    /* requests of ours that it works on at once; below 1 among many proxies */
+  double part;     /* of a proxy's requests that one is, where each has as many; at most 1 */
+  double mean;     /* open from here, smoothed over picks */
   double slow;     /* 1 / its capacity, to weigh what it says by: `capacity` may be a turn's, of a split */
   double workers;  /* requests that it works on at once, of all proxies; at least 1 */
   double queue;    /* requests that it has at least, as the control plane knows */
@@ -96,9 +104,8 @@ static inline bool overlooked(const crew *c, uint32_t i) {
   return (double)(c->picks - c->members[i].last) * HEARD > c->count;
 }
 
-/* With `open` requests there that are seen, of which it works on `lanes` at once. */
-static inline double cost(double open, double lanes, double capacity) {
-  return (larger(open + 1.0, lanes) + (open + 1.0) / 64) / capacity;
+static inline double cost(const member *m, double open) {
+  return (larger(open + m->part, m->lanes) + (open + 1.0) / 64) / m->capacity;
 }
 
 static inline void look(crew *c, double open) { c->open += (open - c->open) * SMOOTHING; }
@@ -119,7 +126,7 @@ static inline uint32_t by_turn(crew *c, uint32_t most, const bars *not, const ey
   uint32_t best = 0;
   for (uint32_t k = 0; k < n; k++) {
     double open = (double)see->open(see->of, &c->members[next[k]]);
-    double costs = overlooked(c, next[k]) ? -1.0 : cost(open, c->members[next[k]].lanes, c->members[next[k]].capacity);
+    double costs = overlooked(c, next[k]) ? -1.0 : cost(&c->members[next[k]], open);
     all += open;
     if (costs < least) least = costs, best = k;
   }
@@ -138,12 +145,10 @@ static inline uint32_t by_scan(const crew *c, const uint32_t *open, const bars *
   for (uint32_t i = 0; i < c->count; i++) {
     if (is_barred(not, i)) continue;
     if (overlooked(c, i)) return i;
-    double costs = cost(open[i], c->members[i].lanes, c->members[i].capacity);
-    if (costs < least) {
-      least = costs, best = i, ties = 1;
-    } else if (costs == least && see->draw(see->of) * ++ties < 1.0) {
-      best = i;
-    }
+    const member *m = &c->members[i];
+    double costs = cost(m, m->lanes < 1.0 ? m->mean + m->lanes * (open[i] - m->mean) : open[i]);
+    if (costs < least) least = costs, best = i, ties = 1;
+    else if (costs == least && see->draw(see->of) * ++ties < 1.0) best = i;
   }
   return best;
 }
@@ -157,6 +162,8 @@ static inline uint32_t least_busy(crew *c, const uint32_t *open, const bars *not
   double all = 0.0;
   for (uint32_t i = 0; i < c->count; i++) all += open[i];
   look(c, all / c->count);
+  double part = 1.0 / (1.0 + LATE * c->open * c->count);
+  for (uint32_t i = 0; i < c->count; i++) c->members[i].mean += (open[i] - c->members[i].mean) * part;
   bool turns = c->open < TELLING;
   if (turns && !c->turns)
     for (uint32_t i = 0; i < c->count; i++) enters(c, i, see);
@@ -195,11 +202,8 @@ static inline uint32_t by_report(crew *c, uint32_t mine, const uint32_t *open, c
     second = o->due < second ? o->due : second;
     if (!believed(o, see->now_ms) || (c->turns && (o->due - c->clock) * o->capacity > AHEAD)) continue;
     double costs = answers(o, o->others + (open ? open[i] : (double)see->open(see->of, o)));
-    if (costs < least) {
-      least = costs, best = i, ties = 1;
-    } else if (costs == least && best != mine && see->draw(see->of) * ++ties < 1.0) {
-      best = i;
-    }
+    if (costs < least) least = costs, best = i, ties = 1;
+    else if (costs == least && best != mine && see->draw(see->of) * ++ties < 1.0) best = i;
   }
   if (best != mine && c->turns) { /* it stays next in line */
     m->due = larger(m->due - 1.0 / m->capacity, second);

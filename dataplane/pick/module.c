@@ -150,20 +150,20 @@ static void line_up(balancer *b, uint32_t priority) {
   for (size_t h = 0; c->members && h < healthy; h++) {
     buffer want = {NULL, 0}, found = {NULL, 0};
     if (!envoy_dynamic_module_callback_lb_get_healthy_host_address(b->envoy, priority, h, &want)) break;
-    size_t looked = 0;
-    for (; looked < all; looked++, at = at + 1 < all ? at + 1 : 0) { /* both are in one order, so the next will mostly do */
+    for (size_t looked = 0; looked < all; looked++, at = at + 1 < all ? at + 1 : 0) { /* in one order: mostly the next */
       envoy_dynamic_module_callback_lb_get_host_address(b->envoy, priority, at, &found);
       if (found.ptr == want.ptr) break; /* one host's address is one piece of memory */
     }
-    uint32_t weight = envoy_dynamic_module_callback_lb_get_healthy_host_weight(b->envoy, priority, h);
     member *m = &c->members[c->count];
     *m = (member){.id = id_of(want),
-                  .capacity = weight ? weight : 1,
-                  .lanes = told(b, priority, at, LANES, 1.0),
+                  .capacity = larger(envoy_dynamic_module_callback_lb_get_healthy_host_weight(b->envoy, priority, h), 1.0),
+                  .lanes = told(b, priority, at, LANES, 0.0),
                   .workers = told(b, priority, at, WORKERS, 1.0),
                   .believed_ms = (uint64_t)told(b, priority, at, BELIEVED, 0.0),
                   .last = c->picks,
                   .at = (uint32_t)at};
+    m->part = m->lanes > 0.0 ? fmin(m->lanes / m->workers, 1.0) : 1.0;
+    if (m->lanes <= 0.0) m->lanes = 1.0; /* nobody knows yet: as if we were alone, and it worked on one */
     m->queue = told(b, priority, at, QUEUE, 0.0);
     double able = told(b, priority, at, CAPACITY, 0.0);
     m->slow = 1.0 / (able >= 1.0 ? able : m->capacity);
@@ -171,7 +171,7 @@ static void line_up(balancer *b, uint32_t priority) {
     if (was) {
       m->due = (was->due - old.clock) * was->capacity / m->capacity;
       m->last = was->last, m->ahead = was->ahead, m->sent = was->sent, m->ahead_ms = was->ahead_ms;
-      m->others = was->others, m->usual = was->usual, m->heard_ms = was->heard_ms;
+      m->mean = was->mean, m->others = was->others, m->usual = was->usual, m->heard_ms = was->heard_ms;
     } else {
       enters(c, c->count, &see);
     }

@@ -200,6 +200,7 @@ LANE = np.dtype(
         ("last", "i8"),  # of its cluster's picks that it got
         ("able", "f8"),  # its capacity, to weigh what it says by; 0: as its pace
         ("queue", "f8"),  # requests that it has at least, as the plan knows
+        ("mean", "f8"),  # requests of this node there, smoothed over its picks
         ("others", "f8"),  # requests of others there, when it last said what it has in progress
         ("usual", "f8"),  # requests there, smoothed over what it said
         ("heard_s", "f8"),  # when it last said; -inf: never

@@ -297,7 +297,7 @@ class FleetMesh:
             before, self._plans[v] = self._plans[v], told
             if told is not None:
                 cluster = n.cluster[v, Arm.ADAPTIVE]
-                cluster["lanes"], cluster["workers"] = max(told.lanes, 1.0), max(told.workers, 1.0)
+                cluster["lanes"], cluster["workers"] = told.lanes, max(told.workers, 1.0)
                 cluster["believed_s"] = told.believed_s
                 for name, own in (("able", told.capacities), ("queue", told.queues)):
                     column = n.lane[name][v, Arm.ADAPTIVE]

@@ -1,6 +1,6 @@
 """The pick of `dataplane/pick/choose.h` in Python: what the simulated mesh picks by, and what the tests hold C against.
 
-Members are compared by max(open + 1, lanes) / capacity where the proxy's own open requests say something, and take
+Members are compared by max(open + part, lanes) / capacity where the proxy's own open requests say something, and take
 turns by capacity where they do not; who said in its last answer that it is less busy is taken in place of either. The
 reasons stand there. Numbers and their order are the same, down to the draws of
 luck, so that on the same state and luck both pick the same member and leave the same state.
@@ -20,6 +20,8 @@ SCANNED, DRAWN = 64, 8
 TELLING = 0.25
 """Open requests a member from which on they are compared."""
 SMOOTHING = 1.0 / 64
+LATE = 3.0
+"""Times what is open, in picks: over so many what was open at each is smoothed."""
 HEARD = 0.01
 """The part of an even share that everybody gets in any case."""
 AHEAD = 40.0
@@ -46,9 +48,12 @@ def overlooked(n: Nodes, v: int, arm: int, e: int) -> bool:
 
 
 @inlined
-def cost(seen: float, lanes: float, capacity: float) -> float:
-    """The time to an answer with so many open that are seen, and a little for them."""
-    return float((max(seen + 1.0, lanes) + (seen + 1.0) / 64) / capacity)
+def cost(cluster: Records, lane: Records, seen: float) -> float:
+    """The time to an answer with so many open that are seen, and a little for them. Lanes of 0 are not known."""
+    lanes, part = 1.0, 1.0
+    if cluster.lanes > 0.0:
+        lanes, part = cluster.lanes, min(cluster.lanes / cluster.workers, 1.0)
+    return float((max(seen + part, lanes) + (seen + 1.0) / 64) / lane.pace)
 
 
 @inlined
@@ -69,6 +74,10 @@ def least_busy(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
     for j in range(ups):
         total += n.lane[v, arm, n.up[v, j]].open
     cluster.busy += (total / ups - cluster.busy) * SMOOTHING
+    part = 1.0 / (1.0 + LATE * cluster.busy * ups)
+    for j in range(ups):
+        lane = n.lane[v, arm, n.up[v, j]]
+        lane.mean += (lane.open - lane.mean) * part
     turns = cluster.busy < TELLING
     if turns and not cluster.turns:
         for j in range(ups):
@@ -80,14 +89,16 @@ def least_busy(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
 
 @compiled
 def by_scan(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
-    """Of all that are up the least busy."""
+    """Of all that are up the least busy. Where little of its lanes is ours, what was open of late counts as well."""
+    cluster = n.cluster[v, arm]
+    now = cluster.lanes if 0.0 < cluster.lanes < 1.0 else 1.0
     least, best, ties = inf, 0, 0
     for j in range(n.node[v].ups):
         e = n.up[v, j]
         lane = n.lane[v, arm, e]
         if overlooked(n, v, arm, e):
             return int(e)
-        costs = cost(lane.open, n.cluster[v, arm].lanes, lane.pace)
+        costs = cost(cluster, lane, lane.mean + now * (lane.open - lane.mean) if now < 1.0 else lane.open)
         if costs < least:
             least, best, ties = costs, e, 1
         elif costs == least:
@@ -109,7 +120,7 @@ def by_turn(n: Nodes, v: int, arm: int, most: int) -> int:
             if (d > last_due or (d == last_due and j > last)) and d < due:
                 at, due = j, d
         lane = n.lane[v, arm, n.up[v, at]]
-        costs = -1.0 if overlooked(n, v, arm, n.up[v, at]) else cost(lane.open, cluster.lanes, lane.pace)
+        costs = -1.0 if overlooked(n, v, arm, n.up[v, at]) else cost(cluster, lane, lane.open)
         total += lane.open
         looked += 1
         if costs < least:
@@ -185,7 +196,7 @@ def stretch(n: Nodes, v: int, arm: int) -> None:
         else:  # who is new waits a part of its first turn, another one at each node
             phase = (v + 1) * 0.6180339887498949 + e * 0.7548776662466927
             lane.deadline = (phase - np.floor(phase)) / lane.weight
-            lane.last = cluster.picks
+            lane.last, lane.mean = cluster.picks, 0.0
         lane.pace = lane.weight
         cluster.total += lane.weight
     cluster.clock = 0.0
