@@ -258,7 +258,7 @@ class Course:
         holdout = 1.0 - (self.share or self.commanded) / 100.0
         by_module = settings.by_module(self.service.name)
         nodes = in_effect(picks)
-        evened_out = by_module and scans(view, nodes, by_module=True)
+        evened_out = by_module and scans(view, nodes)
         if evened_out:
             self.lasting.told_work(by_latency(view), view.tick_good, view.tick_log_work, now)
         else:

@@ -34,14 +34,14 @@ UNSURE_ALIKE = float(np.log(1.6))
 NEIGHBOURS = float(np.log(3.0))
 """A tier of one joins another no further away than this: beyond, it would only be a lame one among many."""
 TELLING = 0.1
-"""Open requests a node and endpoint from which on a node's own queues say something."""
+"""Open requests a node and endpoint from which on a node's own queues say something: `dataplane/pick/choose.h` too."""
 BUSY = 0.9
 """Who takes over for one that is lost is planned to be no busier, so that their queues stay short."""
 
 
-def telling(open_requests: float, endpoints: int, nodes: float, least: float = TELLING) -> bool:
-    """Do nodes see enough of the queues to pick by them: `least` open requests a node and endpoint."""
-    return open_requests >= least * endpoints * max(nodes, 1.0)
+def telling(open_requests: float, endpoints: int, nodes: float) -> bool:
+    """Do nodes see enough of the queues to pick by them: `TELLING` open requests a node and endpoint."""
+    return open_requests >= TELLING * endpoints * max(nodes, 1.0)
 
 
 def alike(log_capacity: Floats, error: Floats) -> Ints:

@@ -55,8 +55,6 @@ FARTHEST = 20.0
 """A log ratio beyond this (five hundred million to one) is past every rail; the cut keeps the arithmetic finite."""
 NOTHING = 1e-9
 """Attempts a second below which an endpoint bears nothing. That is knowledge, and the worst of it; unknown is NaN."""
-MODULE_TELLING = 0.25
-"""Open requests a node and endpoint from which on our module compares queues: as `dataplane/pick/choose.h` has it."""
 LAME = 0.2
 """Below this part of its peers' strength an endpoint is not sound: no reserve is planned for it."""
 
@@ -99,7 +97,7 @@ def propose(
     ratio = np.log(np.where(known, np.maximum(view.capacity, NOTHING), 1.0)) - np.log(view.promised)
     level = middle(ratio[known])
     distance = np.clip(ratio - level, -FARTHEST, FARTHEST)
-    scanned = scans(view, nodes, by_module=by_module)
+    scanned = scans(view, nodes)
     # What of a difference will have passed.
     passing = np.clip((1.0 - lasting) * by_latency(view), -FARTHEST, FARTHEST) if lasting < 1.0 else 0.0
     unsure = error(view)
@@ -129,10 +127,9 @@ def propose(
     return Proposal(beside(whole, view.prior, holdout), np.exp(believed), in_tiers, late, bears=bears)
 
 
-def scans(view: View, nodes: float, *, by_module: bool) -> bool:
-    """Do so many nodes see enough of the queues to pick by them."""
-    least = MODULE_TELLING if by_module else tiers.TELLING
-    return tiers.telling(open_requests(view), len(view.prior), nodes, least)
+def scans(view: View, nodes: float) -> bool:
+    """Do so many nodes see enough of the queues to pick by them: by our module, or by tiers."""
+    return tiers.telling(open_requests(view), len(view.prior), nodes)
 
 
 def by_latency(view: View) -> Floats:

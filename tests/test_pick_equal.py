@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brain.weights import MODULE_TELLING
+from brain import tiers
 from dataplane.build import PICK
 from dataplane.envoy.process import VERSION
 from dataplane.pick.policy import ENVOY_VERSION
@@ -36,7 +36,6 @@ class Member(ctypes.Structure):
         ("id", ctypes.c_uint64),
         ("capacity", ctypes.c_double),
         ("lanes", ctypes.c_double),
-        ("part", ctypes.c_double),
         ("mean", ctypes.c_double),
         ("slow", ctypes.c_double),
         ("workers", ctypes.c_double),
@@ -118,8 +117,7 @@ class Both:
         for at, member in enumerate(self.members):
             member.at, member.capacity, member.due = at, float(lanes["pace"][at]), float(lanes["deadline"][at])
             member.last, member.lanes = int(lanes["last"][at]), self.lanes
-            member.part = min(self.lanes / 2.0, 1.0) if self.lanes > 0.0 else 1.0
-            member.lanes = member.lanes or 1.0
+            member.lanes = member.lanes or 1.0  # as module.c has it
             member.workers, member.believed_ms = 2.0, 2000
             member.slow = 1.0 / (self.able[at] if self.able else member.capacity)
             lanes["able"][at] = self.able[at] if self.able else 0.0
@@ -239,14 +237,12 @@ def test_a_push_of_new_capacities_restarts_nothing_so_the_weak_are_reached_howev
 
 def test_where_queues_tell_something_the_least_open_for_its_capacity_is_picked(library: ctypes.CDLL) -> None:
     both = Both(library, [100, 400], 3)
-    both.open = [1, 5]
+    both.open = [1, 6]
     for _ in range(200):  # until it is seen that there is something open
         both.pick()
     both.crew.members[0].last = both.crew.picks  # neither has been passed over for long
     both.nodes.lane["last"][0, 0] = both.nodes.cluster["picks"][0, 0]
-    assert both.pick() == (1, 1), (
-        "(5 + 1/2) / 400 is less than (1 + 1/2) / 100: a request is half of what a proxy of two has"
-    )
+    assert both.pick() == (1, 1), "(6 + 1) / 400 is less than (1 + 1) / 100"
     both.open = [0, 6]
     assert both.pick() == (0, 0), "(0 + 1) / 100 is less than (6 + 1) / 400"
 
@@ -266,7 +262,7 @@ def test_up_to_the_lanes_nobody_waits_so_speed_alone_counts_and_then_who_has_les
 def test_among_many_proxies_the_weak_and_idle_come_before_the_strong_where_one_of_ours_waits(
     library: ctypes.CDLL,
 ) -> None:
-    """One of ours there stands for twenty: by (1 + 1) / 400 against 1 / 100 all twenty would go on sending there."""
+    """(1 + 0.1) / 400 is more than 0.1 / 100; by (1 + 1) / 400 against 1 / 100 all would send to the strong."""
     for lanes, taken in ((0.1, 0), (1.0, 1)):
         both = Both(library, [100, 400], 3, lanes=lanes)
         both.open = [0, 1]
@@ -379,7 +375,7 @@ def test_one_that_says_falsely_that_nobody_is_there_gets_a_quarter_more_at_most_
 def test_what_is_said_in_several_places_is_said_alike() -> None:
     core, declared = ((PICK.source.parent / name).read_text() for name in ("choose.h", "abi.h"))
     assert f"#define TELLING {TELLING}\n" in core
-    assert MODULE_TELLING == TELLING, "the brain tells capacities from where on the module weighs queues"
+    assert tiers.TELLING == TELLING, "the brain tells capacities from where on the module weighs queues"
     assert f"SCANNED = {SCANNED}, DRAWN = {DRAWN}," in core
     assert f"#define HEARD {HEARD}\n" in core
     assert f"#define AHEAD {AHEAD}\n" in core

@@ -99,7 +99,7 @@ def test_where_queues_are_weighed_capacities_that_do_not_last_are_equal() -> Non
 def test_who_is_lame_gets_no_more_by_capacities_than_by_turns_for_proxies_may_deal_them_out(lame: float) -> None:
     """One of five was 200 ms late, and got 4 % of the requests for five seconds, its capacity dealt out as turns."""
     v = loaded([lame, 40.0, 40.0, 40.0, 40.0], 0.3, lanes=4.0)
-    queues, turns = (propose(v, 10.0, Cost(), nodes=n, by_module=True) for n in (1.0, 500.0))
+    queues, turns = (propose(v, 10.0, Cost(), nodes=n, by_module=True) for n in (1.0, 2000.0))
     assert queues.by_queue
     assert not turns.by_queue
     by_queue, by_turn = (found.wanted / found.wanted.sum() for found in (queues, turns))

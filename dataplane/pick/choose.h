@@ -3,18 +3,19 @@
  * A member has a capacity, learned and leased; `open` asks what it has open from this proxy, fresh at every pick. Where
  * that says something (TELLING open requests a member in the mean), all members are compared by
  *
- *     max(open + part, lanes) / capacity
+ *     max(open + min(lanes, 1), lanes) / capacity
  *
- * the time to this request's answer. What is open from here stands for what every proxy has there; the request itself
- * comes once, so it is a `part` of that: 1 where we are alone, a tenth among ten. A member works on `lanes` of our requests
- * at once, and up to so many nobody waits and only its speed counts. Of those that come out equal the one with less open
- * is taken, which the small second part of `cost` is for; of equals in all each is as likely. In a large crew only the
- * DRAWN next in turn are compared. Who was cut would then never be asked again, and nobody would see it recover: so a
- * member that has gone without for very long is taken. `HEARD` is the part of an even share that everybody gets anyhow.
+ * the time to this request's answer, were the queue ours alone: a member works on `lanes` of our requests at once, and up
+ * to so many nobody waits and only its speed counts. Of those that come out equal the one with less open is taken, which
+ * the small second part of `cost` is for; of equals in all each is as likely. In a large crew only the DRAWN next in turn
+ * are compared. Who was cut would then never be asked again, and nobody would see it recover: so a member that has gone
+ * without for very long is taken. `HEARD` is the part of an even share that everybody gets in any case.
  *
- * The more proxies there are, the less one or none open from here says of a queue, and the more what was open of late: so
- * where `lanes` is less than 1, that part of `open` is what is open now, and the rest is the mean over as many picks as are
- * made while LATE requests are answered one after the other.
+ * Among many proxies less than a lane is ours. Each request of ours there stands for as many of every other, so a member
+ * with one waits a whole request longer than one with none, and that is as busy as its lanes are, no more. By 1 instead of
+ * `lanes` a strong one with a few of everybody's seems quicker than a weak one with nobody's, and the weak starve. And one
+ * or none open now says little of a queue: `lanes` is the part by which it counts, and the rest is what was open of late,
+ * the mean over as many picks as are made while LATE requests are answered one after the other.
  *
  * Where a proxy has hardly anything open anywhere, its own zeros would send every request of every proxy to the strongest.
  * There turns are dealt out by capacity: each is due 1 / capacity after the last. New capacities stretch what is left to
@@ -38,7 +39,7 @@
 #include <stdint.h>
 
 enum { SCANNED = 64, DRAWN = 8, BARS = 8 };
-#define TELLING 0.25
+#define TELLING 0.1
 #define SMOOTHING (1.0 / 64)
 #define LATE 3.0
 #define HEARD 0.01
@@ -49,7 +50,6 @@ typedef struct {
   uint64_t id;     /* of its address: who it was before a rebuild */
   double capacity; /* at least 1 */
   double lanes;    /* requests of ours that it works on at once; below 1 among many proxies */
-  double part;     /* of a proxy's requests that one is, where each has as many; at most 1 */
   double mean;     /* open from here, smoothed over picks */
   double slow;     /* 1 / its capacity, to weigh what it says by: `capacity` may be a turn's, of a split */
   double workers;  /* requests that it works on at once, of all proxies; at least 1 */
@@ -105,7 +105,7 @@ static inline bool overlooked(const crew *c, uint32_t i) {
 }
 
 static inline double cost(const member *m, double open) {
-  return (larger(open + m->part, m->lanes) + (open + 1.0) / 64) / m->capacity;
+  return (larger(open + (m->lanes < 1.0 ? m->lanes : 1.0), m->lanes) + (open + 1.0) / 64) / m->capacity;
 }
 
 static inline void look(crew *c, double open) { c->open += (open - c->open) * SMOOTHING; }

@@ -162,7 +162,6 @@ static void line_up(balancer *b, uint32_t priority) {
                   .believed_ms = (uint64_t)told(b, priority, at, BELIEVED, 0.0),
                   .last = c->picks,
                   .at = (uint32_t)at};
-    m->part = m->lanes > 0.0 ? fmin(m->lanes / m->workers, 1.0) : 1.0;
     if (m->lanes <= 0.0) m->lanes = 1.0; /* nobody knows yet: as if we were alone, and it worked on one */
     m->queue = told(b, priority, at, QUEUE, 0.0);
     double able = told(b, priority, at, CAPACITY, 0.0);

@@ -1,9 +1,9 @@
 """The pick of `dataplane/pick/choose.h` in Python: what the simulated mesh picks by, and what the tests hold C against.
 
-Members are compared by max(open + part, lanes) / capacity where the proxy's own open requests say something, and take
-turns by capacity where they do not; who said in its last answer that it is less busy is taken in place of either. The
-reasons stand there. Numbers and their order are the same, down to the draws of
-luck, so that on the same state and luck both pick the same member and leave the same state.
+Members are compared by max(open + min(lanes, 1), lanes) / capacity where the proxy's own open requests say something,
+and take turns by capacity where they do not; who said in its last answer that it is less busy is taken in place of
+either. The reasons stand there. Numbers and their order are the same, down to the draws of luck, so that on the same
+state and luck both pick the same member and leave the same state.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataplane.simulated.compiled import compiled, inlined
 
 SCANNED, DRAWN = 64, 8
 """A crew up to so many is scanned; of a larger one so many next in turn are."""
-TELLING = 0.25
+TELLING = 0.1
 """Open requests a member from which on they are compared."""
 SMOOTHING = 1.0 / 64
 LATE = 3.0
@@ -50,10 +50,8 @@ def overlooked(n: Nodes, v: int, arm: int, e: int) -> bool:
 @inlined
 def cost(cluster: Records, lane: Records, seen: float) -> float:
     """The time to an answer with so many open that are seen, and a little for them. Lanes of 0 are not known."""
-    lanes, part = 1.0, 1.0
-    if cluster.lanes > 0.0:
-        lanes, part = cluster.lanes, min(cluster.lanes / cluster.workers, 1.0)
-    return float((max(seen + part, lanes) + (seen + 1.0) / 64) / lane.pace)
+    lanes = cluster.lanes if cluster.lanes > 0.0 else 1.0
+    return float((max(seen + min(lanes, 1.0), lanes) + (seen + 1.0) / 64) / lane.pace)
 
 
 @inlined
