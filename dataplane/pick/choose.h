@@ -163,7 +163,8 @@ static inline uint32_t least_busy(crew *c, const uint32_t *open, const bars *not
   for (uint32_t i = 0; i < c->count; i++) all += open[i];
   look(c, all / c->count);
   double part = 1.0 / (1.0 + LATE * c->open * c->count);
-  for (uint32_t i = 0; i < c->count; i++) c->members[i].mean += (open[i] - c->members[i].mean) * part;
+  for (uint32_t i = 0; c->members->lanes < 1.0 && i < c->count; i++) /* all are told the same */
+    c->members[i].mean += (open[i] - c->members[i].mean) * part;
   bool turns = c->open < TELLING;
   if (turns && !c->turns)
     for (uint32_t i = 0; i < c->count; i++) enters(c, i, see);

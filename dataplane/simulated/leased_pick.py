@@ -73,7 +73,7 @@ def least_busy(n: Nodes, v: int, arm: int, rng: np.random.Generator) -> int:
         total += n.lane[v, arm, n.up[v, j]].open
     cluster.busy += (total / ups - cluster.busy) * SMOOTHING
     part = 1.0 / (1.0 + LATE * cluster.busy * ups)
-    for j in range(ups):
+    for j in range(ups if 0.0 < cluster.lanes < 1.0 else 0):
         lane = n.lane[v, arm, n.up[v, j]]
         lane.mean += (lane.open - lane.mean) * part
     turns = cluster.busy < TELLING
