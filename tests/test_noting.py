@@ -54,9 +54,8 @@ def test_a_fifth_slower_is_no_news_however_long() -> None:
 
 def test_half_as_slow_again_for_ten_seconds_after_a_deploy_is_rarely_noted() -> None:
     noted = [Told(seed).attempts(30, 4, 1.5) for seed in range(3001, 3081)]
-    assert (
-        sum(n is not None for n in noted) <= 2
-    )  # 10 when as little evidence was asked as of sixfold, 25 of a doubling
+    # 10 when no more evidence was asked of this size than of sixfold, 25 when a doubling was looked for.
+    assert sum(n is not None for n in noted) <= 2
 
 
 def test_four_attempts_that_took_ten_times_as_long_are_no_slowness_yet() -> None:

@@ -116,8 +116,8 @@ class Both:
         stretch(self.nodes, 0, 0)
         for at, member in enumerate(self.members):
             member.at, member.capacity, member.due = at, float(lanes["pace"][at]), float(lanes["deadline"][at])
-            member.last, member.lanes = int(lanes["last"][at]), self.lanes
-            member.lanes = member.lanes or 1.0  # as module.c has it
+            member.last = int(lanes["last"][at])
+            member.lanes = self.lanes or 1.0  # 0 is not known, and 1 by module.c
             member.workers, member.believed_ms = 2.0, 2000
             member.slow = 1.0 / (self.able[at] if self.able else member.capacity)
             lanes["able"][at] = self.able[at] if self.able else 0.0

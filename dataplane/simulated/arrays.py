@@ -151,7 +151,7 @@ CLUSTER = np.dtype(
         ("turn", "i8"),  # of the plain round robin
         ("stamps", "i8"),
         ("pooled", "?"),  # connections are counted
-        ("lanes", "f8"),  # requests of this node that an endpoint works on at once (`leased_pick`), and so on
+        ("lanes", "f8"),  # requests of this node that an endpoint works on at once (`leased_pick`); 0: not known
         ("clock", "f8"),  # of the turn taken last
         ("busy", "f8"),  # open requests a member, smoothed over picks
         ("turns", "?"),  # were dealt out at the last pick
